@@ -1,0 +1,1 @@
+"""The whole production checklist on any ASGI app."""

@@ -1,0 +1,129 @@
+"""The record of one exchange: what is known of a request and of the response to it.
+
+Items read and write this record and nothing else. It knows neither ASGI nor a framework: an adapter fills the
+first half from wherever the request came, and sends the second half wherever the response goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from ..errors import APIError
+    from ..types import Headers
+    from .routes import RouteRule
+
+__all__ = ("Admit", "Exchange", "Finish", "Outcome", "Reply", "Respond", "current_exchange")
+
+
+class Reply:
+    """A whole response that an item gives by itself (a health answer, a preflight answer)."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class RateState(Protocol):
+    """What the limiter decided about one exchange, for its response fields."""
+
+    @property
+    def limited(self) -> bool: ...
+
+
+class Exchange:
+    """One request and its response.
+
+    The adapter sets the request half before the admit steps run. Slots named after an item belong to that item.
+    """
+
+    __slots__ = (
+        "body_complete",  # bool: the last byte of the request body was read
+        "body_limit",  # int: bytes the body may have
+        "body_received",  # int: bytes of the body read so far
+        "bytes_sent",  # int: bytes of response body handed to the server (after compression)
+        "client",  # str: the client's address after trusted proxies were walked
+        "client_key",  # str: what limits count by (an IPv4 address, an IPv6 /64 prefix)
+        "close",  # bool: the connection is to be closed after this response
+        "cors",  # the CORS item's own note, None without an Origin
+        "deadline",  # float: event-loop time at which the exchange is cut, inf for none
+        "encoding",  # the compression item's own note, None where the body is sent as it is
+        "error",  # APIError | None: the layer's own verdict; overrides whatever the app answers
+        "exception",  # BaseException | None: what came out of the app unhandled
+        "headers",  # dict[bytes, bytes]: request fields, lower case; repeated ones joined by the adapter
+        "http_version",  # str: "1.0", "1.1", "2"
+        "logged",  # bool: the exception of this exchange stands in a record already
+        "method",  # str
+        "path",  # str: decoded path without the query
+        "peer",  # str: address of the other end of the connection, "" when unknown
+        "query",  # bytes: raw query string
+        "rate",  # the limiter's own note, None where no limit applied
+        "raw_headers",  # Headers: request fields as they came, in order, repeats kept
+        "request_id",  # str
+        "response_headers",  # Headers: the response's fields; respond steps append to it
+        "response_names",  # dict[bytes, bytes]: the app's response fields by lower-case name
+        "route",  # str | None: the route's template ("/users/{id}"), None while unknown or unmatched
+        "rule",  # RouteRule | None: per-route settings
+        "scheme",  # str: "http" or "https" as the client used it
+        "span_id",  # str: this exchange's span id (traceparent), "" without tracing
+        "started",  # float: time.perf_counter() when the request came in
+        "status",  # int: status of the response, 0 before there is one
+        "streaming",  # bool: the response is a stream of unknown length
+        "trace_id",  # str: 32 hex digits of the W3C trace id, "" without one
+        "user_key",  # str | None: what per-user limits count by
+    )
+
+    body_complete: bool
+    body_limit: int
+    body_received: int
+    bytes_sent: int
+    client: str
+    client_key: str
+    close: bool
+    cors: bytes | None
+    deadline: float
+    encoding: object | None
+    error: APIError | None
+    exception: BaseException | None
+    headers: dict[bytes, bytes]
+    http_version: str
+    logged: bool
+    method: str
+    path: str
+    peer: str
+    query: bytes
+    rate: object | None
+    raw_headers: Headers
+    request_id: str
+    response_headers: Headers
+    response_names: dict[bytes, bytes]
+    route: str | None
+    rule: RouteRule | None
+    scheme: str
+    span_id: str
+    started: float
+    status: int
+    streaming: bool
+    trace_id: str
+    user_key: str | None
+
+
+Outcome: TypeAlias = "Reply | APIError | None"
+"""None lets the request pass; a Reply answers it; an APIError refuses it."""
+
+Admit: TypeAlias = "Callable[[Exchange], Outcome | Awaitable[Outcome]]"
+"""Runs before the app, in order, until one of them gives an outcome. Waits only by returning an awaitable."""
+
+Respond: TypeAlias = Callable[[Exchange], None]
+"""Runs once, when status and fields of the response are known and nothing is sent yet. Never raises."""
+
+Finish: TypeAlias = Callable[[Exchange], None]
+"""Runs once, after the last byte or the failure of the exchange. Never raises."""
+
+current_exchange: ContextVar[Exchange | None] = ContextVar("roadworthy_exchange", default=None)
+"""The exchange that the running code works for; what records and child requests take their ids from."""
