@@ -1,0 +1,88 @@
+"""One way to make the record of an exchange, for every test of an item."""
+
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import pytest
+
+from roadworthy.layer._exchange import Exchange
+
+__all__ = ("MakeExchange", "make_exchange")
+
+_DEFAULTS: dict[str, Any] = {
+    "body_complete": False,
+    "body_limit": 1 << 20,
+    "body_received": 0,
+    "bytes_sent": 0,
+    "client": "203.0.113.7",
+    "client_key": "203.0.113.7",
+    "close": False,
+    "cors": None,
+    "deadline": float("inf"),
+    "encoding": None,
+    "error": None,
+    "exception": None,
+    "http_version": "1.1",
+    "logged": False,
+    "peer": "203.0.113.7",
+    "query": b"",
+    "rate": None,
+    "request_id": "00000000000000000000000000000001",
+    "route": None,
+    "rule": None,
+    "scheme": "http",
+    "span_id": "",
+    "status": 0,
+    "streaming": False,
+    "trace_id": "",
+    "user_key": None,
+}
+
+
+class MakeExchange(Protocol):
+    """What the fixture ``exchange`` gives: :func:`make_exchange`."""
+
+    def __call__(
+        self, method: str = "GET", path: str = "/", headers: Iterable[tuple[bytes, bytes]] = (), **slots: Any
+    ) -> Exchange: ...
+
+
+def make_exchange(
+    method: str = "GET", path: str = "/", headers: Iterable[tuple[bytes, bytes]] = (), **slots: Any
+) -> Exchange:
+    """Make an exchange with every slot set: an HTTP/1.1 GET from 203.0.113.7 that no step has touched.
+
+    Parameters:
+        headers: request fields in order, repeats kept; ``headers`` and ``raw_headers`` follow from it.
+        slots: any slot by its name. ``response_headers`` also fills ``response_names`` unless that is given.
+    """
+    made = Exchange()
+    raw = list(headers)
+    joined: dict[bytes, bytes] = {}
+    for name, value in raw:
+        name = name.lower()
+        joined[name] = joined[name] + b", " + value if name in joined else value
+    response = list(slots.pop("response_headers", ()))
+    given: dict[str, Any] = {
+        **_DEFAULTS,
+        "method": method,
+        "path": path,
+        "raw_headers": raw,
+        "headers": joined,
+        "response_headers": response,
+        "response_names": {name.lower(): value for name, value in response},
+        "started": time.perf_counter(),
+        **slots,
+    }
+    for slot, content in given.items():
+        setattr(made, slot, content)
+    missing = [slot for slot in Exchange.__slots__ if not hasattr(made, slot)]
+    assert not missing, f"make_exchange sets no value for {missing}"
+    return made
+
+
+@pytest.fixture(scope="session")
+def exchange() -> MakeExchange:
+    """Give :func:`make_exchange` itself."""
+    return make_exchange
