@@ -1,0 +1,68 @@
+"""What the checklist promises under ``controllers`` (CTL)."""
+
+from ..model import Assertion, Severity
+
+__all__ = ("ASSERTIONS",)
+
+ASSERTIONS = (
+    Assertion(
+        id="CTL-1",
+        item="controllers",
+        severity=Severity.HIGH,
+        title="Each route answers the success status that it documents",
+        why=(
+            "Clients and generated code branch on the documented status; 200 where 201 or 204 was promised "
+            "breaks them."
+        ),
+        source="RFC 9110 §15.3, OpenAPI 3.1 Responses Object",
+    ),
+    Assertion(
+        id="CTL-2",
+        item="controllers",
+        severity=Severity.MEDIUM,
+        title="A created resource is announced with a Location that reads back equal",
+        why="It is the one place where the client learns where its new resource is.",
+        source="RFC 9110 §10.2.2, §15.3.2",
+    ),
+    Assertion(
+        id="CTL-3",
+        item="controllers",
+        severity=Severity.HIGH,
+        title="A resource that does not exist answers 404 on reading, changing and deleting alike",
+        why="A 500, or a 200 with null in it, makes each client write a check of its own.",
+        source="RFC 9110 §15.5.5",
+    ),
+    Assertion(
+        id="CTL-4",
+        item="controllers",
+        severity=Severity.MEDIUM,
+        title=(
+            "Malformed JSON answers 400, and well-formed but unacceptable values answer 422 with one entry "
+            "per field"
+        ),
+        why=(
+            "The first is a mistake of the program, the second of its user; only the second can be shown "
+            "beside a form."
+        ),
+        source="RFC 9110 §15.5.1, §15.5.21, RFC 9457 §3",
+    ),
+    Assertion(
+        id="CTL-5",
+        item="controllers",
+        severity=Severity.MEDIUM,
+        title="A collision with what is stored answers 409 and changes nothing",
+        why=("A client can ask its user for another value only if it can tell a collision from a fault."),
+        source="RFC 9110 §15.5.10",
+    ),
+    Assertion(
+        id="CTL-6",
+        item="controllers",
+        severity=Severity.MEDIUM,
+        title="Lists are bounded, and following the cursor visits every element exactly once",
+        why=(
+            "Pages counted by offset skip and repeat elements while others write, and an unbounded list is "
+            "a way to stop the service."
+        ),
+        source="API4:2023",
+    ),
+)

@@ -1,0 +1,94 @@
+"""What the checklist promises under ``metrics`` (MET)."""
+
+from ..model import Assertion, Severity
+
+__all__ = ("ASSERTIONS",)
+
+ASSERTIONS = (
+    Assertion(
+        id="MET-1",
+        item="metrics",
+        severity=Severity.MEDIUM,
+        title="The metrics endpoint answers 200 with a media type that Prometheus knows",
+        why="Prometheus 3 refuses a scrape whose media type is missing or unknown.",
+        source="Prometheus exposition formats, OpenMetrics 1.0",
+    ),
+    Assertion(
+        id="MET-2",
+        item="metrics",
+        severity=Severity.HIGH,
+        title="The exposition is valid in every line",
+        why="One malformed line discards the whole scrape, and with it every alert.",
+        source="Prometheus exposition formats",
+    ),
+    Assertion(
+        id="MET-3",
+        item="metrics",
+        severity=Severity.LOW,
+        title="Names, units and help texts follow the conventions",
+        why=(
+            "Dashboards and people find what is named as everywhere else: base units, _total for counters, "
+            "a help text."
+        ),
+        source="Prometheus metric and label naming, promlint",
+    ),
+    Assertion(
+        id="MET-4",
+        item="metrics",
+        severity=Severity.HIGH,
+        title="The request counter moves by exactly the number of requests, by method and status",
+        why="Error rates and alerts are quotients of these counters.",
+        source="Prometheus instrumentation guide",
+    ),
+    Assertion(
+        id="MET-5",
+        item="metrics",
+        severity=Severity.HIGH,
+        title="The numbers are exact and never fall when several workers serve",
+        why=(
+            "A scrape that reaches one worker of four shows a quarter of the traffic, and another quarter "
+            "the next time."
+        ),
+        source="prometheus/client_python#751",
+    ),
+    Assertion(
+        id="MET-6",
+        item="metrics",
+        severity=Severity.HIGH,
+        title="Identifiers in paths do not create series",
+        why=("A series for each user id fills the memory of the service first and of Prometheus next."),
+        source="Prometheus instrumentation guide: do not overuse labels",
+    ),
+    Assertion(
+        id="MET-7",
+        item="metrics",
+        severity=Severity.HIGH,
+        title="Unknown paths, methods, hosts and agents do not create series",
+        why=(
+            "Anybody on the network can invent paths, so labels that repeat them let anybody use up the "
+            "memory."
+        ),
+        source="Prometheus instrumentation guide: do not overuse labels, zsais/go-gin-prometheus#36",
+    ),
+    Assertion(
+        id="MET-8",
+        item="metrics",
+        severity=Severity.MEDIUM,
+        title=(
+            "Duration is measured in seconds, requests in flight return to zero, and failures are counted"
+        ),
+        why=("A histogram in the wrong unit or a gauge that only rises makes every threshold meaningless."),
+        source="Prometheus metric and label naming: base units",
+    ),
+    Assertion(
+        id="MET-9",
+        item="metrics",
+        severity=Severity.MEDIUM,
+        title=("Metrics show no secret, are not public by accident and stay readable under a rate limit"),
+        why=(
+            "Routes, rates and versions help an attacker, and the numbers matter most while somebody "
+            "overloads the service."
+        ),
+        source="ASVS 5.0 13.4.5, OWASP REST Security Cheat Sheet",
+    ),
+)
