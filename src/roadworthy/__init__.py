@@ -1,1 +1,61 @@
-"""The whole production checklist on any ASGI app."""
+"""The whole production checklist on any ASGI app: ``app = roadworthy(app)``."""
+
+from .errors import (
+    APIError,
+    BadRequestError,
+    ConflictError,
+    ContentTooLargeError,
+    FieldError,
+    ForbiddenError,
+    GoneError,
+    MethodNotAllowedError,
+    MisdirectedRequestError,
+    NotAcceptableError,
+    NotFoundError,
+    PreconditionFailedError,
+    RateLimitedError,
+    RequestHeaderFieldsTooLargeError,
+    RequestTimeoutError,
+    TimeoutError,
+    UnauthorizedError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+    URITooLongError,
+    ValidationError,
+)
+from .layer import Layer, RouteRule, current_request_id, roadworthy, route_rule, wait_for_drain
+from .settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = (
+    "APIError",
+    "BadRequestError",
+    "ConflictError",
+    "ContentTooLargeError",
+    "FieldError",
+    "ForbiddenError",
+    "GoneError",
+    "Layer",
+    "MethodNotAllowedError",
+    "MisdirectedRequestError",
+    "NotAcceptableError",
+    "NotFoundError",
+    "PreconditionFailedError",
+    "RateLimitedError",
+    "RequestHeaderFieldsTooLargeError",
+    "RequestTimeoutError",
+    "RouteRule",
+    "Settings",
+    "TimeoutError",
+    "URITooLongError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnsupportedMediaTypeError",
+    "ValidationError",
+    "__version__",
+    "current_request_id",
+    "roadworthy",
+    "route_rule",
+    "wait_for_drain",
+)

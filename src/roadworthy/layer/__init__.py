@@ -1,1 +1,149 @@
-"""."""
+"""The production layer: one pass over an ASGI app, outermost, with every item of the checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from ..settings import Settings, load_settings
+from ..types import ASGIApp, Receive, Scope, Send
+from ._exchange import current_exchange
+from ._http import Conversation
+from ._lifespan import Lifespan
+from ._pass import Pass
+from ._websocket import WebSocketConversation
+from .connection_pooling import Resource
+from .frameworks import detect
+from .operations import MetricsEndpoint, OperationsApp
+from .routes import RouteRule, bind_rules, route_rule
+
+__all__ = ("Layer", "RouteRule", "current_request_id", "roadworthy", "route_rule", "wait_for_drain")
+
+
+UserKey: TypeAlias = Callable[[Mapping[bytes, bytes]], str | None]
+
+
+class Layer:
+    """An ASGI app with the production layer around it.
+
+    Attributes that the layer does not have are the app's, so ``app = roadworthy(app)`` leaves ``app.get(…)``,
+    ``app.state`` and the like as they were.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        routes: Mapping[str, RouteRule] | None = None,
+        resources: Iterable[Resource] = (),
+        user_key: UserKey | None = None,
+    ) -> None:
+        self.app = app
+        self.settings = settings
+        self._rules = dict(routes or {})
+        self._user_key = user_key
+        self._resources = tuple(resources)
+        self._framework = detect(app)
+        self._framework.attach(settings)
+        self._built: Pass | None = None
+        self._lifespan: Lifespan | None = None
+        self.chain_sigterm = True
+
+    @property
+    def pass_(self) -> Pass:
+        """The items, built when first needed: routes may be added until then."""
+        if self._built is None:
+            routes = self._framework.routes()
+            rules = bind_rules(self._rules, routes)
+            app: ASGIApp = self.app
+            if self.settings.metrics_public:
+                app = MetricsEndpoint(app, self.settings, lambda: self.pass_.metrics)
+            self._built = Pass(
+                app, self._framework, self.settings, routes, rules, self._resources, self._user_key
+            )
+        return self._built
+
+    @property
+    def operations(self) -> ASGIApp:
+        """The app of the operations listener: metrics and health details."""
+        return OperationsApp(self.settings, self.pass_.health, self.pass_.metrics)
+
+    def begin_drain(self) -> None:
+        """Turn readiness to 503 and go on serving."""
+        self.pass_.shutdown.begin_drain()
+
+    def begin_close(self) -> None:
+        """Tell streams and WebSockets to end."""
+        self.pass_.shutdown.begin_close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one scope."""
+        kind = scope["type"]
+        lifespan = self._lifespan
+        if lifespan is None:
+            lifespan = self._lifespan = Lifespan(self.pass_, chain_sigterm=self.chain_sigterm)
+        if kind == "lifespan":
+            await lifespan.run(self.app, scope, receive, send)
+            return
+        if not lifespan.started:
+            await lifespan.start()
+            lifespan.serving()
+        pass_ = self._built
+        assert pass_ is not None
+        if kind == "http":
+            await Conversation(pass_, scope, receive, send).run()
+        elif kind == "websocket":
+            await WebSocketConversation(pass_, scope, receive, send).run()
+        else:
+            await self.app(scope, receive, send)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.app, name)
+
+
+def roadworthy(
+    app: ASGIApp,
+    *,
+    settings: Settings | None = None,
+    routes: Mapping[str, RouteRule] | None = None,
+    resources: Iterable[Resource] = (),
+    user_key: UserKey | None = None,
+    **overrides: Any,
+) -> Layer:
+    """Put the whole production checklist around an ASGI app.
+
+    Parameters:
+        app: any ASGI 3 app: FastAPI, Starlette, Litestar, Django's ``get_asgi_application()``, your own.
+        settings: ready settings; by default they are read from the environment.
+        routes: per-route rules by ``"POST /upload"`` or ``"/upload"`` (every method).
+        resources: pools and the like; opened in order before the first request, closed after the last.
+        user_key: for rules with ``rate_key="user"``: gets the request's fields (names in lower case, bytes) and
+            returns who the request is for, or None. Only what is verified counts: a client that may choose its
+            own key has no limit.
+        overrides: single settings by name, which win over the environment: ``rate_limit="10/minute"``.
+
+    Raises:
+        SettingsError: a setting is wrong; the message names all of them.
+        ValueError: a rule of ``routes`` covers no route of the app.
+    """
+    if isinstance(app, Layer):
+        return app
+    return Layer(app, settings or load_settings(**overrides), routes, resources, user_key)
+
+
+def current_request_id() -> str:
+    """Return the id of the request that the running code works for, or "" outside one."""
+    exchange = current_exchange.get()
+    return exchange.request_id if exchange is not None else ""
+
+
+async def wait_for_drain() -> None:
+    """Return when the process begins to shut down; a long stream waits for this to end by itself.
+
+    Raises:
+        LookupError: there is no current request served over the layer.
+    """
+    exchange = current_exchange.get()
+    if not isinstance(exchange, Conversation):
+        raise LookupError("there is no request; call this while one is served")
+    await exchange.wait_for_drain()

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from ..types import Headers
     from .routes import RouteRule
 
-__all__ = ("Admit", "Exchange", "Finish", "Outcome", "Reply", "Respond", "current_exchange")
+__all__ = (
+    "Admit",
+    "Exchange",
+    "Finish",
+    "Live",
+    "Outcome",
+    "Reply",
+    "Respond",
+    "ResponseAborted",
+    "current_exchange",
+)
 
 
 class Reply:
@@ -29,11 +39,27 @@ class Reply:
         self.body = body
 
 
-class RateState(Protocol):
-    """What the limiter decided about one exchange, for its response fields."""
+class ResponseAborted(Exception):
+    """Raised to the server when a response that has begun cannot be completed.
 
-    @property
-    def limited(self) -> bool: ...
+    The server then closes the connection without the last chunk, which is the only sign a client gets
+    (RFC 9112 §8). The cause is recorded by the layer already, so servers' own records of it are dropped.
+    """
+
+
+class Live(Protocol):
+    """An exchange or a WebSocket in progress, as deadlines and shutdown see it."""
+
+    deadline: float
+
+    def expire(self) -> None:
+        """End it because its deadline has passed."""
+
+    def tell_closing(self) -> None:
+        """Tell it that the process is about to close, if it is a stream."""
+
+    def cut(self) -> None:
+        """End it now, if it is a stream."""
 
 
 class Exchange:

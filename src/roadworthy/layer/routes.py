@@ -8,15 +8,17 @@ never lapses in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from ..settings import Rate, parse_duration, parse_rate, parse_size
 
-__all__ = ("RouteInfo", "RouteRule", "RouteTable", "route_rule")
+__all__ = ("RouteInfo", "RouteRule", "RouteTable", "bind_rules", "route_rule", "rule_of", "template_pattern")
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ATTRIBUTE = "__roadworthy_rule__"
 
 
@@ -28,7 +30,8 @@ class RouteRule:
         rate_limit: a rate (``"5/minute"``), counted for this route alone; ``"off"`` exempts the route.
         body_limit: bytes, or ``"10MiB"``.
         timeout: seconds until 504, or ``"2m"``.
-        rate_key: "client" counts by address, "user" by what :func:`roadworthy.identify` was told.
+        rate_key: "client" counts by address, "user" by what ``user_key`` of
+            :func:`roadworthy.roadworthy` says, and by address for requests without one.
         cancel_on_disconnect: stop the work when the client leaves.
         compress: False keeps this route's bodies as they are.
     """
@@ -85,7 +88,7 @@ def rule_of(endpoint: Callable[..., Any] | None) -> RouteRule | None:
     return None
 
 
-def _pattern(template: str) -> re.Pattern[str]:
+def template_pattern(template: str) -> re.Pattern[str]:
     """Compile ``/files/{name}``, ``/files/{name:path}`` (Starlette, Litestar) and ``/files/<path:name>`` (Django)."""
     made = ""
     for part in re.split(r"(\{[^}]*\}|<[^>]*>)", template):
@@ -98,6 +101,44 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(made)
 
 
+_METHOD_AND_TEMPLATE = re.compile(r"(?:([A-Z]+)\s+)?(/.*)")
+
+
+def bind_rules(
+    rules: Mapping[str, RouteRule], routes: Sequence[RouteInfo]
+) -> list[tuple[frozenset[str], str, RouteRule]]:
+    """Bind rules given as ``"POST /upload"`` or ``"/upload"`` to the routes they cover.
+
+    Parameters:
+        rules: rules by method and template, or by template for every method of it.
+        routes: the app's routes; empty for an app whose routes cannot be known, where templates stand alone.
+
+    Raises:
+        ValueError: a key is not of that form, or covers no route.
+    """
+    bound: list[tuple[frozenset[str], str, RouteRule]] = []
+    for key, rule in rules.items():
+        match = _METHOD_AND_TEMPLATE.fullmatch(key)
+        if match is None:
+            raise ValueError(f'a rule is given by "METHOD /template" or "/template", not {key!r}')
+        method, template = match[1], match[2]
+        if not routes:
+            bound.append((frozenset((method,)) if method else _METHODS, template, rule))
+            continue
+        covered = [
+            route
+            for route in routes
+            if route.template == template and (not method or method in route.methods)
+        ]
+        if not covered:
+            near = get_close_matches(template, {route.template for route in routes}, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"the rule {key!r} covers no route of the app{hint}")
+        methods = frozenset((method,)) if method else frozenset().union(*(route.methods for route in covered))
+        bound.append((methods, template, rule))
+    return bound
+
+
 class RouteTable:
     """Finds the rule of a request from its method and path, before any framework has routed it."""
 
@@ -106,7 +147,7 @@ class RouteTable:
         self._patterns: list[tuple[frozenset[str], re.Pattern[str], RouteRule]] = []
         for methods, template, rule in rules:
             if "{" in template or "<" in template:
-                self._patterns.append((methods, _pattern(template), rule))
+                self._patterns.append((methods, template_pattern(template), rule))
             else:
                 self._exact.update({(method, template): rule for method in methods})
 

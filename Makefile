@@ -1,0 +1,56 @@
+# Each target sets up what it needs by itself and is quick the second time. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: help setup serve test lint bench contract proof docs lock
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## create .venv with the locked dependencies
+
+$(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "roadworthy needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+serve: $(STAMP)  ## start the reference service on SQLite
+	@cd examples/reference && exec ../../$(BIN)/roadworthy run reference.main:app
+
+test: $(STAMP)  ## everything that fits in ten minutes
+	@scripts/system-packages redis-server
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not proof"
+
+lint: $(STAMP)  ## format, lint, types, walls, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python scripts/generate_docs.py --check
+
+contract: $(STAMP)  ## the contract suite against URL=http://127.0.0.1:8000
+	@test -n "$(URL)" || { echo "say which service: make contract URL=http://127.0.0.1:8000"; exit 2; }
+	@$(BIN)/python -m pytest contract --base-url "$(URL)"
+
+bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
+	@scripts/system-packages wrk
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m benchmarks
+
+proof: $(STAMP)  ## the long proofs; results go to docs/proofs.md
+	@scripts/system-packages redis-server
+	@$(BIN)/python scripts/prove.py
+
+docs: $(STAMP)  ## write the generated pages again
+	@$(BIN)/python scripts/generate_docs.py
+
+lock: $(STAMP)  ## resolve the dependencies again
+	@for set in dev bench; do $(BIN)/uv pip compile -q pyproject.toml --group $$set --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements/$$set.txt; done
+	@echo uv | $(BIN)/uv pip compile -q - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements/uv.txt

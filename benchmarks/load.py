@@ -1,0 +1,126 @@
+"""Running a server on one core and loading it with wrk from another."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ("Measured", "Server", "load", "serving")
+
+ROOT = Path(__file__).parent.parent
+SERVER_CORE, LOAD_CORE = 0, 1
+CONNECTIONS = 32
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A started server: its process and its port."""
+
+    pid: int
+    port: int
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process, all threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory_mb(self) -> float:
+        """Resident memory in MB (10^6 bytes)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One round of load."""
+
+    requests: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Requests answered per second."""
+        return self.requests / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of the server's CPU per request."""
+        return self.cpu_seconds / self.requests * 1e6
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(app: str, path: str, **environment: str) -> Iterator[Server]:
+    """Serve ``app`` on plain uvicorn, one worker, pinned to the server's core, its log going to /dev/null."""
+    port = _free_port()
+    command = [
+        *("taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "uvicorn", app),
+        *("--port", str(port), "--no-access-log", "--log-level", "warning"),
+    ]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    with open(os.devnull, "wb") as nowhere:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=nowhere)
+    try:
+        _until_ready(process, port, path)
+        yield Server(process.pid, port)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _until_ready(process: subprocess.Popen[bytes], port: int, path: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended with {process.returncode} before it answered")
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"{path} did not answer 200 within 20 s")
+
+
+def load(server: Server, path: str, seconds: float) -> Measured:
+    """Load ``path`` for ``seconds`` from the other core.
+
+    Raises:
+        SystemExit: wrk is missing, or any answer was not 2xx: a fast error is no result.
+    """
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise SystemExit("wrk is not installed: apt-get install wrk")
+    before = server.cpu_seconds()
+    command = [
+        *("taskset", "-c", str(LOAD_CORE), wrk, "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds:g}s"),
+        f"http://127.0.0.1:{server.port}{path}",
+    ]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    used = server.cpu_seconds() - before
+    found = re.search(r"(\d+) requests in ([\d.]+)s", out)
+    if found is None or "Non-2xx" in out or "Socket errors" in out:
+        raise SystemExit(f"not a clean round:\n{out}")
+    return Measured(int(found[1]), float(found[2]), used)

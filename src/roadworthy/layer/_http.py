@@ -1,0 +1,498 @@
+"""One HTTP exchange over ASGI: the adapter between the record and the server's messages.
+
+Theory of operation. The app gets :meth:`Conversation.receive` and :meth:`Conversation.send` in place of the
+server's own. The response head is held until the first body message: then the length is known, all items add
+their fields at once, and head and body leave together. A head without a length that is not followed by a body
+within the same turn of the loop belongs to a stream, and leaves by itself.
+
+An error response (status 400 and above) is held whole, up to 64 KiB, to see whether it is exactly what the
+framework answers by default; those are told again in the one error shape. The layer's own verdict
+(``exchange.error``) overrides whatever the app says, as long as nothing has been sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from math import inf
+from time import perf_counter
+from typing import Any
+
+from ..errors import APIError, MethodNotAllowedError, RequestTimeoutError, TimeoutError
+from ..types import Headers, Message, Receive, Scope, Send
+from ._exchange import Exchange, Reply, ResponseAborted, current_exchange
+from ._pass import Pass
+from .compression import OFF_LOOP_SIZE, Coder
+
+__all__ = ("SCOPE_KEY", "Conversation")
+
+SCOPE_KEY = "roadworthy.exchange"
+"""Where framework adapters find the exchange in the scope."""
+
+_HELD_ERROR_SIZE = 64 << 10
+# Time for cancelled work to unwind; after it the answer is sent over its head.
+_UNWIND = 1.0
+# What nginx records for a client that left before its answer; it never goes out.
+_CLIENT_CLOSED_REQUEST = 499
+_DISCONNECT: Message = {"type": "http.disconnect"}
+_NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
+_EMPTY: Headers = []
+
+
+class _Done:
+    """An awaitable that is done: what ``send`` returns when there is nothing to wait for."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return iter(())  # type: ignore[return-value]
+
+
+_DONE = _Done()
+
+
+class Conversation(Exchange):
+    """An exchange that came over ASGI."""
+
+    __slots__ = (
+        "_asked",  # the app has called receive
+        "_budget_end",  # deadline of the whole exchange while the body's own is in force
+        "_closing",  # Future | None: set when a stream is told to end
+        "_coder",  # Coder | None: codes the chunks of a stream
+        "_discard",  # what the app sends is not wanted any more
+        "_gone",  # the client has left
+        "_flush",  # Task | None: the head of a stream that left before its first chunk
+        "_held",  # bytearray | None: an error body on its way
+        "_interrupted",  # we have cancelled the app ourselves
+        "_pass",
+        "_receive",
+        "_scope",
+        "_send",
+        "_start",  # Message | None: the held head
+        "_task",
+        "_told",  # a stream was told that the process closes
+        "_waiting",  # receive is waiting for the client
+        "_watcher",  # Task | None: waits for the client to leave
+        "begun",  # the head was handed to the server
+        "ended",  # the last body message was handed to the server
+    )
+
+    def __init__(self, pass_: Pass, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started = perf_counter()
+        self._pass = pass_
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.method = scope["method"]
+        self.path = scope["path"]
+        self.query = scope["query_string"]
+        self.scheme = scope["scheme"]
+        self.http_version = scope["http_version"]
+        client = scope.get("client")
+        self.peer = client[0] if client else ""
+        raw = scope["headers"]
+        self.raw_headers = raw
+        headers: dict[bytes, bytes] = dict(raw)
+        if len(headers) != len(raw):
+            headers = _joined(raw)
+        self.headers = headers
+        self.client = self.client_key = self.peer
+        self.request_id = self.trace_id = self.span_id = ""
+        self.route = self.rule = self.user_key = None
+        self.error = self.exception = self.rate = self.cors = self.encoding = None
+        self.body_complete = self.close = self.logged = self.streaming = False
+        self.body_limit = self.body_received = self.bytes_sent = self.status = 0
+        self.deadline = self._budget_end = inf
+        self.response_headers = _EMPTY
+        self.response_names = {}
+        self.begun = self.ended = False
+        self._asked = self._discard = self._gone = self._interrupted = self._told = self._waiting = False
+        self._closing = self._coder = self._flush = self._held = None
+        self._start = self._task = self._watcher = None
+
+    # -- the whole of it
+
+    async def run(self) -> None:
+        """Serve this exchange from the first step to the last record."""
+        pass_ = self._pass
+        token = current_exchange.set(self)
+        try:
+            outcome: Reply | APIError | None = None
+            for step in pass_.admit:
+                told = step(self)
+                if told is not None:
+                    outcome = told if isinstance(told, (Reply, APIError)) else await told
+                    if outcome is not None:
+                        break
+            if outcome is None:
+                if not pass_.overload.enter():
+                    outcome = await pass_.overload.wait()
+                if outcome is None:
+                    try:
+                        await self._run_app()
+                    finally:
+                        pass_.overload.leave()
+                    return
+            if isinstance(outcome, APIError):
+                self.error = outcome
+            await self._answer(outcome)
+        finally:
+            current_exchange.reset(token)
+            for done in pass_.finish:
+                done(self)
+
+    async def _run_app(self) -> None:
+        pass_ = self._pass
+        scope = self._scope
+        scope[SCOPE_KEY] = self
+        task = self._task = asyncio.current_task()
+        pass_.live.add(self)
+        pass_.deadlines.begin(self)
+        if pass_.settings.cancel_on_disconnect or self.rule is not None:
+            self._watch_if_asked()
+        try:
+            await pass_.app(scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            if not self._interrupted or task is None:
+                raise
+            task.uncancel()
+        except Exception as exception:
+            self._failed(exception)
+        finally:
+            pass_.live.discard(self)
+            self.route = pass_.framework.route_of(scope)
+            if self._watcher is not None:
+                self._watcher.cancel()
+        if not self.ended:
+            await self._complete()
+
+    def _failed(self, exception: Exception) -> None:
+        if self.exception is None:
+            error = self._pass.errors.from_exception(exception)
+            if self.error is None:
+                self.error = error
+            if error.status < 500:
+                return
+            self.exception = exception
+        if self.ended:
+            # Nobody can be told any more (a background task, a late failure): the records still must.
+            self.logged = True
+            self._pass.logging.failed_late(self, exception)
+
+    async def _complete(self) -> None:
+        """The app is done and the response is not: answer, end or abort it."""
+        if self._flush is not None:
+            await self._flush
+        if self.ended:
+            return
+        if self._gone:
+            self.status = self.status or _CLIENT_CLOSED_REQUEST
+        elif not self.begun:
+            if self.error is None:
+                self.error = APIError()
+                if self.exception is None:
+                    self.exception = RuntimeError("the app returned without sending a response")
+            await self._answer(self.error, keep=self.response_headers if self._held is not None else _EMPTY)
+        elif self._told and self._is_event_stream():
+            # An event stream has no end of its own: a clean one makes the client connect again elsewhere.
+            self.ended = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            if self.exception is None and not self._told:
+                self.exception = self.error or RuntimeError("the app left its response unfinished")
+            raise ResponseAborted
+
+    # -- towards the client
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take one message of the app (ASGI ``send``)."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            return self._on_body(message)
+        if kind == "http.response.start":
+            return self._on_start(message)
+        return self._send(message)
+
+    def _on_start(self, message: Message) -> Awaitable[None]:
+        if self.begun or self._start is not None:
+            raise RuntimeError("the app began its response twice")
+        self.status = status = message["status"]
+        self.response_headers = headers = [*message.get("headers", ())]
+        self.response_names = names = {name.lower(): value for name, value in headers}
+        self._start = message
+        if self.error is not None:
+            self._discard = True
+        elif status >= 400:
+            self._held = bytearray()
+        elif b"content-length" not in names and status not in (204, 304) and self.method != "HEAD":
+            asyncio.get_running_loop().call_soon(self._flush_head)
+        return _DONE
+
+    def _on_body(self, message: Message) -> Awaitable[None]:
+        if self._discard or self.ended:
+            return _DONE
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if self._held is not None:
+            return self._hold(body, more)
+        start = self._start
+        if start is None:
+            if self._flush is not None:
+                return self._after_flush(body, more)
+            return self._chunk(body, more)
+        self._start = None
+        if more:
+            return self._begin_stream(start, body)
+        return self._whole(start, body)
+
+    def _whole(self, start: Message, body: bytes) -> Awaitable[None]:
+        for step in self._pass.respond:
+            step(self)
+        if self.encoding is not None:
+            return self._whole_coded(start, body)
+        self.begun = self.ended = True
+        self.bytes_sent = len(body)
+        return self._send_both(
+            {**start, "headers": self.response_headers}, {"type": "http.response.body", "body": body}
+        )
+
+    async def _send_both(self, start: Message, body: Message) -> None:
+        await self._send(start)
+        await self._send(body)
+
+    async def _whole_coded(self, start: Message, body: bytes) -> None:
+        coder = self.encoding
+        assert isinstance(coder, Coder)
+        self.begun = self.ended = True
+        if len(body) > OFF_LOOP_SIZE:
+            body = await asyncio.get_running_loop().run_in_executor(None, coder.compress_all, body)
+        else:
+            body = coder.compress_all(body)
+        self.bytes_sent = len(body)
+        self.response_headers.append((b"content-length", b"%d" % len(body)))
+        await self._send({**start, "headers": self.response_headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _head_of_stream(self, start: Message) -> Message:
+        for step in self._pass.respond:
+            step(self)
+        coder = self.encoding
+        self._coder = coder if isinstance(coder, Coder) else None
+        self.begun = True
+        if self._coder is not None or b"content-length" not in self.response_names:
+            self.streaming = True
+            self._pass.deadlines.stream(self)
+        return {**start, "headers": self.response_headers}
+
+    async def _begin_stream(self, start: Message, body: bytes) -> None:
+        await self._send(self._head_of_stream(start))
+        if body:
+            await self._chunk(body, True)
+
+    def _flush_head(self) -> None:
+        start = self._start
+        if start is None or self._discard or self._held is not None:
+            return
+        self._start = None
+        head = self._send(self._head_of_stream(start))
+        self._flush = asyncio.ensure_future(head)
+
+    async def _after_flush(self, body: bytes, more: bool) -> None:
+        if self._flush is not None:
+            await self._flush
+            self._flush = None
+        await self._chunk(body, more)
+
+    def _chunk(self, body: bytes, more: bool) -> Awaitable[None]:
+        if self._coder is not None:
+            body = self._coder.chunk(body) if more else self._coder.end(body)
+        if self.streaming:
+            self._pass.deadlines.stream(self)
+        self.ended = not more
+        self.bytes_sent += len(body)
+        return self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    def _hold(self, body: bytes, more: bool) -> Awaitable[None]:
+        held = self._held
+        start = self._start
+        assert held is not None
+        assert start is not None
+        held += body
+        if more and len(held) <= _HELD_ERROR_SIZE:
+            return _DONE
+        if not more:
+            error = self._recognised(bytes(held))
+            if error is not None:
+                # Answered when the app is done: the exception behind a 500 comes after its response.
+                self.error = error
+                self._discard = True
+                return _DONE
+        self._held = self._start = None
+        if more:
+            return self._begin_stream(start, bytes(held))
+        return self._whole(start, bytes(held))
+
+    def _recognised(self, body: bytes) -> APIError | None:
+        pass_ = self._pass
+        media_type = self.response_names.get(b"content-type", b"")
+        error = pass_.framework.problem_of(self.status, media_type, body, self._scope)
+        if error is None or pass_.settings.error_format == "app":
+            return None
+        if isinstance(error, MethodNotAllowedError):
+            allowed = pass_.allowed_methods(self.path)
+            if allowed:
+                self.response_headers = [
+                    pair for pair in self.response_headers if pair[0].lower() != b"allow"
+                ]
+                error.headers["Allow"] = allowed
+        return error
+
+    async def _answer(self, outcome: Reply | APIError, keep: Headers = _EMPTY) -> None:
+        """Send a whole answer of the layer's own; ``keep`` are fields of the app's that still hold."""
+        reply = outcome if isinstance(outcome, Reply) else self._pass.errors.encode(self, outcome)
+        self._discard = False
+        self._start = self._held = None
+        self.status = reply.status
+        kept = [pair for pair in keep if not pair[0].lower().startswith(b"content-")]
+        self.response_headers = [*reply.headers, *kept]
+        self.response_names = {name.lower(): value for name, value in self.response_headers}
+        body = b"" if self.method == "HEAD" else reply.body
+        await self._whole({"type": "http.response.start", "status": reply.status}, body)
+
+    def _is_event_stream(self) -> bool:
+        return self.response_names.get(b"content-type", b"").startswith(b"text/event-stream")
+
+    # -- from the client
+
+    async def receive(self) -> Message:
+        """Give the app its next message (ASGI ``receive``)."""
+        if self.body_complete and (self._asked or self._watcher is not None):
+            if not self._asked:
+                self._asked = True
+                return _NO_BODY
+            return await self._until_gone()
+        self._asked = True
+        if self._pass.validation.wants_whole(self):
+            return await self._whole_body()
+        return await self._next_message()
+
+    async def _next_message(self) -> Message:
+        loop = asyncio.get_running_loop()
+        if not self._waiting and self._budget_end == inf:
+            self._budget_end = self.deadline
+            self.deadline = min(self.deadline, loop.time() + (self._pass.settings.body_timeout or inf))
+        self._waiting = True
+        message = await self._receive()
+        self._waiting = False
+        if message["type"] != "http.request":
+            return message
+        refused = self._pass.validation.count(self, len(message.get("body", b"")))
+        if refused is not None:
+            self._refuse(refused)
+        if not message.get("more_body", False):
+            self.body_complete = True
+            self.deadline = self._budget_end
+            if self._pass.settings.cancel_on_disconnect or self.rule is not None:
+                self._watch_if_asked()
+        return message
+
+    async def _whole_body(self) -> Message:
+        parts: list[bytes] = []
+        while True:
+            message = await self._next_message()
+            if message["type"] != "http.request":
+                return message
+            parts.append(message.get("body", b""))
+            if self.body_complete:
+                break
+        body = b"".join(parts)
+        refused = self._pass.validation.judge(self, body)
+        if refused is not None:
+            self._refuse(refused)
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    def _refuse(self, error: APIError) -> None:
+        self.error = error
+        self.body_complete = True
+        raise error
+
+    async def _until_gone(self) -> Message:
+        if self._told:
+            return _DISCONNECT
+        loop = asyncio.get_running_loop()
+        self._closing = closing = loop.create_future()
+        if self._watcher is not None:
+            gone: asyncio.Future[Any] = asyncio.shield(self._watcher)
+        else:
+            gone = asyncio.ensure_future(self._receive())
+        try:
+            await asyncio.wait((gone, closing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        return _DISCONNECT
+
+    async def wait_for_drain(self) -> None:
+        """Return when the process begins to drain."""
+        await self._pass.shutdown.wait_for_drain()
+
+    # -- interruptions
+
+    def _watch_if_asked(self) -> None:
+        wanted = self._pass.settings.cancel_on_disconnect
+        if self.rule is not None and self.rule.cancel_on_disconnect is not None:
+            wanted = self.rule.cancel_on_disconnect
+        if wanted and self.body_complete and self._watcher is None:
+            self._watcher = asyncio.ensure_future(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if not self._interrupted and self._task is not None:
+            self._interrupted = True
+            self._task.cancel()
+
+    def expire(self) -> None:
+        """End the exchange because its deadline has passed."""
+        loop = asyncio.get_running_loop()
+        if not self._interrupted:
+            self.deadline = loop.time() + _UNWIND
+            self._pass.deadlines.exceeded += 1
+            if not self.begun and self.error is None:
+                self.close = self._waiting
+                self.error = RequestTimeoutError() if self._waiting else TimeoutError()
+            self._interrupt()
+            return
+        self.deadline = inf
+        if not self.begun and self.error is not None:
+            # The work does not let itself be cancelled (a thread, a swallowed cancellation): answer without it.
+            self._flush = asyncio.ensure_future(self._answer(self.error))
+            self._discard = True
+
+    def tell_closing(self) -> None:
+        """Tell a stream that the process closes: its ``receive`` says the client is gone."""
+        if self.streaming and not self.ended:
+            self._told = True
+            if self._closing is not None and not self._closing.done():
+                self._closing.set_result(None)
+
+    def cut(self) -> None:
+        """End a stream that did not end by itself; an event stream gets a clean end, others are aborted."""
+        if self.streaming and not self.ended:
+            self._told = True
+            self._interrupt()
+
+
+def _joined(raw: Headers) -> dict[bytes, bytes]:
+    # RFC 9110 §5.3 joins repeated fields by ", "; cookies join by "; " (RFC 6265bis §5.7.3, HTTP/2).
+    headers: dict[bytes, bytes] = {}
+    for name, value in raw:
+        before = headers.get(name)
+        if before is None:
+            headers[name] = value
+        else:
+            headers[name] = before + (b"; " if name == b"cookie" else b", ") + value
+    return headers

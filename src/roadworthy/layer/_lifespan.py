@@ -1,0 +1,186 @@
+"""The lifespan of a service: what opens before the first request and closes after the last.
+
+Order at start: logging, secrets, self-test, pools, health checks, then the app's own lifespan. The end runs
+backwards. A server that knows no lifespan gets the same start with the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from ..types import ASGIApp, Message, Receive, Scope, Send
+from ._pass import Pass
+from .environment import Environment
+from .selftest import self_test
+
+__all__ = ("Lifespan",)
+
+_log = logging.getLogger("roadworthy.lifespan")
+
+
+class Lifespan:
+    """Starts and stops what a pass holds, once.
+
+    Parameters:
+        pass_: the items.
+        chain_sigterm: put the drain in front of the server's own SIGTERM handler; for servers that are not ours.
+    """
+
+    def __init__(self, pass_: Pass, *, chain_sigterm: bool = True) -> None:
+        self.started = False
+        self.chain_sigterm = chain_sigterm
+        self._pass = pass_
+        self._lock = asyncio.Lock()
+        self._restore: Callable[[], None] | None = None
+
+    async def start(self) -> None:
+        """Open everything, in order; what was opened is closed again when a later step fails."""
+        async with self._lock:
+            if self.started:
+                return
+            pass_ = self._pass
+            await pass_.logging.start()
+            try:
+                Environment(pass_.settings).check()
+                await self_test(pass_)
+                await pass_.metrics.start()
+                await pass_.pooling.start(pass_.health)
+                await pass_.health.start()
+                await pass_.limiter.start()
+            except BaseException:
+                await self._close()
+                raise
+            if self.chain_sigterm:
+                self._chain()
+            self.started = True
+
+    def serving(self) -> None:
+        """The app has started as well: readiness may turn to 200."""
+        self._pass.shutdown.serving()
+
+    async def stop(self) -> None:
+        """Close everything, in the reverse order."""
+        if self._restore is not None:
+            self._restore()
+            self._restore = None
+        self._pass.shutdown.begin_drain()
+        self._pass.shutdown.begin_close()
+        await self._close()
+
+    async def _close(self) -> None:
+        pass_ = self._pass
+        pass_.deadlines.stop()
+        for stop in (
+            pass_.limiter.stop,
+            pass_.health.stop,
+            pass_.pooling.stop,
+            pass_.metrics.stop,
+            pass_.logging.stop,
+        ):
+            try:
+                await stop()
+            except Exception:
+                _log.exception("failed to stop")
+
+    def _chain(self) -> None:
+        """Put our drain before the server's own handling of SIGTERM.
+
+        A handler set while the lifespan starts runs in uvicorn's and granian's workers before their lifespan
+        shutdown (measured). The server's handler closes its listener at once, so it is called after the drain
+        delay; a second SIGTERM goes straight to it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        previous = signal.getsignal(signal.SIGTERM)
+        if previous in (None, signal.SIG_DFL, signal.SIG_IGN):
+            return  # nobody would end the process after us
+        loop = asyncio.get_running_loop()
+        shutdown, delay = self._pass.shutdown, self._pass.settings.drain_delay
+
+        def hand_over(number: int, frame: FrameType | None) -> None:
+            shutdown.begin_close()
+            signal.signal(signal.SIGTERM, previous)
+            if callable(previous):
+                previous(number, frame)
+
+        def on_sigterm(number: int, frame: FrameType | None) -> None:
+            if shutdown.draining:
+                loop.call_soon_threadsafe(hand_over, number, frame)
+                return
+            loop.call_soon_threadsafe(shutdown.begin_drain)
+            loop.call_soon_threadsafe(loop.call_later, delay, hand_over, number, frame)
+
+        signal.signal(signal.SIGTERM, on_sigterm)
+        self._restore = lambda: signal.signal(signal.SIGTERM, previous) and None
+
+    async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the ``lifespan`` scope: ours around the app's."""
+        await receive()  # lifespan.startup
+        try:
+            await self.start()
+        except Exception as error:
+            _log.error("start refused: %s", error)
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        inner = _Inner(app, scope)
+        failure = await inner.startup()
+        if failure is not None:
+            await self.stop()
+            await send(failure)
+            return
+        self.serving()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        failure = await inner.shutdown()
+        await self.stop()
+        await send(failure or {"type": "lifespan.shutdown.complete"})
+
+
+class _Inner:
+    """The app's own lifespan, driven from ours. An app that does not know the scope is left alone."""
+
+    def __init__(self, app: ASGIApp, scope: Scope) -> None:
+        self._app = app
+        self._scope = scope
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._task: asyncio.Task[Any] | None = None
+
+    async def startup(self) -> Message | None:
+        """Start the app; return its failure, if it says one."""
+        self._task = asyncio.ensure_future(self._run())
+        answer = await self._ask({"type": "lifespan.startup"})
+        return answer if answer is not None and answer["type"] == "lifespan.startup.failed" else None
+
+    async def shutdown(self) -> Message | None:
+        """Stop the app; return its failure, if it says one."""
+        answer = await self._ask({"type": "lifespan.shutdown"})
+        return answer if answer is not None and answer["type"] == "lifespan.shutdown.failed" else None
+
+    async def _run(self) -> None:
+        await self._app(self._scope, self._to_app.get, self._from_app.put)
+
+    async def _ask(self, message: Message) -> Message | None:
+        task = self._task
+        if task is None or task.done():
+            return None
+        self._to_app.put_nowait(message)
+        answer = asyncio.ensure_future(self._from_app.get())
+        await asyncio.wait((answer, task), return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            if answer.result()["type"].endswith((".failed", "shutdown.complete")):
+                await asyncio.wait((task,), timeout=1.0)
+                if task.done() and not task.cancelled():
+                    task.exception()  # told already by the message
+            return answer.result()
+        answer.cancel()
+        if not task.cancelled() and task.exception() is not None:
+            # As every server does: raising before answering means that the app has no lifespan.
+            _log.debug("the app has no lifespan: %s", type(task.exception()).__name__)
+        return None

@@ -1,0 +1,147 @@
+"""The pass: every item of the layer, and the order in which they act.
+
+This is the one place where the items meet. What a step needs is computed when the pass is built; a request only
+runs the steps. The order is part of the promise, so each row says why it stands where it does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+
+from ..settings import Settings
+from ..types import ASGIApp
+from ._exchange import Admit, Exchange, Finish, Respond
+from ._workers import worker_group
+from .client import Client
+from .compression import Compression
+from .connection_pooling import ConnectionPooling, Resource
+from .cors import Cors
+from .deadline import Deadlines
+from .error_handling import ErrorHandling
+from .frameworks import Framework
+from .graceful_shutdown import GracefulShutdown
+from .health_check import HealthCheck
+from .logging import Logging
+from .metrics import Metrics
+from .overload import Overload
+from .rate_limiting import RateLimiting
+from .request_id import RequestId
+from .request_validation import RequestValidation
+from .routes import RouteInfo, RouteRule, RouteTable, rule_of, template_pattern
+from .security_headers import SecurityHeaders
+from .tracing import Tracing
+from .trusted_host import TrustedHost
+
+__all__ = ("Pass",)
+
+
+class Pass:
+    """The items of one service, built once.
+
+    Parameters:
+        app: the app that the layer surrounds.
+        framework: the adapter for the app's framework.
+        settings: the settings of the service.
+        routes: the app's routes.
+        rules: per-route rules by ``"METHOD /template"`` or ``"/template"``, besides those on handlers.
+        resources: pools and other things that open before the first request and close after the last.
+        user_key: tells from the request's fields who the request is for, once that is verified.
+        alone: share nothing with other workers (the self-test).
+
+    Raises:
+        ValueError: a rule counts by user and nothing says who the user is.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        framework: Framework,
+        settings: Settings,
+        routes: Sequence[RouteInfo],
+        rules: Sequence[tuple[frozenset[str], str, RouteRule]] = (),
+        resources: Iterable[Resource] = (),
+        user_key: Callable[[Mapping[bytes, bytes]], str | None] | None = None,
+        alone: bool = False,
+    ) -> None:
+        self.app = app
+        self.framework = framework
+        self.settings = settings
+        self.routes = routes
+        self.rules = [
+            *rules,
+            *((route.methods, route.template, rule) for route in routes if (rule := rule_of(route.endpoint))),
+        ]
+        self.table = RouteTable(self.rules)
+        self._user_key = user_key
+        if user_key is None and any(rule.rate_key == "user" for _, _, rule in self.rules):
+            raise ValueError('a rule has rate_key="user"; give roadworthy() a user_key that says who that is')
+
+        group = None if alone else worker_group()
+        self.errors = ErrorHandling(settings)
+        self.shutdown = GracefulShutdown(settings)
+        self.live = self.shutdown.live
+        self.deadlines = Deadlines(settings, self.live)
+        self.overload = Overload(settings)
+        self.validation = RequestValidation(settings)
+        self.logging = Logging(settings, shared=group is not None)
+        self.metrics = Metrics(settings, group.directory if group else None)
+        self.health = HealthCheck(settings, off=_own_probes(routes))
+        self.pooling = ConnectionPooling(settings, resources)
+        self.tracing = Tracing(settings, native=framework.native_tracing)
+        self.request_id = RequestId(settings)
+        self.client = Client(settings)
+        self.host = TrustedHost(settings)
+        self.cors = Cors(settings)
+        self.limiter = RateLimiting(settings)
+        self.compression = Compression(settings)
+        self.headers = SecurityHeaders(settings, docs_paths=framework.docs_paths())
+
+        admit: list[Admit] = [
+            self.request_id.admit,  # first: every answer and every record carries the id
+            self.tracing.admit,
+            self.client.admit,  # limits and records need to know who asks
+            self.health.admit,  # before host, limits and load: a probe must get through to say what it sees
+            self.host.admit,  # before anything that trusts the request target
+        ]
+        if self.cors.enabled:
+            admit.append(self.cors.admit)  # preflights carry no credentials and are no use of the service
+        if self.table:
+            admit.append(self._find_rule)
+        if self.limiter.enabled or self.table:
+            admit.append(self.limiter.admit)  # before the body is looked at: refusing must be cheap
+        admit.append(self.validation.admit)
+        self.admit: tuple[Admit, ...] = tuple(admit)
+
+        respond: list[Respond] = [self.request_id.respond, self.headers.respond, self.shutdown.respond]
+        if self.cors.enabled:
+            respond.append(self.cors.respond)
+        if self.limiter.enabled or self.table:
+            respond.append(self.limiter.respond)
+        if settings.compression:
+            respond.append(self.compression.respond)  # last: it reads the final fields
+        self.respond: tuple[Respond, ...] = tuple(respond)
+
+        self.finish: tuple[Finish, ...] = (self.tracing.finish, self.metrics.finish, self.logging.finish)
+
+    def allowed_methods(self, path: str) -> str:
+        """Return the ``Allow`` value for ``path``: what all routes that match it have (RFC 9110 §10.2.1)."""
+        found: set[str] = set()
+        for pattern, methods in self._patterns:
+            if pattern.fullmatch(path):
+                found |= methods
+        return ", ".join(sorted(found))
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], frozenset[str]]]:
+        return [(template_pattern(route.template), route.methods) for route in self.routes]
+
+    def _find_rule(self, exchange: Exchange) -> None:
+        rule = exchange.rule = self.table.find(exchange.method, exchange.path)
+        if rule is not None and rule.rate_key == "user" and self._user_key is not None:
+            exchange.user_key = self._user_key(exchange.headers)
+
+
+def _own_probes(routes: Sequence[RouteInfo]) -> frozenset[str]:
+    return frozenset({"/livez", "/readyz", "/startupz"}.intersection(route.template for route in routes))

@@ -1,0 +1,121 @@
+"""One WebSocket over ASGI: admitted like a request, told to end when the process closes.
+
+The handshake is an HTTP request, so the same steps judge it; besides, a browser sends cookies with a handshake
+to any host, so its Origin must be this host's or an allowed one (RFC 6455 §10.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+
+from ..errors import APIError, ForbiddenError
+from ..types import Message, Receive, Scope, Send
+from ._exchange import Reply, current_exchange
+from ._http import SCOPE_KEY, Conversation
+from ._pass import Pass
+
+__all__ = ("WebSocketConversation",)
+
+# RFC 6455 §7.4.1: 1008 is a policy violation; 1012 (registered with IANA) is a service restart.
+_POLICY, _RESTART = 1008, 1012
+
+
+class WebSocketConversation:
+    """A WebSocket from its handshake to its close."""
+
+    def __init__(self, pass_: Pass, scope: Scope, receive: Receive, send: Send) -> None:
+        self.deadline = inf
+        self._pass = pass_
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._accepted = False
+        self._closed = False
+        self._task: asyncio.Task[object] | None = None
+        # The handshake seen as the request that it is; nothing is ever answered through this record.
+        self._handshake = Conversation(
+            pass_,
+            {**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"},
+            receive,
+            send,
+        )
+
+    async def run(self) -> None:
+        """Serve the WebSocket."""
+        pass_ = self._pass
+        token = current_exchange.set(self._handshake)
+        self._scope[SCOPE_KEY] = self._handshake
+        self._task = asyncio.current_task()
+        pass_.live.add(self)
+        try:
+            refused = await self._refusal()
+            if refused is not None:
+                await self._refuse(refused)
+                return
+            await pass_.app(self._scope, self._receive, self.send)
+        except asyncio.CancelledError:
+            if not self._closed or self._task is None:
+                raise
+            self._task.uncancel()
+        finally:
+            pass_.live.discard(self)
+            current_exchange.reset(token)
+
+    async def _refusal(self) -> APIError | None:
+        handshake, pass_ = self._handshake, self._pass
+        for step in (
+            pass_.request_id.admit,
+            pass_.tracing.admit,
+            pass_.client.admit,
+            pass_.host.admit,
+            pass_.limiter.admit,
+        ):
+            outcome = step(handshake)
+            if outcome is not None and not isinstance(outcome, (Reply, APIError)):
+                outcome = await outcome
+            if isinstance(outcome, APIError):
+                return outcome
+        origin = handshake.headers.get(b"origin")
+        if origin is not None and not pass_.cors.websocket_allowed(
+            origin, handshake.headers.get(b"host", b"")
+        ):
+            return ForbiddenError("This origin may not open a WebSocket here")
+        return None
+
+    async def _refuse(self, error: APIError) -> None:
+        await self._receive()  # websocket.connect
+        if "websocket.http.response" in (self._scope.get("extensions") or {}):
+            reply = self._pass.errors.encode(self._handshake, error)
+            headers = [*reply.headers, (b"x-request-id", self._handshake.request_id.encode())]
+            await self._send(
+                {"type": "websocket.http.response.start", "status": reply.status, "headers": headers}
+            )
+            await self._send({"type": "websocket.http.response.body", "body": reply.body})
+        else:
+            await self._send({"type": "websocket.close", "code": _POLICY, "reason": error.message})
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the app on."""
+        if self._closed:
+            return
+        if message["type"] == "websocket.accept":
+            self._accepted = True
+        await self._send(message)
+        if self._accepted and self._pass.shutdown.state == "closing":
+            self.tell_closing()
+
+    def expire(self) -> None:
+        """Do nothing: a WebSocket has no deadline of its own."""
+
+    def tell_closing(self) -> None:
+        """Close the WebSocket with 1012, so that the client connects again elsewhere."""
+        if self._accepted and not self._closed:
+            self._closed = True
+            self._closing = asyncio.ensure_future(self._send({"type": "websocket.close", "code": _RESTART}))
+
+    def cut(self) -> None:
+        """End the handler that has not noticed the close."""
+        if self._task is not None:
+            self._closed = True
+            self._task.cancel()

@@ -1,0 +1,127 @@
+"""Error handling: one encoder for every error, whoever produced it.
+
+The shape is RFC 9457 problem details, or the source guide's ``{"error": {...}}`` envelope. Only an outermost
+wrapper sees a framework's own 404, 405, 413, 422 and 500, so this is where they all become one shape.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import APIError, UnavailableError, ValidationError
+from ..settings import Settings
+from ._exchange import Exchange, Reply
+
+__all__ = ("ErrorHandling",)
+
+# RFC 3986 §3.3: what may stand unescaped in a path.
+_PATH_SAFE = "/:@!$&'()*+,;=~-._"
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+class ErrorHandling:
+    """Turns what went wrong into the response that says so.
+
+    Parameters:
+        settings: ``error_format`` chooses the shape; ``env`` decides whether a stack may leave.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._envelope = settings.error_format == "envelope"
+        self._stacks = settings.env == "development"
+
+    def from_exception(self, exception: BaseException) -> APIError:
+        """Return the error that a client is told when ``exception`` came out of the app.
+
+        An :class:`APIError` says it itself, also from inside an exception group; a database pool without a free
+        connection is 503; all else is 500 and keeps its text to itself (OWASP ASVS 16.5.1).
+        """
+        for leaf in _leaves(exception):
+            if isinstance(leaf, APIError):
+                return leaf
+        for leaf in _leaves(exception):
+            if _is_pool_timeout(leaf):
+                return UnavailableError("No database connection became free in time")
+        return APIError()
+
+    def encode(self, exchange: Exchange, error: APIError) -> Reply:
+        """Encode ``error`` as the response to ``exchange``. The stack is added in development only."""
+        stack: str | None = None
+        if self._stacks and exchange.exception is not None and error.status >= 500:
+            stack = "".join(traceback.format_exception(exchange.exception))
+        if self._envelope:
+            media_type, document = b"application/json", self._enveloped(error, stack)
+        else:
+            media_type, document = b"application/problem+json", self._problem(exchange, error, stack)
+        try:
+            body = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError):
+            # `details` that JSON cannot carry is the service's slip; the error itself must still arrive.
+            (document.get("error", document)).pop("details", None)
+            body = json.dumps(document, separators=(",", ":")).encode()
+        headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        for name, value in error.headers.items():
+            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+        return Reply(error.status, headers, body)
+
+    def _problem(self, exchange: Exchange, error: APIError, stack: str | None) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": _title(error.status),
+            "status": error.status,
+            "detail": error.message,
+            "instance": quote(exchange.path, safe=_PATH_SAFE),
+            "code": error.code,
+            "request_id": exchange.request_id,
+        }
+        if isinstance(error, ValidationError):
+            document["errors"] = _fields(error)
+        if error.details:
+            document["details"] = error.details
+        if stack is not None:
+            document["stack"] = stack
+        return document
+
+    def _enveloped(self, error: APIError, stack: str | None) -> dict[str, Any]:
+        inner: dict[str, Any] = {"code": error.code, "message": error.message}
+        details = dict(error.details)
+        if isinstance(error, ValidationError) and error.errors:
+            details["errors"] = _fields(error)
+        if details:
+            inner["details"] = details
+        if stack is not None:
+            inner["stack"] = stack
+        return {"error": inner}
+
+
+def _fields(error: ValidationError) -> list[dict[str, str]]:
+    return [{"pointer": one.pointer, "message": one.message, "code": one.code} for one in error.errors]
+
+
+def _is_pool_timeout(error: BaseException) -> bool:
+    # By name, so that no driver is imported to ask: SQLAlchemy's QueuePool, psycopg_pool.
+    kind = type(error)
+    return (kind.__module__, kind.__name__) in {
+        ("sqlalchemy.exc", "TimeoutError"),
+        ("psycopg_pool.errors", "PoolTimeout"),
+        ("psycopg_pool", "PoolTimeout"),
+    }
