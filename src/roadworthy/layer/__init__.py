@@ -44,7 +44,8 @@ class Layer:
         self._user_key = user_key
         self._resources = tuple(resources)
         self._framework = detect(app)
-        self._framework.attach(settings)
+        self._framework.attach(settings.error_format)
+        self._framework.patch_openapi(settings.error_format)
         self._built: Pass | None = None
         self._lifespan: Lifespan | None = None
         self.chain_sigterm = True

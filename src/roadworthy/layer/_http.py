@@ -23,11 +23,9 @@ from ..types import Headers, Message, Receive, Scope, Send
 from ._exchange import Exchange, Reply, ResponseAborted, current_exchange
 from ._pass import Pass
 from .compression import OFF_LOOP_SIZE, Coder
+from .frameworks import EXCHANGE_KEY
 
-__all__ = ("SCOPE_KEY", "Conversation")
-
-SCOPE_KEY = "roadworthy.exchange"
-"""Where framework adapters find the exchange in the scope."""
+__all__ = ("Conversation",)
 
 _HELD_ERROR_SIZE = 64 << 10
 # Time for cancelled work to unwind; after it the answer is sent over its head.
@@ -144,7 +142,7 @@ class Conversation(Exchange):
     async def _run_app(self) -> None:
         pass_ = self._pass
         scope = self._scope
-        scope[SCOPE_KEY] = self
+        scope[EXCHANGE_KEY] = self
         task = self._task = asyncio.current_task()
         pass_.live.add(self)
         pass_.deadlines.begin(self)
@@ -334,7 +332,7 @@ class Conversation(Exchange):
 
     def _recognised(self, body: bytes) -> APIError | None:
         pass_ = self._pass
-        media_type = self.response_names.get(b"content-type", b"")
+        media_type = self.response_names.get(b"content-type", b"").decode("latin-1")
         error = pass_.framework.problem_of(self.status, media_type, body, self._scope)
         if error is None or pass_.settings.error_format == "app":
             return None

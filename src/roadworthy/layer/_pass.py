@@ -94,12 +94,13 @@ class Pass:
         self.client = Client(settings)
         self.host = TrustedHost(settings)
         self.cors = Cors(settings)
-        self.limiter = RateLimiting(settings)
+        self.limiter = RateLimiting(settings, self.rules)
         self.compression = Compression(settings)
         self.headers = SecurityHeaders(settings, docs_paths=framework.docs_paths())
 
         admit: list[Admit] = [
-            self.request_id.admit,  # first: every answer and every record carries the id
+            self.metrics.admit,  # first: it counts what is in flight
+            self.request_id.admit,  # every answer and every record carries the id
             self.tracing.admit,
             self.client.admit,  # limits and records need to know who asks
             self.health.admit,  # before host, limits and load: a probe must get through to say what it sees
@@ -109,7 +110,7 @@ class Pass:
             admit.append(self.cors.admit)  # preflights carry no credentials and are no use of the service
         if self.table:
             admit.append(self._find_rule)
-        if self.limiter.enabled or self.table:
+        if self.limiter.enabled:
             admit.append(self.limiter.admit)  # before the body is looked at: refusing must be cheap
         admit.append(self.validation.admit)
         self.admit: tuple[Admit, ...] = tuple(admit)
@@ -117,7 +118,7 @@ class Pass:
         respond: list[Respond] = [self.request_id.respond, self.headers.respond, self.shutdown.respond]
         if self.cors.enabled:
             respond.append(self.cors.respond)
-        if self.limiter.enabled or self.table:
+        if self.limiter.enabled:
             respond.append(self.limiter.respond)
         if settings.compression:
             respond.append(self.compression.respond)  # last: it reads the final fields

@@ -12,8 +12,9 @@ from math import inf
 from ..errors import APIError, ForbiddenError
 from ..types import Message, Receive, Scope, Send
 from ._exchange import Reply, current_exchange
-from ._http import SCOPE_KEY, Conversation
+from ._http import Conversation
 from ._pass import Pass
+from .frameworks import EXCHANGE_KEY
 
 __all__ = ("WebSocketConversation",)
 
@@ -45,7 +46,7 @@ class WebSocketConversation:
         """Serve the WebSocket."""
         pass_ = self._pass
         token = current_exchange.set(self._handshake)
-        self._scope[SCOPE_KEY] = self._handshake
+        self._scope[EXCHANGE_KEY] = self._handshake
         self._task = asyncio.current_task()
         pass_.live.add(self)
         try:

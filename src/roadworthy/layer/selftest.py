@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..settings import Rate
 from ..types import Headers, Message, Receive, Scope, Send
 from ._exchange import current_exchange
-from .frameworks import Generic
+from .frameworks.generic import GenericFramework
 
 if TYPE_CHECKING:
     from ._pass import Pass
@@ -60,7 +60,7 @@ async def self_test(tested: Pass) -> None:
         "cors_origins": (_ORIGIN.decode(),),
         "env": "production",
     }
-    probe = Pass(_small_app, Generic(_small_app), tested.settings.model_copy(update=changes), (), alone=True)
+    probe = Pass(_small_app, GenericFramework(_small_app), tested.settings.model_copy(update=changes), (), alone=True)
     probe.finish = ()
     probe.shutdown.serving_quietly()
 
