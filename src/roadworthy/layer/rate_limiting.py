@@ -1,0 +1,217 @@
+"""Rate limiting: GCRA per client or user, exact across local workers and, with Redis, across machines.
+
+A request of a route with a rule of its own counts there and only there; everything else counts against the
+service's limit. Probes and CORS preflights are answered by earlier steps and never get here.
+
+Where the counts live is decided when the first request comes or the service starts, in the worker itself: in
+Redis or Valkey when ``ROADWORTHY_REDIS_URL`` is set, in shared memory when the process is one of several
+workers, in a dict otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from ..errors import APIError, RateLimitedError, UnavailableError
+from ..settings import Rate, Settings
+from ._limiter_memory import MemoryStore
+from ._limiter_policy import Policy, Room, Store
+from ._workers import worker_group
+
+if TYPE_CHECKING:
+    from ._exchange import Exchange
+    from .routes import RouteRule
+
+__all__ = ("RateLimiting", "RateResult", "choose_store")
+
+_LONGEST_KEY = 64
+
+
+class RateResult:
+    """What was decided about one request."""
+
+    __slots__ = ("_room", "policy")
+
+    def __init__(self, policy: Policy, room: int) -> None:
+        self.policy = policy
+        self._room = room
+
+    @property
+    def limited(self) -> bool:
+        """Whether the request was refused."""
+        return self._room < 0
+
+    @property
+    def name(self) -> str:
+        """The policy's name: ``default``, or a route's template."""
+        return self.policy.name
+
+    @property
+    def limit(self) -> int:
+        """Requests in a burst."""
+        return self.policy.count
+
+    @property
+    def remaining(self) -> int:
+        """Further requests that would have been admitted at that instant."""
+        return self.policy.remaining(self._room)
+
+    @property
+    def reset(self) -> int:
+        """Whole seconds until one more request is admitted, at least 1."""
+        return self.policy.reset(self._room)
+
+    @property
+    def value(self) -> bytes:
+        """The value of the ``RateLimit`` field."""
+        return self.policy.value(self._room)
+
+
+class RateLimiting:
+    """The item: refuses with 429 and ``Retry-After``, and tells every counted client where it stands.
+
+    Parameters:
+        settings: ``rate_limit`` is the service's limit, None for none.
+        rules: the per-route rules as bound to methods and templates; they give policies their names. A rule
+        that
+            is not among them gets its policy when it is first met.
+        store: where to count; chosen by :func:`choose_store` when left out.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Iterable[tuple[frozenset[str], str, RouteRule]] = (),
+        store: Store | None = None,
+    ) -> None:
+        self._settings = settings
+        self._default = None if settings.rate_limit is None else Policy("default", settings.rate_limit)
+        # By identity: two routes with equal rules are counted apart. The rule is kept so that its id stays
+        # its own.
+        self._ruled: dict[int, tuple[RouteRule, Policy | None]] = {}
+        self._names: set[str] = {"default"}
+        for methods, template, rule in rules:
+            if id(rule) not in self._ruled:
+                self._bind(rule, methods, template)
+        self.enabled = self._default is not None or any(policy for _, policy in self._ruled.values())
+        self._store = store
+        self._take = self._first_take if store is None else store.take
+
+    @property
+    def store(self) -> Store | None:
+        """The counts in use and their counters; None before the start."""
+        return self._store
+
+    def _bind(self, rule: RouteRule, methods: frozenset[str], template: str) -> Policy | None:
+        policy = self._default
+        if rule.rate_limit == "off":
+            policy = None
+        elif isinstance(rule.rate_limit, Rate):
+            # The name must be the same in every worker and tell two rules of one template apart.
+            name = template if template not in self._names else f"{','.join(sorted(methods))} {template}"
+            self._names.add(name)
+            policy = Policy(name, rule.rate_limit)
+        self._ruled[id(rule)] = (rule, policy)
+        return policy
+
+    def admit(self, exchange: Exchange) -> APIError | Awaitable[APIError | None] | None:
+        """Count the request; refuse it when its client is above the limit."""
+        rule = exchange.rule
+        key = exchange.client_key
+        policy = self._default
+        if rule is not None:
+            known = self._ruled.get(id(rule))
+            policy = (
+                self._bind(rule, frozenset((exchange.method,)), exchange.route or exchange.path)
+                if known is None
+                else known[1]
+            )
+            if rule.rate_key == "user" and exchange.user_key is not None:
+                key = _user_key(exchange.user_key)
+        if policy is None:
+            exchange.rate = None
+            return None
+        room = self._take(policy, key)
+        if isinstance(room, int):
+            exchange.rate = RateResult(policy, room)
+            if room >= 0:
+                return None
+            return _refusal(policy, room)
+        if room is None:
+            exchange.rate = None
+            return UnavailableError()
+        return self._wait(exchange, policy, room)
+
+    async def _wait(self, exchange: Exchange, policy: Policy, answer: Awaitable[Room]) -> APIError | None:
+        room = await answer
+        if room is None:
+            exchange.rate = None
+            return UnavailableError()
+        exchange.rate = RateResult(policy, room)
+        return None if room >= 0 else _refusal(policy, room)
+
+    def respond(self, exchange: Exchange) -> None:
+        """Add ``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11)."""
+        rate = exchange.rate
+        if isinstance(rate, RateResult):
+            headers = exchange.response_headers
+            headers.append(rate.policy.field)
+            headers.append((b"ratelimit", rate.value))
+
+    def _first_take(self, policy: Policy, key: str) -> Room | Awaitable[Room]:
+        return self._open().take(policy, key)
+
+    def _open(self) -> Store:
+        if self._store is None:
+            self._store = choose_store(self._settings)
+        self._take = self._store.take
+        return self._store
+
+    async def start(self) -> None:
+        """Open the counts, so that a mistake stops the start and not a request."""
+        self._open()
+
+    async def stop(self) -> None:
+        """Close the counts."""
+        if self._store is not None:
+            await self._store.close()
+
+
+def choose_store(settings: Settings) -> Store:
+    """Return the store that is exact for this process' place in the service.
+
+    Raises:
+        RuntimeError: Redis is wanted and its package is missing, or the shared file is not ours alone.
+        ValueError: the URL of Redis is not one.
+        OSError: there is no room for the shared file.
+    """
+    group = worker_group()
+    local: Store
+    if group is None:
+        local = MemoryStore(settings.rate_limit_keys)
+    else:
+        from ._limiter_shared import SharedStore
+
+        local = SharedStore(group.directory / "limits", settings.rate_limit_keys)
+    if settings.redis_url is None:
+        return local
+    from ._limiter_redis import RedisStore
+
+    return RedisStore(
+        settings.redis_url.get_secret_value(), local, fail_open=settings.rate_limit_on_outage == "open"
+    )
+
+
+def _refusal(policy: Policy, room: int) -> RateLimitedError:
+    error = RateLimitedError()
+    error.headers["Retry-After"] = str(policy.reset(room))
+    return error
+
+
+def _user_key(user: str) -> str:
+    """Keep users apart from addresses, and long names from filling the memory."""
+    if len(user) > _LONGEST_KEY:
+        return "h:" + blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return "u:" + user
