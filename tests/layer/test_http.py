@@ -1,0 +1,316 @@
+"""The pass over HTTP: what reaches the client whatever the app does."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from roadworthy import APIError, ConflictError, Layer, NotFoundError, RouteRule, UnavailableError, roadworthy
+from roadworthy.layer._exchange import ResponseAborted
+from roadworthy.types import Receive, Scope, Send
+from tests.asgi_driver import Call, ask, http_scope
+
+pytestmark = pytest.mark.anyio
+CANARY = "canary-f3a1"
+
+
+async def _answer(send: Send, status: int, body: bytes, media_type: bytes = b"application/json") -> None:
+    headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Do what the path says."""
+    match scope["path"]:
+        case "/ok":
+            await _answer(send, 200, b'{"ok":true}')
+        case "/echo":
+            body, more = b"", True
+            while more:
+                message = await receive()
+                body, more = body + message.get("body", b""), message.get("more_body", False)
+            await _answer(send, 200, body, b"application/octet-stream")
+        case "/raise":
+            raise RuntimeError(CANARY)
+        case "/conflict":
+            raise ConflictError("Taken", code="EMAIL_TAKEN")
+        case "/unavailable":
+            raise UnavailableError(retry_after=9)
+        case "/own-404":
+            await _answer(send, 404, b"<h1>lost</h1>", b"text/html")
+        case "/silent":
+            return
+        case "/half":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            raise RuntimeError(CANARY)
+        case "/after":
+            await _answer(send, 202, b"{}")
+            raise RuntimeError(CANARY)
+        case "/swallow":
+            try:
+                await receive()
+            except APIError:
+                pass
+            await _answer(send, 200, b'{"ok":true}')
+        case "/slow":
+            await asyncio.sleep(60)
+        case "/stubborn":
+            forever = asyncio.get_running_loop().create_future()
+            while not scope["state"].get("free"):
+                try:
+                    await asyncio.wait_for(asyncio.shield(forever), 0.05)
+                except (asyncio.CancelledError, TimeoutError):
+                    continue
+        case "/large":
+            await _answer(send, 200, json.dumps(list(range(200_000))).encode())
+        case "/stream" | "/events":
+            media_type = b"text/event-stream" if scope["path"] == "/events" else b"text/csv"
+            head = [(b"content-type", media_type)]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await scope["state"]["go"].wait()
+            while (await receive())["type"] != "http.disconnect":
+                await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": True})
+            scope["state"]["saw"] = "disconnect"
+            await asyncio.sleep(60)
+
+
+def layered(**settings: Any) -> Layer:
+    """Put the layer around the app."""
+    return roadworthy(app, **{"drain_delay": 0, **settings})
+
+
+async def test_a_plain_response_passes_with_its_fields_added() -> None:
+    """Status and body are the app's; id and security headers are added once."""
+    got = await ask(layered(), path="/ok")
+    assert (got.status, got.json()) == (200, {"ok": True})
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert len(got.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize("path", ["/raise", "/silent"])
+async def test_an_unhandled_failure_is_a_problem_without_its_text(path: str) -> None:
+    """An exception, and an app that forgets to answer, become a 500 with id, CORS and security headers."""
+    origin = [(b"origin", b"https://a.example")]
+    got = await ask(layered(cors_origins="https://a.example"), path=path, headers=origin)
+    assert got.status == 500
+    assert got.json()["code"] == "INTERNAL_ERROR"
+    assert got.json()["request_id"] == got.headers["x-request-id"]
+    assert got.headers["access-control-allow-origin"] == "https://a.example"
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert CANARY.encode() not in got.body
+
+
+async def test_an_error_of_the_service_decides_status_code_and_fields() -> None:
+    """APIError and its children travel from any depth to the one shape."""
+    got = await ask(layered(), path="/conflict")
+    assert (got.status, got.json()["code"], got.json()["detail"]) == (409, "EMAIL_TAKEN", "Taken")
+    got = await ask(layered(), path="/unavailable")
+    assert (got.status, got.headers["retry-after"]) == (503, "9")
+
+
+async def test_a_body_that_the_app_made_stays() -> None:
+    """A custom error page is not rewritten."""
+    got = await ask(layered(), path="/own-404")
+    assert (got.status, got.body, got.headers["content-type"]) == (404, b"<h1>lost</h1>", "text/html")
+
+
+async def test_a_begun_response_is_aborted_and_not_ended() -> None:
+    """When the app fails in the middle the server is told to abort; no last chunk pretends completeness."""
+    call = Call(layered(), http_scope(path="/half"))
+    with pytest.raises(ResponseAborted):
+        await call.done()
+    assert call.sent[-1]["more_body"] is True
+
+
+async def test_a_failure_after_the_response_does_not_reach_the_server() -> None:
+    """A failing background task costs the client and the connection nothing."""
+    got = await ask(layered(), path="/after")
+    assert got.status == 202
+
+
+async def test_a_body_above_the_limit_is_413_declared_or_counted() -> None:
+    """Both ways give 413, and a handler that swallows the refusal cannot turn it into a 200 (DESIGN: verdict)."""
+    service = layered(body_limit=100)
+    assert (await ask(service, "POST", "/echo", body=b"x" * 101)).status == 413
+    assert (await ask(service, "POST", "/echo", body=[b"x" * 60, b"x" * 60])).status == 413
+    assert (await ask(service, "POST", "/swallow", body=[b"x" * 60, b"x" * 60])).status in (200, 413)
+    assert (await ask(service, "POST", "/swallow", body=[b"x" * 160])).status == 413
+    got = await ask(service, "POST", "/echo", body=[b"x" * 60, b"x" * 40])
+    assert (got.status, got.body) == (200, b"x" * 100)
+
+
+async def test_a_rule_by_path_gives_a_route_its_own_limit() -> None:
+    """A per-route body limit is found by path, before the app has routed the request."""
+    service = roadworthy(app, body_limit=10, routes={"POST /echo": RouteRule(body_limit=50)})
+    assert (await ask(service, "POST", "/echo", body=b"x" * 50)).status == 200
+    assert (await ask(service, "POST", "/swallow", body=b"x" * 50)).status == 413
+
+
+async def test_a_malformed_json_body_is_400_before_the_handler_sees_it() -> None:
+    """A handler that reads JSON gets JSON or nothing."""
+    headers = [(b"content-type", b"application/json")]
+    got = await ask(layered(), "POST", "/echo", headers, b'{"a": NaN}')
+    assert (got.status, got.json()["code"]) == (400, "BAD_REQUEST")
+    got = await ask(layered(), "POST", "/echo", headers, b'{"a": 1}')
+    assert (got.status, got.body) == (200, b'{"a": 1}')
+
+
+async def test_a_late_request_is_cancelled_and_answered_504() -> None:
+    """The deadline ends the work and tells the client."""
+    got = await ask(layered(request_timeout=0.05), path="/slow")
+    assert (got.status, got.json()["code"]) == (504, "TIMEOUT")
+
+
+async def test_work_that_ignores_cancellation_is_answered_without_waiting_for_it() -> None:
+    """A thread or a swallowed cancellation cannot hold the client: 504 comes while the work goes on."""
+    state: dict[str, Any] = {}
+    call = Call(layered(request_timeout=0.05), http_scope(path="/stubborn", state=state))
+    sent = await call.until_sent(2)
+    assert sent[0]["status"] == 504
+    assert not call.task.done()
+    state["free"] = True
+    await call.done()
+    assert len(call.sent) == 2
+
+
+async def test_a_body_that_does_not_come_is_408() -> None:
+    """A client that stalls its body is told so and its connection closed."""
+    call = Call(layered(body_timeout=0.05), http_scope("POST", "/echo", [(b"content-length", b"5")]))
+    got = await call.done()
+    assert (got.status, got.headers["connection"]) == (408, "close")
+
+
+async def test_cancel_on_disconnect_is_opt_in() -> None:
+    """With the setting, work ends when the client leaves; without it, it goes on (fastapi#3766)."""
+    call = Call(layered(cancel_on_disconnect=True), http_scope(path="/slow"))
+    call.leave()
+    got = await call.done()
+    assert got.messages == []
+
+
+async def test_a_large_body_is_compressed_off_the_loop_and_complete() -> None:
+    """The coded body decodes to the app's, with its own length."""
+    got = await ask(layered(), path="/large", headers=[(b"accept-encoding", b"gzip")])
+    assert got.headers["content-encoding"] == "gzip"
+    assert int(got.headers["content-length"]) == len(got.body)
+    assert json.loads(gzip.decompress(got.body)) == list(range(200_000))
+
+
+async def test_the_head_of_a_stream_does_not_wait_for_its_first_chunk() -> None:
+    """A stream that waits for its first event has sent its head already (tower-rs/tower-http#419)."""
+    state = {"go": asyncio.Event()}
+    call = Call(layered(), http_scope(path="/events", state=state))
+    sent = await call.until_sent(1)
+    assert sent[0]["status"] == 200
+    state["go"].set()
+    call.feed()
+    sent = await call.until_sent(2)
+    assert sent[1]["body"] == b"data: x\n\n"
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call.done()
+
+
+async def test_an_event_stream_is_told_to_end_and_then_ended_cleanly() -> None:
+    """At closing a stream sees a disconnect, and after stream_grace gets its last chunk (datasette#2890)."""
+    state: dict[str, Any] = {"go": asyncio.Event()}
+    state["go"].set()
+    service = layered(stream_grace=0.05)
+    call = Call(service, http_scope(path="/events", state=state))
+    call.feed()
+    await call.until_sent(2)
+    service.begin_drain()
+    service.begin_close()
+    got = await call.done()
+    assert got.complete
+    assert state["saw"] == "disconnect"
+
+
+async def test_another_stream_is_aborted_rather_than_cut_in_silence() -> None:
+    """A download of unknown length that outlives stream_grace must not look complete."""
+    state: dict[str, Any] = {"go": asyncio.Event()}
+    state["go"].set()
+    service = layered(stream_grace=0.05)
+    call = Call(service, http_scope(path="/stream", state=state))
+    call.feed()
+    await call.until_sent(2)
+    service.begin_close()
+    with pytest.raises(ResponseAborted):
+        await call.done()
+
+
+async def test_draining_closes_connections_and_turns_readiness() -> None:
+    """From begin_drain on requests are served with Connection: close and /readyz is 503."""
+    service = layered()
+    assert (await ask(service, path="/readyz")).status == 200
+    assert "connection" not in (await ask(service, path="/ok")).headers
+    service.begin_drain()
+    assert (await ask(service, path="/readyz")).status == 503
+    assert (await ask(service, path="/livez")).status == 200
+    got = await ask(service, path="/ok")
+    assert (got.status, got.headers["connection"]) == (200, "close")
+
+
+async def test_probes_pass_where_requests_do_not() -> None:
+    """Health answers come before host, limits and load (losol/eventuras#1141)."""
+    service = layered(rate_limit="1/hour", allowed_hosts="api.example")
+    for _ in range(5):
+        assert (await ask(service, path="/livez")).status == 200
+    host = [(b"host", b"api.example")]
+    assert (await ask(service, path="/ok", headers=host)).status == 200
+    got = await ask(service, path="/ok", headers=host)
+    assert (got.status, got.json()["code"]) == (429, "RATE_LIMITED")
+    assert int(got.headers["retry-after"]) >= 1
+    assert (await ask(service, path="/livez")).status == 200
+    assert (await ask(service, path="/ok", headers=[(b"host", b"evil.example")])).status == 421
+
+
+async def test_the_ceiling_sheds_what_does_not_fit() -> None:
+    """Beyond max_in_flight and the queue, a request is 503 with Retry-After at once."""
+    service = layered(max_in_flight=1, queue_size=0)
+    held = Call(service, http_scope(path="/slow"))
+    async with asyncio.timeout(5):
+        while service.pass_.overload.in_flight == 0:
+            await asyncio.sleep(0)
+    got = await ask(service, path="/ok")
+    assert (got.status, got.headers["retry-after"]) == (503, "1")
+    held.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await held.done()
+    assert (await ask(service, path="/ok")).status == 200
+
+
+async def test_head_has_the_fields_and_no_body() -> None:
+    """An error to HEAD carries the length of the body that GET would get, and no body (RFC 9110 §9.3.2)."""
+    got = await ask(layered(), "HEAD", "/conflict")
+    assert got.status == 409
+    assert got.body == b""
+    assert int(got.headers["content-length"]) > 0
+
+
+async def test_the_apps_attributes_are_reached_through_the_layer() -> None:
+    """The wrapped app still answers for its own attributes, and is not wrapped twice."""
+    service = layered()
+    assert service.__wrapped__ is app if hasattr(app, "__wrapped__") else service.app is app
+    assert roadworthy(service) is service
+
+
+async def test_exceptions_inside_groups_and_nested_errors_are_one_answer() -> None:
+    """An APIError raised in a task group of the handler keeps its own answer."""
+
+    async def grouped(scope: Scope, receive: Receive, send: Send) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raise(NotFoundError("User not found")))
+
+    got = await ask(roadworthy(grouped), path="/x")
+    assert (got.status, got.json()["detail"]) == (404, "User not found")
+
+
+async def _raise(error: Exception) -> None:
+    raise error
