@@ -1,0 +1,68 @@
+"""FastAPI's validation errors without an echo: its default handler repeats what was sent, passwords too.
+
+It also answers 500 for input that JSON cannot carry back, NaN or a lone surrogate (fastapi/fastapi#459).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ...errors import APIError, BadRequestError, UnsupportedMediaTypeError, ValidationError
+from ._defaults import media_type
+from ._protocol import ErrorFormat, exchange_of
+from ._validation import field_errors
+
+__all__ = ("replace_validation_handler",)
+
+
+def _is_json(content_type: str) -> bool:
+    kind = media_type(content_type)
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _verdict(request: Request, exception: RequestValidationError) -> APIError:
+    errors: list[Any] = list(exception.errors())
+    of_body = [error for error in errors if tuple(error.get("loc", ()))[:1] == ("body",)]
+    if any(error.get("type") == "json_invalid" for error in of_body):
+        return BadRequestError("The request body is not valid JSON")
+    # FastAPI hands a body that is not declared as JSON to the validator as bytes.
+    if (
+        of_body
+        and isinstance(exception.body, bytes)
+        and not _is_json(request.headers.get("content-type", ""))
+    ):
+        return UnsupportedMediaTypeError("This resource reads application/json")
+    return ValidationError(errors=field_errors(errors))
+
+
+def _stripped(exception: RequestValidationError) -> Response:
+    kept: list[dict[str, object]] = []
+    for error, safe in zip(exception.errors(), field_errors(exception.errors()), strict=False):
+        location = [part if isinstance(part, int) else str(part) for part in error.get("loc", ())]
+        kept.append({"type": safe.code, "loc": location, "msg": safe.message})
+    try:
+        return JSONResponse({"detail": kept}, 422)
+    except UnicodeEncodeError:
+        return JSONResponse({"detail": [{**one, "loc": []} for one in kept]}, 422)
+
+
+def replace_validation_handler(app: Starlette, error_format: ErrorFormat) -> None:
+    """Put a handler that echoes nothing where ``app`` still has FastAPI's default one."""
+    if app.exception_handlers.get(RequestValidationError) is not request_validation_exception_handler:
+        return
+
+    async def refuse(request: Request, exception: RequestValidationError) -> Response:
+        exchange = exchange_of(request.scope)
+        if exchange is None or error_format == "app":
+            return _stripped(exception)
+        exchange.error = error = _verdict(request, exception)
+        return Response(status_code=error.status)
+
+    handlers: Any = app.exception_handlers
+    handlers[RequestValidationError] = refuse

@@ -1,0 +1,91 @@
+"""What the layer asks of a framework's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from ...errors import APIError
+    from ...types import Scope
+    from .._exchange import Exchange
+    from ..routes import RouteInfo
+
+__all__ = (
+    "ANY_METHOD",
+    "EXCHANGE_KEY",
+    "WEBSOCKET",
+    "ErrorFormat",
+    "Framework",
+    "UnknownRouteError",
+    "exchange_of",
+)
+
+EXCHANGE_KEY = "roadworthy.exchange"
+"""The scope's key under which the layer puts the exchange, for hooks that run inside the app."""
+
+ErrorFormat: TypeAlias = Literal["problem", "envelope", "app"]
+
+ANY_METHOD = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods of a route that leaves the choice to its app (a mount)."""
+
+WEBSOCKET = frozenset({"WEBSOCKET"})
+"""Stands where a WebSocket route would have methods; no HTTP method matches it."""
+
+
+class UnknownRouteError(RuntimeError):
+    """Raised when the app has a route of a kind that cannot be walked, so that no limit lapses in silence."""
+
+
+def exchange_of(scope: Scope) -> Exchange | None:
+    """Return the exchange that ``scope`` belongs to, or None where the app runs without the layer."""
+    found: Exchange | None = scope.get(EXCHANGE_KEY)
+    return found
+
+
+class Framework(Protocol):
+    """One app of one framework."""
+
+    @property
+    def name(self) -> str:
+        """The framework: ``fastapi``, ``starlette``, ``litestar``, ``django`` or ``asgi``."""
+        ...
+
+    @property
+    def native_tracing(self) -> bool:
+        """Whether the framework makes OpenTelemetry spans by itself."""
+        ...
+
+    def attach(self, error_format: ErrorFormat = "problem") -> None:
+        """Hook into the app, once, before its first request.
+
+        From then on an :class:`roadworthy.errors.APIError` that the app raises becomes ``exchange.error``,
+        and an exception that the framework answers by itself becomes ``exchange.exception``, before the
+        response begins. The latter is to be recorded only when the response is a 5xx: the app may have a
+        handler for it.
+        """
+        ...
+
+    def route_of(self, scope: Scope) -> str | None:
+        """Return the whole template of the route that the app chose, or None when it chose none."""
+        ...
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return every route of the app, those of mounted apps and included routers too.
+
+        Raises:
+            UnknownRouteError: there is a route that cannot be walked.
+        """
+        ...
+
+    def docs_paths(self) -> frozenset[str]:
+        """Return the paths of the framework's API documentation pages; ``/schema/*`` stands for all below."""
+        ...
+
+    def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
+        """Return the error that ``body`` stands for when it is exactly the framework's default error body."""
+        ...
+
+    def patch_openapi(self, error_format: ErrorFormat = "problem") -> None:
+        """Make the app's OpenAPI document show the error bodies that clients get. Call once."""
+        ...

@@ -1,0 +1,122 @@
+"""Django: it answers 500 without letting the exception out, and keeps the route to itself."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from ...errors import APIError
+from ...types import Scope
+from ..routes import RouteInfo
+from ._defaults import error_for_status, media_type, prefers_html
+from ._django_routes import template_of, walk
+from ._protocol import ErrorFormat, exchange_of
+
+__all__ = ("DjangoFramework",)
+
+# Django has no type information; imported by name so that no checker asks for stubs.
+_signals: Any = import_module("django.core.signals")
+_http: Any = import_module("django.http")
+_defaults: Any = import_module("django.views.defaults")
+_PAGES = {
+    400: ("Bad Request (400)", ""),
+    403: ("403 Forbidden", ""),
+    404: ("Not Found", "The requested resource was not found on this server."),
+    500: ("Server Error (500)", ""),
+}
+_ROUTE_KEY = "roadworthy.route"
+
+
+def _report(request: Any = None, **_: Any) -> None:
+    exchange = exchange_of(getattr(request, "scope", {}))
+    exception = sys.exc_info()[1]
+    if exchange is None or exception is None:
+        return
+    if isinstance(exception, APIError):
+        exchange.error = exception
+    if not isinstance(exception, APIError) or exception.status >= 500:
+        exchange.exception = exception
+
+
+def _mark(record: logging.LogRecord) -> bool:
+    """Mark Django's own record of a failure, which the layer records too; other handlers still get it."""
+    if exchange_of(getattr(getattr(record, "request", None), "scope", {})) is not None:
+        record.roadworthy_recorded = True
+    return True
+
+
+class DjangoFramework:
+    """Adapter for Django's ASGI handler, with or without the handler for static files around it."""
+
+    name = "django"
+    native_tracing = False
+
+    def __init__(self, app: Any) -> None:
+        # The handler for static files keeps the site's own handler in `application`.
+        self.site: Any = getattr(app, "application", app)
+        base = getattr(app, "base_url", None)
+        self._static: str | None = None if base is None or base.netloc else base.path
+        self._pages = {
+            status: (_defaults.ERROR_PAGE_TEMPLATE % {"title": title, "details": details}).encode()
+            for status, (title, details) in _PAGES.items()
+        }
+
+    def attach(self, error_format: ErrorFormat = "problem") -> None:
+        """Wrap two methods of this handler, listen to the signal of failures, mark Django's records."""
+        resolve, process = self.site.resolve_request, self.site.process_exception_by_middleware
+
+        def resolve_request(request: Any) -> Any:
+            match = resolve(request)
+            request.scope[_ROUTE_KEY] = match.route
+            return match
+
+        def process_exception(exception: Exception, request: Any) -> Any:
+            response = process(exception, request)
+            exchange = exchange_of(request.scope)
+            if response is None and isinstance(exception, APIError) and exchange is not None:
+                exchange.error = exception
+                if exception.status >= 500:
+                    exchange.exception = exception
+                return _http.HttpResponse(status=exception.status)
+            return response
+
+        self.site.resolve_request = resolve_request
+        self.site.process_exception_by_middleware = process_exception
+        _signals.got_request_exception.connect(_report, dispatch_uid="roadworthy")
+        logging.getLogger("django.request").addFilter(_mark)
+
+    def route_of(self, scope: Scope) -> str | None:
+        """Return the matched route, ``/users/<int:id>``; regular expressions are simplified to this form."""
+        route = scope.get(_ROUTE_KEY)
+        if route is not None:
+            return template_of(route)
+        if self._static is not None and scope["path"].startswith(self._static):
+            return f"{self._static}<path:path>"
+        return None
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return every pattern of the root URL configuration; views choose their methods themselves."""
+        return walk()
+
+    def docs_paths(self) -> frozenset[str]:
+        """Return nothing: Django has no API documentation pages."""
+        return frozenset()
+
+    def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
+        """Recognise Django's default pages, unless for a browser, an empty 405 and its plain-text 500."""
+        if status < 400:
+            return None
+        if status == 405:
+            return None if body else error_for_status(status)
+        if media_type(content_type) == "text/plain":
+            return error_for_status(status) if (status, body) == (500, b"Internal Server Error") else None
+        if body != self._pages.get(status) or prefers_html(scope):
+            # 413 is the one body that Django makes before there is a request.
+            return error_for_status(413) if (status, body) == (413, b"413 Payload too large") else None
+        return error_for_status(status)
+
+    def patch_openapi(self, error_format: ErrorFormat = "problem") -> None:
+        """Do nothing: Django makes no OpenAPI document."""

@@ -1,0 +1,97 @@
+"""FastAPI: as Starlette, with lazily included routers, its own 422 and an OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+
+from ...errors import APIError, BadRequestError, ValidationError
+from ...types import Scope
+from ..routes import RouteInfo
+from ._defaults import json_object, json_objects, media_type
+from ._fastapi_internals import effective_routes, frontend_of, frontends, native_telemetry, selected_context
+from ._fastapi_validation import replace_validation_handler
+from ._openapi import patch_document
+from ._protocol import ErrorFormat
+from ._starlette_errors import attach_handlers
+from ._starlette_routes import Expand
+from ._validation import field_errors
+from .starlette import StarletteFramework
+
+__all__ = ("FastAPIFramework",)
+
+_DETAIL_KEYS = frozenset({"type", "loc", "msg"})
+
+
+class FastAPIFramework(StarletteFramework):
+    """Adapter for a FastAPI application."""
+
+    name = "fastapi"
+    expand: Expand = staticmethod(effective_routes)
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(app)
+
+    @property
+    def native_tracing(self) -> bool:
+        """FastAPI's own instrumentation (since 0.165) or Starlette's middleware."""
+        return native_telemetry(self.app) or super().native_tracing
+
+    def attach(self, error_format: ErrorFormat = "problem") -> None:
+        """Register the handlers; the default 422 handler, which echoes the input, gives way."""
+        attach_handlers(self.app, self.expand, lambda app: replace_validation_handler(app, error_format))
+
+    def route_of(self, scope: Scope) -> str | None:
+        """Return the template of the chosen route with the prefixes of its routers and mounts."""
+        context = selected_context(scope)
+        if context is None:
+            if scope.get("endpoint") is None and (below := frontend_of(scope)) is not None:
+                return f"{scope['path'].removesuffix(below).rstrip('/')}/{{path:path}}"
+            return super().route_of(scope)
+        route = scope.get("route")
+        if context.original_route is route:
+            return self.mounted(context.path, scope)
+        plain = context.starlette_route
+        if plain is not None and getattr(plain, "endpoint", None) is scope.get("endpoint"):
+            return self.mounted(plain.path, scope)
+        if (below := frontend_of(scope)) is not None:
+            return f"{scope['path'].removesuffix(below).rstrip('/')}/{{path:path}}"
+        return super().route_of(scope)
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return every route: of included routers, of mounted apps, of frontends."""
+        files = frozenset({"GET", "HEAD"})
+        return [
+            *super().routes(),
+            *(RouteInfo(files, f"{path}/{{path:path}}", None) for path in frontends(self.app.router)),
+        ]
+
+    def docs_paths(self) -> frozenset[str]:
+        """Return the paths of Swagger UI, its OAuth2 redirect and ReDoc."""
+        app: FastAPI = self.app
+        if not app.openapi_url:
+            return frozenset()
+        paths = (app.docs_url, app.docs_url and app.swagger_ui_oauth2_redirect_url, app.redoc_url)
+        return frozenset(path for path in paths if path)
+
+    def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
+        """Recognise FastAPI's ``{"detail": [{"type", "loc", "msg", …}]}`` besides Starlette's bodies."""
+        found = super().problem_of(status, content_type, body, scope)
+        if found is not None or status != 422 or media_type(content_type) != "application/json":
+            return found
+        document = json_object(body)
+        entries = (
+            json_objects(document["detail"]) if document is not None and document.keys() == {"detail"} else []
+        )
+        if not entries or not all(entry.keys() >= _DETAIL_KEYS for entry in entries):
+            return None
+        if entries[0]["type"] == "json_invalid":
+            return BadRequestError("The request body is not valid JSON")
+        return ValidationError(errors=field_errors(entries))
+
+    def patch_openapi(self, error_format: ErrorFormat = "problem") -> None:
+        """Replace the default 422 schema in the document; responses that the app declared stay."""
+        app: FastAPI = self.app
+        original = app.openapi
+        app.openapi = lambda: patch_document(original(), error_format)  # type: ignore[method-assign]

@@ -1,0 +1,45 @@
+"""An ASGI app of no known framework: exceptions come out of it, and its routes are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...errors import APIError
+from ...types import ASGIApp, Scope
+from ..routes import RouteInfo
+from ._protocol import ErrorFormat
+
+__all__ = ("GenericFramework",)
+
+
+class GenericFramework:
+    """Adapter for any other ASGI app."""
+
+    name = "asgi"
+    native_tracing = False
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def attach(self, error_format: ErrorFormat = "problem") -> None:
+        """Do nothing: there is nothing to hook into."""
+
+    def route_of(self, scope: Scope) -> str | None:
+        """Return what the app itself noted: a ``route`` entry of the scope that is text, else None."""
+        route = scope.get("route")
+        return route if isinstance(route, str) else None
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return nothing: the app's routes cannot be known."""
+        return ()
+
+    def docs_paths(self) -> frozenset[str]:
+        """Return nothing."""
+        return frozenset()
+
+    def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
+        """Return None: every body is the app's own."""
+        return None
+
+    def patch_openapi(self, error_format: ErrorFormat = "problem") -> None:
+        """Do nothing."""

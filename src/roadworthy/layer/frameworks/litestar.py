@@ -1,0 +1,124 @@
+"""Litestar: it answers 500 without letting the exception out, so a hook reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from litestar import Litestar
+from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
+
+from ...errors import APIError, FieldError, ValidationError
+from ...types import Scope
+from ..routes import RouteInfo
+from ._defaults import error_for_status, json_object, json_objects
+from ._protocol import ANY_METHOD, WEBSOCKET, ErrorFormat, UnknownRouteError, exchange_of
+
+__all__ = ("LitestarFramework",)
+
+# Beginnings of messages made from the schema alone; msgspec's "Invalid enum value '…'" repeats the value.
+_SAFE = (
+    *("Expected `", "Object missing ", "Object contains unknown ", "Missing required ", "Field required"),
+    *("Input should ", "String should ", "List should ", "Set should ", "Tuple should ", "Data should "),
+)
+_KEYS = ({"status_code", "detail"}, {"status_code", "detail", "extra"})
+
+
+async def _report(exception: Exception, scope: Any) -> None:
+    exchange = exchange_of(scope)
+    if exchange is None:
+        return
+    if isinstance(exception, APIError):
+        exchange.error = exception
+    if getattr(exception, "status_code", getattr(exception, "status", 500)) >= 500:
+        exchange.exception = exception
+
+
+def _field(entry: Mapping[str, Any]) -> FieldError:
+    key, source = str(entry.get("key", "")), str(entry.get("source", "body"))
+    pointer = (
+        "".join(f"/{part}" for part in key.split(".") if part) if source == "body" else f"{source}/{key}"
+    )
+    message = str(entry.get("message", ""))
+    return FieldError(pointer[:200], message if message.startswith(_SAFE) else "Invalid value", "invalid")
+
+
+class LitestarFramework:
+    """Adapter for a Litestar application."""
+
+    name = "litestar"
+
+    def __init__(self, app: Litestar) -> None:
+        self.app = app
+        self._templates: dict[str, str] = {}
+        self._mounts: dict[int, str] = {}
+
+    @property
+    def native_tracing(self) -> bool:
+        """Whether Litestar's OpenTelemetry plugin or middleware is installed."""
+        parts = [*self.app.plugins, *self.app.middleware]
+        return any("OpenTelemetry" in type(part).__name__ for part in parts)
+
+    def attach(self, error_format: ErrorFormat = "problem") -> None:
+        """Add the hook, behind the app's own ones."""
+        hooks: list[Any] = cast("Any", self.app).after_exception
+        hooks.append(_report)
+
+    def route_of(self, scope: Scope) -> str | None:
+        """Return the template with its parameters' types, as the app wrote it."""
+        template = scope.get("path_template")
+        if template is None:
+            return None
+        if not self._templates:
+            self.routes()
+        # Litestar names a mount by the template of the root (seen in 2.25).
+        return self._mounts.get(id(scope.get("route_handler"))) or self._templates.get(template, template)
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return every route, one entry per handler."""
+        found: list[RouteInfo] = []
+        for route in self.app.routes:
+            if isinstance(route, HTTPRoute):
+                for handler in route.route_handlers:
+                    methods = frozenset(str(method) for method in handler.http_methods)
+                    found.append(RouteInfo(methods, route.path, cast("Any", handler.fn)))
+            elif isinstance(route, WebSocketRoute):
+                found.append(RouteInfo(WEBSOCKET, route.path, cast("Any", route.route_handler.fn)))
+            elif isinstance(cast("object", route), ASGIRoute):
+                template = route.path
+                if route.route_handler.is_mount:
+                    template = f"{route.path.rstrip('/')}/{{path:path}}"
+                    self._mounts[id(route.route_handler)] = template
+                found.append(RouteInfo(ANY_METHOD, template, cast("Any", route.route_handler.fn)))
+            else:
+                raise UnknownRouteError(f"the route {route!r} is of no kind that can be walked")
+            self._templates[route.path_format] = route.path
+        return found
+
+    def docs_paths(self) -> frozenset[str]:
+        """Return ``/schema`` and all below it, or wherever the app's configuration puts it."""
+        config = self.app.openapi_config
+        if config is None:
+            return frozenset()
+        path = (config.path or "/schema").rstrip("/")
+        return frozenset({path or "/", f"{path}/*"})
+
+    def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
+        """Recognise ``{"status_code", "detail"}``, with ``extra`` where fields were refused."""
+        if status < 400 or not body.startswith(b'{"status_code":'):
+            return None
+        document = json_object(body)
+        if document is None or document.keys() not in _KEYS or document["status_code"] != status:
+            return None
+        if "extra" not in document:
+            return error_for_status(status, str(document["detail"]))
+        entries = json_objects(document["extra"])
+        if not entries or not all("message" in entry for entry in entries):
+            return None
+        # The detail of a failed validation repeats the target with its query.
+        error = ValidationError(errors=[_field(entry) for entry in entries[:100]])
+        error.status = status
+        return error
+
+    def patch_openapi(self, error_format: ErrorFormat = "problem") -> None:
+        """Do nothing yet: Litestar documents no error body unless a handler names its exceptions."""

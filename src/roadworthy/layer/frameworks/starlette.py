@@ -1,0 +1,90 @@
+"""Starlette: exceptions come out of it, but after its own 500 page has begun; routes are in the scope."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Router
+
+from ...errors import APIError
+from ...types import Scope
+from ..routes import RouteInfo
+from ._defaults import error_for_status, json_object, media_type, phrase
+from ._protocol import ErrorFormat
+from ._starlette_errors import attach_handlers
+from ._starlette_routes import Expand, RouteIndex, same_routes, walk
+
+__all__ = ("StarletteFramework",)
+
+
+class StarletteFramework:
+    """Adapter for a Starlette application or a bare Starlette router."""
+
+    name = "starlette"
+    expand: Expand = staticmethod(same_routes)
+
+    def __init__(self, app: Starlette | Router) -> None:
+        self.app: Any = app
+        self._index: RouteIndex | None = None
+
+    @property
+    def native_tracing(self) -> bool:
+        """Starlette's OpenTelemetry middleware is a user's choice that its class name shows."""
+        return any(
+            "OpenTelemetry" in entry.cls.__name__ for entry in getattr(self.app, "user_middleware", ())
+        )
+
+    def attach(self, error_format: ErrorFormat = "problem") -> None:
+        """Register handlers in this app and in the Starlette apps mounted in it."""
+        attach_handlers(self.app, self.expand)
+
+    def route_of(self, scope: Scope) -> str | None:
+        """Return the template of the chosen route with the templates of the mounts before it."""
+        endpoint = scope.get("endpoint")
+        if endpoint is None:
+            return None
+        route = scope.get("route")
+        # A mount or an outer router may have left its own route here.
+        if route is None or getattr(route, "endpoint", None) is not endpoint:
+            return self.index.by_endpoint(endpoint, scope)
+        return self.mounted(route.path, scope)
+
+    def mounted(self, template: str, scope: Scope) -> str:
+        """Put the templates of the mounts that the request went through before ``template``."""
+        if "app_root_path" not in scope:
+            return template
+        return self.index.mount(scope) + template
+
+    @property
+    def index(self) -> RouteIndex:
+        """The index of the routes as they stand when it is first asked for."""
+        if self._index is None:
+            mounts: set[str] = set()
+            self._index = RouteIndex(walk(self.app.routes, self.expand, mounts), mounts)
+        return self._index
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return every route, those of mounted apps too."""
+        return walk(self.app.routes, self.expand, set())
+
+    def docs_paths(self) -> frozenset[str]:
+        """Return nothing: Starlette has no documentation pages."""
+        return frozenset()
+
+    def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
+        """Recognise the reason phrase as text, and FastAPI's ``{"detail": "…"}``."""
+        if status < 400:
+            return None
+        kind = media_type(content_type)
+        if kind == "text/plain":
+            return error_for_status(status) if body and body == phrase(status).encode() else None
+        if kind == "application/json" and body.startswith(b'{"detail":'):
+            document = json_object(body)
+            if document is not None and len(document) == 1 and isinstance(document["detail"], str):
+                return error_for_status(status, document["detail"])
+        return None
+
+    def patch_openapi(self, error_format: ErrorFormat = "problem") -> None:
+        """Do nothing: Starlette makes no OpenAPI document of its own."""
