@@ -1,0 +1,330 @@
+"""Connection pooling: pools open before the first request, prove themselves, and close after the last one.
+
+A pool that is exhausted answers 503 with ``Retry-After`` after ``pool_timeout`` (fastapi/fastapi#12066,
+full-stack-fastapi-template#104): waiting longer only moves the queue to where nobody sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+
+from ..errors import UnavailableError
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ("ConnectionPooling", "PoolStats", "Resource", "SqlAlchemyPool", "WithStats", "is_pool_timeout")
+
+_Held = TypeVar("_Held")
+_logger = logging.getLogger("roadworthy.pools")
+
+_TIMEOUTS = frozenset(
+    (
+        ("sqlalchemy", "TimeoutError"),  # QueuePool limit of size … reached (sqlalche.me/e/20/3o7r)
+        ("psycopg_pool", "PoolTimeout"),
+        ("psycopg_pool", "TooManyRequests"),
+        ("asyncpg", "TooManyConnectionsError"),  # SQLSTATE 53300: the server has no slot left
+        ("psycopg", "TooManyConnections"),
+        ("redis", "MaxConnectionsError"),
+    )
+)
+"""Root package and class name: a driver that is not in use is not imported to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Connections of a pool.
+
+    Parameters:
+        size: open ones.
+        in_use: those that work for a request.
+        waiting: tasks that wait for one, None where the pool does not tell.
+        max: most there can be, None for no limit.
+    """
+
+    size: int
+    in_use: int
+    waiting: int | None = None
+    max: int | None = None
+
+
+@runtime_checkable
+class Resource(Protocol):
+    """Something that is opened before the first request and closed after the last."""
+
+    @property
+    def name(self) -> str:
+        """A short name for records, metrics and health; never an address."""
+        ...
+
+    async def start(self) -> None:
+        """Open it."""
+
+    async def ping(self) -> None:
+        """Raise unless it works, going the way that requests go."""
+
+    async def stop(self) -> None:
+        """Close it."""
+
+
+@runtime_checkable
+class WithStats(Protocol):
+    """A resource that counts its connections."""
+
+    def stats(self) -> PoolStats | None:
+        """Return the numbers of this moment, None where there are none."""
+        ...
+
+
+class Checks(Protocol):
+    """What takes the health checks of the resources."""
+
+    def add(self, name: str, check: Callable[[], Awaitable[None]]) -> None: ...
+
+
+class Watch(Protocol):
+    """What puts a number into the metrics."""
+
+    def __call__(
+        self,
+        name: str,
+        help_text: str,
+        read: Callable[[], float],
+        *,
+        kind: Literal["counter", "gauge"] = ...,
+        labels: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+
+@dataclass(slots=True)
+class _Waits:
+    """How long tasks waited for a connection of one pool."""
+
+    acquired: int = 0
+    timeouts: int = 0
+    waiting: int = 0
+    seconds: float = field(default=0.0)
+
+
+class ConnectionPooling:
+    """Opens resources in order, closes them in reverse, and bounds the wait for their connections.
+
+    Parameters:
+        settings: ``pool_timeout``, seconds to wait for a connection or for a resource to close.
+        resources: in the order in which they open.
+
+    Raises:
+        ValueError: two resources have one name.
+    """
+
+    def __init__(self, settings: Settings, resources: Iterable[Resource] = ()) -> None:
+        self._timeout = settings.pool_timeout
+        self._resources = tuple(resources)
+        self._open: list[Resource] = []
+        self._waits: dict[str, _Waits] = {}
+        for resource in self._resources:
+            if resource.name in self._waits:
+                raise ValueError(f"two resources are named {resource.name!r}; give one another name")
+            self._waits[resource.name] = _Waits()
+
+    async def start(self, checks: Checks | None = None) -> None:
+        """Open every resource and have each pinged through its own pool.
+
+        Raises:
+            RuntimeError: one did not open; those before it are closed again. It names the resource and the
+                class of the error only, whose text may hold an address with a password.
+        """
+        for resource in self._resources:
+            try:
+                await resource.start()
+            except BaseException as error:
+                await self.stop()
+                if not isinstance(error, Exception):
+                    raise
+                raise RuntimeError(
+                    f"resource {resource.name!r} did not open: {type(error).__name__}"
+                ) from None
+            self._open.append(resource)
+        if checks is not None:
+            for resource in self._resources:
+                checks.add(resource.name, resource.ping)
+
+    async def stop(self) -> None:
+        """Close what is open, the last first. One that fails or hangs does not keep the others open."""
+        while self._open:
+            resource = self._open.pop()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await resource.stop()
+            except Exception as error:
+                _logger.warning("resource %s did not close: %s", resource.name, type(error).__name__)
+
+    def report_to(self, watch: Watch) -> None:
+        """Put wait and use of every pool into the metrics; once, before the first request."""
+        for resource in self._resources:
+            labels, waits = {"pool": resource.name}, self._waits[resource.name]
+            for name, help_text, read in _counters(waits):
+                watch(name, help_text, read, labels=labels)
+            for name, help_text, read in _gauges(resource, waits):
+                watch(name, help_text, read, kind="gauge", labels=labels)
+
+    @asynccontextmanager
+    async def bounded(
+        self, acquire: AbstractAsyncContextManager[_Held], name: str, timeout: float | None = None
+    ) -> AsyncGenerator[_Held, None]:
+        """Hold a connection of a pool, waiting for it no longer than allowed, and count the wait.
+
+        ``async with pooling.bounded(engine.connect(), "database") as connection: …``
+
+        Parameters:
+            acquire: what gives the connection, not entered yet.
+            name: the resource.
+            timeout: seconds to wait; ``pool_timeout`` when left out. The time it is held is not bounded.
+
+        Raises:
+            UnavailableError: no connection became free in time.
+            KeyError: there is no resource of this name.
+        """
+        waits = self._waits[name]
+        began = time.perf_counter()
+        waits.waiting += 1
+        limit = asyncio.timeout(self._timeout if timeout is None else timeout)
+        try:
+            async with limit:
+                held = await acquire.__aenter__()
+        except Exception as error:
+            if limit.expired() or is_pool_timeout(error):
+                waits.timeouts += 1
+                raise UnavailableError("No connection became free in time") from error
+            raise
+        finally:
+            waits.waiting -= 1
+            waits.seconds += time.perf_counter() - began
+        waits.acquired += 1
+        try:
+            yield held
+        except BaseException as error:
+            if not await acquire.__aexit__(type(error), error, error.__traceback__):
+                raise
+        else:
+            await acquire.__aexit__(None, None, None)
+
+
+def is_pool_timeout(error: BaseException) -> bool:
+    """Tell whether ``error`` says that a pool had no connection to give in time."""
+    for kind in type(error).__mro__:
+        if (kind.__module__.partition(".")[0], kind.__name__) in _TIMEOUTS:
+            return True
+    # asyncpg's pool raises the built-in class; only the place that raised it tells.
+    if isinstance(error, TimeoutError):
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_globals.get("__name__") == "asyncpg.pool":
+                return True
+            trace = trace.tb_next
+    return False
+
+
+class SqlAlchemyPool:
+    """The pool of an async SQLAlchemy engine as a resource.
+
+    Parameters:
+        engine: from ``create_async_engine``. Its own ``pool_timeout`` is 30 s unless you set it; give it the
+            service's ``pool_timeout``.
+        name: for records, metrics and health.
+    """
+
+    def __init__(self, engine: AsyncEngine, name: str = "database") -> None:
+        self._engine = engine
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The resource's name."""
+        return self._name
+
+    async def start(self) -> None:
+        """Open nothing yet: the engine connects on demand.
+
+        A service whose database is down must come up, to say that it is not ready.
+        """
+
+    async def ping(self) -> None:
+        """Ask the database for 1 through the engine's own pool.
+
+        A connection that died in the pool is replaced once: the database is not down because of it
+        (codingjoe/django-health-check#755).
+        """
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            await self._ask()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            await self._ask()
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    def stats(self) -> PoolStats | None:
+        """Return the numbers of the engine's queue pool, None for any other kind of pool."""
+        from sqlalchemy.pool import QueuePool
+
+        pool = self._engine.pool
+        if not isinstance(pool, QueuePool):
+            return None
+        used = pool.checkedout()
+        # The only place where SQLAlchemy keeps it; -1 is no limit.
+        overflow = int(getattr(pool, "_max_overflow", -1))
+        return PoolStats(
+            used + pool.checkedin(), used, None, None if overflow < 0 else pool.size() + overflow
+        )
+
+    async def _ask(self) -> None:
+        from sqlalchemy import text
+
+        async with self._engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
+def _counters(waits: _Waits) -> list[tuple[str, str, Callable[[], float]]]:
+    return [
+        ("connection_pool_acquired_total", "Connections that were handed out.", lambda: waits.acquired),
+        ("connection_pool_timeouts_total", "Waits that ended without a connection.", lambda: waits.timeouts),
+        ("connection_pool_wait_seconds_total", "Time waited for connections.", lambda: waits.seconds),
+    ]
+
+
+def _gauges(resource: Resource, waits: _Waits) -> list[tuple[str, str, Callable[[], float]]]:
+    waiting = "connection_pool_waiting", "Tasks that wait for a connection."
+    if not isinstance(resource, WithStats) or resource.stats() is None:
+        return [(*waiting, lambda: waits.waiting)]
+
+    def stats() -> PoolStats:
+        return resource.stats() or PoolStats(0, 0)
+
+    def waiters() -> int:
+        told = stats().waiting
+        return waits.waiting if told is None else told
+
+    return [
+        ("connection_pool_connections", "Open connections.", lambda: stats().size),
+        ("connection_pool_connections_in_use", "Connections in use.", lambda: stats().in_use),
+        (
+            "connection_pool_connections_limit",
+            "Most connections there can be, 0 for no limit.",
+            lambda: stats().max or 0,
+        ),
+        (*waiting, waiters),
+    ]
