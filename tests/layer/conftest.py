@@ -10,6 +10,7 @@ from roadworthy.layer._exchange import Exchange
 
 __all__ = ("MakeExchange", "make_exchange")
 
+# Every other slot is None.
 _DEFAULTS: dict[str, Any] = {
     "body_complete": False,
     "body_limit": 1 << 20,
@@ -18,25 +19,18 @@ _DEFAULTS: dict[str, Any] = {
     "client": "203.0.113.7",
     "client_key": "203.0.113.7",
     "close": False,
-    "cors": None,
     "deadline": float("inf"),
-    "encoding": None,
-    "error": None,
-    "exception": None,
+    "ended": False,
     "http_version": "1.1",
     "logged": False,
     "peer": "203.0.113.7",
     "query": b"",
-    "rate": None,
     "request_id": "00000000000000000000000000000001",
-    "route": None,
-    "rule": None,
     "scheme": "http",
     "span_id": "",
     "status": 0,
     "streaming": False,
     "trace_id": "",
-    "user_key": None,
 }
 
 
@@ -65,6 +59,7 @@ def make_exchange(
         joined[name] = joined[name] + b", " + value if name in joined else value
     response = list(slots.pop("response_headers", ()))
     given: dict[str, Any] = {
+        **dict.fromkeys(Exchange.__slots__),
         **_DEFAULTS,
         "method": method,
         "path": path,
@@ -77,8 +72,6 @@ def make_exchange(
     }
     for slot, content in given.items():
         setattr(made, slot, content)
-    missing = [slot for slot in Exchange.__slots__ if not hasattr(made, slot)]
-    assert not missing, f"make_exchange sets no value for {missing}"
     return made
 
 
