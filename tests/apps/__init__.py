@@ -1,0 +1,1 @@
+"""Small real apps, one per framework, that the tests serve with and without the layer."""
