@@ -64,8 +64,8 @@ class APIError(Exception):
         ValueError: the status is not an error status.
     """
 
-    status: ClassVar[int] | int = 500
-    code: ClassVar[str] | str = "INTERNAL_ERROR"
+    status: int = 500
+    code: str = "INTERNAL_ERROR"
     default_message: ClassVar[str] = "Internal Server Error"
 
     def __init__(

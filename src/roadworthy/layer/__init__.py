@@ -14,6 +14,7 @@ from ._pass import Pass
 from ._websocket import WebSocketConversation
 from .connection_pooling import Resource
 from .frameworks import detect
+from .health_check import HealthCheck
 from .operations import MetricsEndpoint, OperationsApp
 from .routes import RouteRule, bind_rules, route_rule
 
@@ -68,6 +69,11 @@ class Layer:
     def operations(self) -> ASGIApp:
         """The app of the operations listener: metrics and health details."""
         return OperationsApp(self.settings, self.pass_.health, self.pass_.metrics)
+
+    @property
+    def health(self) -> HealthCheck:
+        """Where a service adds what its readiness depends on: ``app.health.add("queue", ping)``."""
+        return self.pass_.health
 
     def begin_drain(self) -> None:
         """Turn readiness to 503 and go on serving."""

@@ -79,6 +79,7 @@ class Exchange:
         "cors",  # the CORS item's own note, None without an Origin
         "deadline",  # float: event-loop time at which the exchange is cut, inf for none
         "encoding",  # the compression item's own note, None where the body is sent as it is
+        "ended",  # bool: the last byte of the response was handed to the server
         "error",  # APIError | None: the layer's own verdict; overrides whatever the app answers
         "exception",  # BaseException | None: what came out of the app unhandled
         "headers",  # dict[bytes, bytes]: request fields, lower case; repeated ones joined by the adapter
@@ -96,6 +97,7 @@ class Exchange:
         "route",  # str | None: the route's template ("/users/{id}"), None while unknown or unmatched
         "rule",  # RouteRule | None: per-route settings
         "scheme",  # str: "http" or "https" as the client used it
+        "span",  # the tracing item's own note, None without OpenTelemetry
         "span_id",  # str: this exchange's span id (traceparent), "" without tracing
         "started",  # float: time.perf_counter() when the request came in
         "status",  # int: status of the response, 0 before there is one
@@ -114,6 +116,7 @@ class Exchange:
     cors: bytes | None
     deadline: float
     encoding: object | None
+    ended: bool
     error: APIError | None
     exception: BaseException | None
     headers: dict[bytes, bytes]
@@ -131,6 +134,7 @@ class Exchange:
     route: str | None
     rule: RouteRule | None
     scheme: str
+    span: object | None
     span_id: str
     started: float
     status: int

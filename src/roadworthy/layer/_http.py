@@ -59,7 +59,7 @@ class Conversation(Exchange):
         "_coder",  # Coder | None: codes the chunks of a stream
         "_discard",  # what the app sends is not wanted any more
         "_gone",  # the client has left
-        "_flush",  # Task | None: the head of a stream that left before its first chunk
+        "_flush",  # Future | None: the head of a stream that left before its first chunk
         "_held",  # bytearray | None: an error body on its way
         "_interrupted",  # we have cancelled the app ourselves
         "_pass",
@@ -74,6 +74,23 @@ class Conversation(Exchange):
         "begun",  # the head was handed to the server
         "ended",  # the last body message was handed to the server
     )
+
+    _asked: bool
+    _budget_end: float
+    _closing: asyncio.Future[None] | None
+    _coder: Coder | None
+    _discard: bool
+    _flush: asyncio.Future[None] | None
+    _gone: bool
+    _held: bytearray | None
+    _interrupted: bool
+    _start: Message | None
+    _task: asyncio.Task[Any] | None
+    _told: bool
+    _waiting: bool
+    _watcher: asyncio.Task[None] | None
+    begun: bool
+    ended: bool
 
     def __init__(self, pass_: Pass, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = perf_counter()
@@ -96,7 +113,7 @@ class Conversation(Exchange):
         self.headers = headers
         self.client = self.client_key = self.peer
         self.request_id = self.trace_id = self.span_id = ""
-        self.route = self.rule = self.user_key = None
+        self.route = self.rule = self.span = self.user_key = None
         self.error = self.exception = self.rate = self.cors = self.encoding = None
         self.body_complete = self.close = self.logged = self.streaming = False
         self.body_limit = self.body_received = self.bytes_sent = self.status = 0
@@ -172,10 +189,6 @@ class Conversation(Exchange):
             if error.status < 500:
                 return
             self.exception = exception
-        if self.ended:
-            # Nobody can be told any more (a background task, a late failure): the records still must.
-            self.logged = True
-            self._pass.logging.failed_late(self, exception)
 
     async def _complete(self) -> None:
         """The app is done and the response is not: answer, end or abort it."""
@@ -244,10 +257,18 @@ class Conversation(Exchange):
         return self._whole(start, body)
 
     def _whole(self, start: Message, body: bytes) -> Awaitable[None]:
-        for step in self._pass.respond:
+        pass_ = self._pass
+        for step in pass_.respond:
             step(self)
-        if self.encoding is not None:
-            return self._whole_coded(start, body)
+        if self.method != "HEAD":
+            if pass_.compression is not None:
+                pass_.compression.decide_for_length(self, len(body))
+                if self.encoding is not None:
+                    return self._whole_coded(start, body)
+            if b"content-length" not in self.response_names and self.status not in (204, 304):
+                self.response_headers.append((b"content-length", b"%d" % len(body)))
+        elif pass_.compression is not None:
+            pass_.compression.respond(self)
         self.begun = self.ended = True
         self.bytes_sent = len(body)
         return self._send_both(
@@ -274,6 +295,8 @@ class Conversation(Exchange):
     def _head_of_stream(self, start: Message) -> Message:
         for step in self._pass.respond:
             step(self)
+        if self._pass.compression is not None:
+            self._pass.compression.respond(self)
         coder = self.encoding
         self._coder = coder if isinstance(coder, Coder) else None
         self.begun = True

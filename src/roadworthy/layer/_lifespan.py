@@ -49,6 +49,7 @@ class Lifespan:
             try:
                 Environment(pass_.settings).check()
                 await self_test(pass_)
+                await pass_.tracing.start()
                 await pass_.metrics.start()
                 await pass_.pooling.start(pass_.health)
                 await pass_.health.start()
@@ -117,7 +118,11 @@ class Lifespan:
             loop.call_soon_threadsafe(loop.call_later, delay, hand_over, number, frame)
 
         signal.signal(signal.SIGTERM, on_sigterm)
-        self._restore = lambda: signal.signal(signal.SIGTERM, previous) and None
+
+        def restore() -> None:
+            signal.signal(signal.SIGTERM, previous)
+
+        self._restore = restore
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the ``lifespan`` scope: ours around the app's."""

@@ -16,7 +16,7 @@ from ._exchange import Admit, Exchange, Finish, Respond
 from ._workers import worker_group
 from .client import Client
 from .compression import Compression
-from .connection_pooling import ConnectionPooling, Resource
+from .connection_pooling import ConnectionPooling, Resource, is_pool_timeout
 from .cors import Cors
 from .deadline import Deadlines
 from .error_handling import ErrorHandling
@@ -79,13 +79,13 @@ class Pass:
             raise ValueError('a rule has rate_key="user"; give roadworthy() a user_key that says who that is')
 
         group = None if alone else worker_group()
-        self.errors = ErrorHandling(settings)
+        self.errors = ErrorHandling(settings, is_pool_timeout)
         self.shutdown = GracefulShutdown(settings)
         self.live = self.shutdown.live
         self.deadlines = Deadlines(settings, self.live)
         self.overload = Overload(settings)
         self.validation = RequestValidation(settings)
-        self.logging = Logging(settings, shared=group is not None)
+        self.logging = Logging(settings)
         self.metrics = Metrics(settings, group.directory if group else None)
         self.health = HealthCheck(settings, off=_own_probes(routes))
         self.pooling = ConnectionPooling(settings, resources)
@@ -95,12 +95,11 @@ class Pass:
         self.host = TrustedHost(settings)
         self.cors = Cors(settings)
         self.limiter = RateLimiting(settings, self.rules)
-        self.compression = Compression(settings)
+        self.compression = Compression(settings) if settings.compression else None
         self.headers = SecurityHeaders(settings, docs_paths=framework.docs_paths())
 
         admit: list[Admit] = [
-            self.metrics.admit,  # first: it counts what is in flight
-            self.request_id.admit,  # every answer and every record carries the id
+            self.request_id.admit,  # first: every answer and every record carries the id
             self.tracing.admit,
             self.client.admit,  # limits and records need to know who asks
             self.health.admit,  # before host, limits and load: a probe must get through to say what it sees
@@ -120,11 +119,48 @@ class Pass:
             respond.append(self.cors.respond)
         if self.limiter.enabled:
             respond.append(self.limiter.respond)
-        if settings.compression:
-            respond.append(self.compression.respond)  # last: it reads the final fields
         self.respond: tuple[Respond, ...] = tuple(respond)
 
+        self.shutdown.on_change(self.health.follow)
+        self._watch()
+
         self.finish: tuple[Finish, ...] = (self.tracing.finish, self.metrics.finish, self.logging.finish)
+
+    def _watch(self) -> None:
+        """Put what the items count by themselves into the metrics."""
+        watch, overload, limiter = self.metrics.watch, self.overload, self.limiter
+        self.pooling.report_to(watch)
+        gauges: list[tuple[str, str, Callable[[], float]]] = [
+            ("http_requests_in_flight", "Requests that are being answered.", lambda: overload.in_flight),
+            ("http_requests_queued", "Requests that wait for a place.", lambda: overload.waiting),
+        ]
+        for name, text, read in gauges:
+            watch(name, text, read, kind="gauge")
+        counters: list[tuple[str, str, Callable[[], float]]] = [
+            ("http_requests_shed_total", "Requests refused at the ceiling.", lambda: overload.shed),
+            (
+                "http_deadlines_exceeded_total",
+                "Requests cut at their deadline, those included whose thread goes on.",
+                lambda: self.deadlines.exceeded,
+            ),
+            (
+                "rate_limit_decisions_total",
+                "Requests counted by the limiter.",
+                lambda: limiter.store.decisions if limiter.store else 0,
+            ),
+            (
+                "rate_limit_fallbacks_total",
+                "Decisions taken without the shared store, by the stated policy.",
+                lambda: limiter.store.fallbacks if limiter.store else 0,
+            ),
+            (
+                "log_records_dropped_total",
+                "Records dropped because standard output was not read.",
+                lambda: self.logging.writer.dropped,
+            ),
+        ]
+        for name, text, read in counters:
+            watch(name, text, read)
 
     def allowed_methods(self, path: str) -> str:
         """Return the ``Allow`` value for ``path``: what all routes that match it have (RFC 9110 §10.2.1)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -43,9 +43,14 @@ class ErrorHandling:
 
     Parameters:
         settings: ``error_format`` chooses the shape; ``env`` decides whether a stack may leave.
+        is_unavailable: tells which exceptions mean that the service has no room now (a pool without a free
+            connection): they become 503.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, is_unavailable: Callable[[BaseException], bool] = lambda _: False
+    ) -> None:
+        self._is_unavailable = is_unavailable
         self._envelope = settings.error_format == "envelope"
         self._stacks = settings.env == "development"
 
@@ -59,7 +64,7 @@ class ErrorHandling:
             if isinstance(leaf, APIError):
                 return leaf
         for leaf in _leaves(exception):
-            if _is_pool_timeout(leaf):
+            if self._is_unavailable(leaf):
                 return UnavailableError("No database connection became free in time")
         return APIError()
 
@@ -115,13 +120,3 @@ class ErrorHandling:
 
 def _fields(error: ValidationError) -> list[dict[str, str]]:
     return [{"pointer": one.pointer, "message": one.message, "code": one.code} for one in error.errors]
-
-
-def _is_pool_timeout(error: BaseException) -> bool:
-    # By name, so that no driver is imported to ask: SQLAlchemy's QueuePool, psycopg_pool.
-    kind = type(error)
-    return (kind.__module__, kind.__name__) in {
-        ("sqlalchemy.exc", "TimeoutError"),
-        ("psycopg_pool.errors", "PoolTimeout"),
-        ("psycopg_pool", "PoolTimeout"),
-    }

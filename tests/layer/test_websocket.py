@@ -1,0 +1,108 @@
+"""WebSockets: admitted like requests, told to go when the process closes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from roadworthy import Layer, roadworthy
+from roadworthy.types import Headers, Message, Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Accept and send back what comes."""
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+class Socket:
+    """One WebSocket from the client's side."""
+
+    def __init__(self, app: Layer, headers: Headers | None = None, **more: Any) -> None:
+        self.inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self.outbox: asyncio.Queue[Message] = asyncio.Queue()
+        scope: Scope = {
+            "type": "websocket",
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": "/ws",
+            "query_string": b"",
+            "headers": [(b"host", b"shop.example"), *(headers or [])],
+            "client": ("127.0.0.1", 1),
+            "subprotocols": [],
+            "extensions": {},
+            **more,
+        }
+        self.inbox.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.ensure_future(app(scope, self.inbox.get, self.outbox.put))
+
+    async def next(self) -> Message:
+        async with asyncio.timeout(5):
+            return await self.outbox.get()
+
+
+async def test_a_websocket_passes() -> None:
+    """Messages go through in both directions."""
+    socket = Socket(roadworthy(echo))
+    assert (await socket.next())["type"] == "websocket.accept"
+    socket.inbox.put_nowait({"type": "websocket.receive", "text": "hi"})
+    assert (await socket.next())["text"] == "hi"
+    socket.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    async with asyncio.timeout(5):
+        await socket.task
+
+
+@pytest.mark.parametrize(
+    ("origin", "passes"),
+    [
+        (b"http://shop.example", True),
+        (b"https://app.example", True),
+        (b"https://evil.example", False),
+        (b"null", False),
+    ],
+)
+async def test_a_page_of_another_origin_may_not_open_one(origin: bytes, passes: bool) -> None:
+    """A browser sends its cookies with any handshake, so the Origin decides (RFC 6455 §10.2)."""
+    socket = Socket(roadworthy(echo, cors_origins="https://app.example"), [(b"origin", origin)])
+    first = await socket.next()
+    assert first["type"] == ("websocket.accept" if passes else "websocket.close")
+    socket.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    async with asyncio.timeout(5):
+        await socket.task
+
+
+async def test_a_refusal_is_a_response_where_the_server_can_send_one() -> None:
+    """With the extension the handshake is answered with the error's own status and shape."""
+    app = roadworthy(echo, allowed_hosts="api.example")
+    socket = Socket(app, extensions={"websocket.http.response": {}})
+    assert (await socket.next())["status"] == 421
+    assert b"MISDIRECTED_REQUEST" in (await socket.next())["body"]
+
+
+async def test_handshakes_count_against_the_limit() -> None:
+    """Opening WebSockets is use of the service as much as requests are."""
+    app = roadworthy(echo, rate_limit="1/hour")
+    first = Socket(app)
+    assert (await first.next())["type"] == "websocket.accept"
+    assert (await Socket(app).next())["type"] == "websocket.close"
+    first.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    async with asyncio.timeout(5):
+        await first.task
+
+
+async def test_closing_ends_it_with_1012() -> None:
+    """At closing the client is told to connect again elsewhere, and a deaf handler is cut."""
+    app = roadworthy(echo, stream_grace=0.05)
+    socket = Socket(app)
+    await socket.next()
+    app.begin_drain()
+    app.begin_close()
+    assert await socket.next() == {"type": "websocket.close", "code": 1012}
+    async with asyncio.timeout(5):
+        await socket.task
