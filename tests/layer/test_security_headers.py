@@ -1,0 +1,205 @@
+"""The fields that make browsers careful."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+from litestar import Litestar
+
+from roadworthy.layer.security_headers import SecurityHeaders, inline_script_hashes
+from roadworthy.settings import Settings
+
+from .conftest import make_exchange
+
+_JSON = (b"content-type", b"application/json")
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+
+
+def _fields(
+    *response: tuple[bytes, bytes],
+    item: SecurityHeaders | None = None,
+    path: str = "/",
+    scheme: str = "http",
+    **settings: Any,
+) -> dict[str, str]:
+    item = item or SecurityHeaders(Settings(**settings), docs_paths=("/docs", "/redoc"))
+    made = make_exchange(path=path, scheme=scheme, status=200, response_headers=response)
+    item.respond(made)
+    names = [name.lower() for name, _ in made.response_headers]
+    assert len(names) == len(set(names)), "a field stands twice"
+    return {name.decode(): value.decode() for name, value in made.response_headers}
+
+
+@pytest.mark.parametrize(
+    "media_type", [b"application/json", b"application/problem+json", b"Application/JSON; x=y"]
+)
+def test_json(media_type: bytes) -> None:
+    """JSON gets the whole set: nothing in it is for a browser to run, frame or store."""
+    fields = _fields((b"content-type", media_type))
+    assert fields.pop("content-type")
+    assert fields == {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+        "cross-origin-resource-policy": "same-origin",
+        "cache-control": "no-store",
+    }
+
+
+def test_html() -> None:
+    """A page of the app gets no content policy and no cache rule, so that an admin site keeps working."""
+    fields = _fields(_HTML)
+    assert fields.pop("content-type")
+    assert fields == {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+    }
+
+
+@pytest.mark.parametrize(
+    "response", [[(b"content-type", b"text/css")], [(b"content-type", b"image/png")], []]
+)
+def test_other_types(response: list[tuple[bytes, bytes]]) -> None:
+    """A static file, or a response without content, gets what holds everywhere."""
+    fields = _fields(*response)
+    fields.pop("content-type", None)
+    assert set(fields) == {"x-content-type-options", "x-frame-options", "referrer-policy"}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        (b"Cache-Control", b"public, max-age=60"),
+        (b"X-FRAME-OPTIONS", b"SAMEORIGIN"),
+        (b"Content-Security-Policy", b"default-src 'self'"),
+        (b"referrer-policy", b"origin"),
+        (b"Cross-Origin-Resource-Policy", b"cross-origin"),
+        (b"Strict-Transport-Security", b"max-age=1"),
+        (b"x-content-type-options", b"nosniff"),
+    ],
+)
+def test_the_apps_field_wins(own: tuple[bytes, bytes]) -> None:
+    """What the app sets itself, in any case, stays as it is and is not doubled; the rest is still added."""
+    fields = _fields(_JSON, own, scheme="https")
+    assert fields[own[0].decode()] == own[1].decode()
+    assert len(fields) == 8
+
+
+@pytest.mark.parametrize("own", [(b"expires", b"0"), (b"pragma", b"no-cache")])
+def test_older_cache_fields_are_a_decision_too(own: tuple[bytes, bytes]) -> None:
+    """An app that decides about caching with Expires or Pragma is not overruled."""
+    assert "cache-control" not in _fields(_JSON, own)
+
+
+def test_frame_ancestors_is_a_decision_about_frames() -> None:
+    """A page whose own policy says who may frame it gets no X-Frame-Options against it."""
+    own = (b"content-security-policy", b"frame-ancestors https://partner.example")
+    assert "x-frame-options" not in _fields(_HTML, own)
+    assert "x-frame-options" in _fields(_HTML, (b"content-security-policy", b"default-src 'self'"))
+
+
+def test_hsts() -> None:
+    """Strict-Transport-Security goes over https only, with its settings, and 0 turns it off."""
+    name = "strict-transport-security"
+    assert name not in _fields(_JSON)
+    assert _fields(_JSON, scheme="https")[name] == "max-age=31536000; includeSubDomains"
+    assert _fields(_HTML, scheme="https", hsts=60, hsts_subdomains=False)[name] == "max-age=60"
+    assert name not in _fields(_JSON, scheme="https", hsts=0)
+
+
+def test_nothing_obsolete() -> None:
+    """X-XSS-Protection and a Server field are never sent."""
+    for response in (_JSON, _HTML):
+        assert not {"x-xss-protection", "server", "x-powered-by"} & _fields(response, scheme="https").keys()
+
+
+def test_settings_change_the_values() -> None:
+    """Policy and referrer policy come from the settings, and an empty one sends none."""
+    fields = _fields(_JSON, csp="default-src 'self'", referrer_policy="origin")
+    assert (fields["content-security-policy"], fields["referrer-policy"]) == ("default-src 'self'", "origin")
+    assert (
+        not {"content-security-policy", "referrer-policy"} & _fields(_JSON, csp="", referrer_policy="").keys()
+    )
+
+
+@pytest.mark.parametrize("name", ["csp", "referrer_policy"])
+def test_a_setting_cannot_split_the_head(name: str) -> None:
+    """A line break in a setting stops the start, naming the setting."""
+    with pytest.raises(ValueError, match=f"(?i)ROADWORTHY_{name}"):
+        SecurityHeaders(Settings().model_copy(update={name: "a\r\nx: y"}))
+
+
+class _Page(HTMLParser):
+    """What a page loads: ``(directive, origin or "inline")``."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.needs: set[tuple[str, str]] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "script":
+            self._add("script-src", given.get("src"))
+        elif tag == "link" and given.get("rel") in ("stylesheet", "shortcut icon", "icon"):
+            self._add("style-src" if given["rel"] == "stylesheet" else "img-src", given.get("href"))
+        elif tag == "style":
+            self.needs.add(("style-src", "inline"))
+
+    def _add(self, directive: str, url: str | None) -> None:
+        match = re.match(r"https://[^/]+|data:", url or "")
+        self.needs.add((directive, "inline" if url is None else match[0] if match else "'self'"))
+
+
+async def _page(app: Any, path: str) -> str:
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://example.com") as client:
+        answer = await client.get(path)
+    assert answer.status_code == 200
+    return answer.text
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect", "/schema"])
+def test_docs_pages_work_under_their_policy(path: str) -> None:
+    """All that docs pages of FastAPI and Litestar load is allowed to them (TypeError/secure#43)."""
+    html = anyio.run(_page, Litestar([]) if path == "/schema" else FastAPI(), path)
+    item = SecurityHeaders(Settings(), docs_paths=[path])
+    fields = _fields(_HTML, item=item, path=path)
+    assert "cross-origin-opener-policy" not in fields
+    policy = dict(part.strip().split(" ", 1) for part in fields["content-security-policy"].split(";"))
+    needs = _Page(html).needs
+    assert needs
+    for directive, origin in needs:
+        allowed = policy[directive].split(" ")
+        assert ("'unsafe-inline'" if origin == "inline" else origin) in allowed, (directive, origin)
+    assert policy["default-src"] == "'none'"
+
+
+def test_docs_scripts_by_hash() -> None:
+    """With the page known at start its inline script is allowed by hash, and no other inline script is."""
+    html = anyio.run(_page, FastAPI(), "/docs").encode()
+    item = SecurityHeaders(Settings(), docs_paths=["/docs"], docs_pages=[html])
+    policy = _fields(_HTML, item=item, path="/docs")["content-security-policy"]
+    scripts = re.search(r"script-src ([^;]*)", policy)
+    assert scripts
+    assert "'unsafe-inline'" not in scripts[1]
+    (source,) = inline_script_hashes(html)
+    assert source in scripts[1].split()
+
+
+def test_known_hash() -> None:
+    """The hash of an inline script is the one given as the example in CSP level 3 §8.3."""
+    page = b'<script src="/x.js"></script><script>doSomething();</script>'
+    assert inline_script_hashes(page) == ("'sha256-RFWPLDbv2BY+rCkDzsE+0fr8ylGr2R2faWMhq4lfEQc='",)
+
+
+def test_the_docs_policy_is_for_docs_pages_only() -> None:
+    """JSON under a docs path, and pages under other paths, do not get the docs policy."""
+    assert "default-src 'none'; frame" in _fields(_JSON, path="/docs")["content-security-policy"]
+    assert "content-security-policy" not in _fields(_HTML, path="/docs/other")
