@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -14,11 +15,14 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from roadworthy.errors import UnavailableError
+from roadworthy import UnavailableError
+from roadworthy.layer.connection_pooling import PoolStats, SqlAlchemyPool
 
-from .migrate import migrate
+from .migrate import MigrationError, migrate
 
 __all__ = ("Database", "database_path")
+
+_logger = logging.getLogger("reference.database")
 
 _CONNECTIONS = 5
 """Open connections, one thread each. SQLite has one writer, so more would only wait for each other."""
@@ -79,6 +83,7 @@ class Database:
         event.listen(engine.sync_engine, "connect", _prepare)
         event.listen(engine.sync_engine, "begin", _begin)
         self._engine: AsyncEngine = engine
+        self._pool = SqlAlchemyPool(engine)
         # IMMEDIATE: a deferred transaction that reads first and then writes fails at once when another has
         # written in between, whatever the busy timeout. A single read needs no transaction of its own.
         self._writer = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
@@ -90,9 +95,12 @@ class Database:
         Raises:
             MigrationError: see :func:`reference.migrate.migrate`.
         """
-        await asyncio.to_thread(migrate, self.path)
         try:
+            await asyncio.to_thread(migrate, self.path)
             await self.ping()
+        except MigrationError as error:
+            _logger.critical("%s", error)
+            raise
         except BaseException:
             await self.stop()
             raise
@@ -108,7 +116,11 @@ class Database:
 
     async def stop(self) -> None:
         """Close every connection. Without this the connections' threads keep the process from ending."""
-        await self._engine.dispose()
+        await self._pool.stop()
+
+    def stats(self) -> PoolStats | None:
+        """Return how many connections are open and in use, for the metrics."""
+        return self._pool.stats()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:

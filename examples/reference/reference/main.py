@@ -1,10 +1,12 @@
 """The production entry point: ``roadworthy run reference.main:app``."""
 
 from roadworthy import roadworthy
+from roadworthy.settings import load_settings
 
 from .application import create_app
 
 __all__ = ("app",)
 
-service = create_app()
-app = roadworthy(service, resources=[service.state.database])
+settings = load_settings()
+service = create_app(settings)
+app = roadworthy(service, settings=settings, resources=[service.state.database])

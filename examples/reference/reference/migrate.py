@@ -77,12 +77,13 @@ def _upgrade(path: Path) -> None:
 
 def main() -> int:
     """Run :func:`migrate` on ``DATABASE_URL`` and say what happened."""
+    from roadworthy.settings import SettingsError, load_settings
+
     from .database import database_path
-    from .settings import settings
 
     try:
-        migrate(database_path(settings().database_url.get_secret_value()))
-    except (MigrationError, ValueError) as error:
+        migrate(database_path(load_settings().database_url.get_secret_value()))
+    except (MigrationError, SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"the database is at migration {HEAD}")

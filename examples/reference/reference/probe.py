@@ -1,10 +1,12 @@
 """The probe entry point: the same service with the routes that misbehave on purpose. Never in production."""
 
 from roadworthy import roadworthy
+from roadworthy.settings import load_settings
 
 from .application import create_app
 
 __all__ = ("app",)
 
-service = create_app(probe=True)
-app = roadworthy(service, resources=[service.state.database])
+settings = load_settings()
+service = create_app(settings, probe=True)
+app = roadworthy(service, settings=settings, resources=[service.state.database])

@@ -2,8 +2,8 @@
 
 The same arguments give the same rows on every machine, in every implementation: no random numbers, no clock.
 User N has the id N, the name ``User N`` and the address ``user-N@example.com``; post M of user N is titled
-``Post M of user N``, has the body ``This is the body of post M.`` and an id counted from 1, user by user. User
-1 is of 2026-01-01T00:00:00Z, each next one a second younger, and posts are as old as their user.
+``Post M of user N`` and has the body ``This is the body of post M.`` and an id counted from 1, user by user.
+User 1 is of 2026-01-01T00:00:00Z, each next one a second younger; posts are as old as their user.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from roadworthy.settings import SettingsError, load_settings
+
 from .database import database_path
 from .migrate import MigrationError, migrate
-from .settings import settings
 
 __all__ = ("SeedError", "main", "seed")
 
@@ -83,9 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--posts", type=_count, required=True, help="how many posts each of them gets")
     chosen = parser.parse_args(arguments)
     try:
-        path = database_path(settings().database_url.get_secret_value())
+        path = database_path(load_settings().database_url.get_secret_value())
         seed(path, chosen.users, chosen.posts)
-    except (SeedError, MigrationError, ValueError) as error:
+    except (SeedError, MigrationError, SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{chosen.users} users with {chosen.posts} posts each in {path}")

@@ -6,7 +6,7 @@ from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from roadworthy.errors import NotFoundError
+from roadworthy import NotFoundError
 
 from ..fields import Page
 from ..schema import posts

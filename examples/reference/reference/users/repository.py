@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from roadworthy.errors import ConflictError
+from roadworthy import ConflictError
 
 from ..fields import Page
 from ..schema import users

@@ -1,6 +1,6 @@
 """What can be done with users."""
 
-from roadworthy.errors import NotFoundError
+from roadworthy import NotFoundError
 
 from ..database import Database
 from ..fields import Page, next_cursor
