@@ -128,7 +128,7 @@ class Cors:
         if self._any and not credentials:
             return True
         scheme, separator, authority = origin.decode("latin-1").lower().partition("://")
-        if not separator or host is None:
+        if not separator or not host:
             return False
         port = _DEFAULT_PORTS.get(scheme, "")
         return authority.removesuffix(port) == host.decode("latin-1").lower().removesuffix(port)
