@@ -1,1 +1,1 @@
-"""."""
+"""The process around the layer: listeners, signals, drain. Built on uvicorn's Config and Server."""

@@ -1,0 +1,30 @@
+"""How a command says what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+__all__ = ("UsageError", "did_you_mean", "refuse")
+
+
+class UsageError(Exception):
+    """Raised when a command got something that cannot work; ``str()`` says what, and how to mend it."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean x?`` for the entry that looks most like ``word``, or nothing."""
+    found = difflib.get_close_matches(word, [name for name in known if not name.startswith("_")], n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def refuse(message: object) -> NoReturn:
+    """Print the message on standard error and exit with 2.
+
+    Raises:
+        SystemExit: always.
+    """
+    print(f"roadworthy: {message}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,145 @@
+"""``roadworthy run main:app``: the layer around the app, served by this process."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._messages import UsageError, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from ..layer import Layer
+    from ..server.run import Addresses
+    from ..settings import Settings
+
+__all__ = ("run",)
+
+
+class _StoppedError(BaseException):
+    """Raised by SIGTERM until the server handles it; no Exception, so that importing an app lets it by."""
+
+
+def run(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:APP", show_default=False, help="The ASGI app, or a function that makes it."
+        ),
+    ],
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Where to listen (127.0.0.1 by default).", show_default=False),
+    ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Port; 0 takes any free one (8000 by default).", show_default=False),
+    ] = None,
+    ops_port: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|off",
+            help="Port of metrics and health details; 0, off (9464 by default).",
+            show_default=False,
+        ),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="production, development or test (production by default).",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N", help="Worker processes (1 by default).", show_default=False)
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="debug, info, warning, error, critical (info by default).",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="json or console (by default console on a terminal in development).",
+            show_default=False,
+        ),
+    ] = None,
+    drain_delay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS", help="From SIGTERM to closing the listener (5 by default).", show_default=False
+        ),
+    ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS", help="For requests in flight after that (20 by default).", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Put the production layer around an ASGI app and serve it.
+
+    A flag wins over the environment; `roadworthy config` shows every setting. SIGTERM drains: readiness says
+    no, requests are served on, then the listener closes and what is in flight finishes.
+    """
+    import signal
+
+    signal.signal(signal.SIGTERM, _stop)
+    flags = {
+        "host": host, "port": port, "ops_port": ops_port, "env": env, "workers": workers,
+        "log_level": log_level, "log_format": log_format, "drain_delay": drain_delay, "grace": grace,
+    }  # fmt: skip
+    try:
+        code = _run(target, {name: value for name, value in flags.items() if value is not None})
+    except (KeyboardInterrupt, _StoppedError):
+        code = 0
+    raise typer.Exit(code)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _StoppedError
+
+
+def _run(target: str, flags: dict[str, str]) -> int:
+    from ..server.listeners import ServeError
+    from ..server.run import serve
+    from ..settings import SettingsError, set_flags
+
+    set_flags(flags)
+    try:
+        app = _layered(target)
+        return serve(app, app.settings, _banner(target, app.settings))
+    except (UsageError, ServeError, SettingsError) as error:
+        refuse(error)
+
+
+def _layered(target: str) -> Layer:
+    from ..layer import Layer, roadworthy
+    from ..layer.environment import Environment
+    from ._application import load_application
+
+    found = load_application(target)
+    app = found if isinstance(found, Layer) else roadworthy(found)
+    if app.settings.env == "production":
+        # Checked again when the app starts, for other servers; here it decides the exit code.
+        Environment(app.settings).check()
+    return app
+
+
+def _banner(target: str, settings: Settings) -> Callable[[Addresses], None] | None:
+    """Return what tells a person where the service is; None leaves it to a record."""
+    if settings.env != "development" or not sys.stderr.isatty():
+        return None
+    from ._banner import show_banner
+
+    return lambda addresses: show_banner(addresses, target, settings)
