@@ -1,0 +1,199 @@
+"""Keeps secrets out of log records: values under secret names, and secrets inside strings.
+
+The names follow the OWASP Logging Cheat Sheet ("Data to exclude") and CWE-532. Masking prefers one harmless
+value too many over one secret too few; flags and None are shown, for they are never the secret itself.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, TypeAlias, TypeGuard
+
+__all__ = ("MASK", "JsonValue", "Redactor")
+
+JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
+
+MASK = "[redacted]"
+
+_ANYWHERE = (
+    "authorization", "password", "passwd", "passphrase", "secret", "cookie", "credential", "apikey",
+    "accesskey", "privatekey", "signingkey", "encryptionkey", "creditcard", "cardnumber", "sessionid",
+    "sessionkey", "databaseurl",
+)  # fmt: skip
+_WHOLE_WORDS = frozenset(
+    {"token", "pwd", "session", "jwt", "otp", "cvv", "cvc", "dsn", "csrf", "xsrf", "bearer"}
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+_IN_TEXT = (
+    r"authorization|password|passwd|passphrase|pwd|secret|token|cookie|credential|api[_-]?key|access[_-]?key"
+    r"|private[_-]?key|signing[_-]?key|credit[_-]?card|card[_-]?number|session(?:[_-]?(?:id|key))?|jwt|otp|cvv|dsn"
+)
+# Longest text that is looked at. A record holds 4,000 bytes, so the middle of a longer text would be cut
+# anyway. Repetitions below are bounded for the same reason: hostile text costs a bounded time.
+_TEXT_LIMIT = 16_384
+_SCHEME = re.compile(
+    r"\b((?i:bearer|digest|negotiate))[ \t]+[^\s\"',;]{2,}"
+    r"|\b((?i:basic))[ \t]+(?=[a-z+/_-]{0,64}[A-Z0-9=])[A-Za-z0-9+/=_-]{4,}"
+)
+_USER_INFO = re.compile(r"://[^\s/?#\"'<>@:]{0,256}(?::[^\s\"'<>@]{0,256})?@(?:[^\s/?#\"'<>@]{0,256}@){0,4}")
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?")
+# What pydantic and SQLAlchemy print of their input inside an exception's message.
+_ECHO = re.compile(
+    r"(?P<input>\binput_value=)[^\n]{0,2000}?(?=, input_type=)|(?P<sql>\[parameters: )[^\n]{0,16384}\]"
+)
+
+
+def _assignment(names: str) -> re.Pattern[str]:
+    """Match ``name=value``, ``name: value``, ``"name": "value"`` and ``(b'name', b'value')``."""
+    quoted = r"\"(?:[^\"\\]|\\.)*(?:\"|$)|'(?:[^'\\]|\\.)*(?:'|$)"
+    # JSON inside a JSON string, or inside a repr: the quotes are escaped.
+    escaped = r"\\{1,4}[\"'][^\"'\\]*"
+    return re.compile(
+        rf"((?:(?:{names})[\w-]{{0,32}})(?:\\{{0,4}}[\"']?\s{{0,8}}[=:]\s{{0,8}}|[\"']\s{{0,8}},\s{{0,8}})b?)"
+        rf"(?!\[redacted\])"
+        rf"(?:{quoted}|{escaped}|(?:(?:bearer|basic|digest)\s+)?[^\s\"'&,;)\]}}]+)",
+        re.IGNORECASE,
+    )
+
+
+# These two header fields hold several words, so an unquoted value runs to the end of the line.
+_HEADER_LINE = re.compile(
+    r"\b((?:proxy-)?authorization|(?:set-)?cookie)(:\s{0,8})(?!\[redacted\])[^\r\n\"']+", re.IGNORECASE
+)
+
+
+def _mask_echo(found: re.Match[str]) -> str:
+    return f"{found['input']}{MASK}" if found["input"] else f"{found['sql']}{MASK}]"
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_collection(value: object) -> TypeGuard[Iterable[Any]]:
+    return isinstance(value, (list, tuple, Set))
+
+
+def _is_pair(value: object) -> TypeGuard[tuple[Any, Any]]:
+    return isinstance(value, tuple) and len(value) == 2  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _joined(name: str) -> str:
+    return "".join(_WORDS.findall(name)).lower()
+
+
+class Redactor:
+    """Masks secrets in names, strings and nested values.
+
+    Parameters:
+        extra: further secret names; each covers every name that contains it, whatever the case and hyphens.
+
+    Raises:
+        ValueError: an extra name has no letter or digit, so it would cover everything.
+    """
+
+    def __init__(self, extra: Iterable[str] = ()) -> None:
+        extra = tuple(extra)
+        joined = tuple(_joined(name) for name in extra)
+        if not all(joined):
+            raise ValueError("log_redact: a name has no letter or digit; give the names of fields to mask")
+        self._anywhere = _ANYWHERE + joined
+        self._known: dict[str, bool] = {}
+        names = [_IN_TEXT, *("[_-]?".join(map(re.escape, _WORDS.findall(name))) for name in extra)]
+        self._assignment = _assignment("|".join(names))
+
+    def is_secret(self, name: str) -> bool:
+        """Tell whether values under this name are masked."""
+        known = self._known.get(name)
+        if known is None:
+            words = [word.lower() for word in _WORDS.findall(name)]
+            joined = "".join(words)
+            known = (
+                any(part in joined for part in self._anywhere)
+                or not _WHOLE_WORDS.isdisjoint(words)
+                or joined.endswith("token")
+            )
+            # Names come from code, but extra mappings may hold a client's keys: the cache is bounded.
+            if len(self._known) < 4096:
+                self._known[name] = known
+        return known
+
+    def text(self, text: str) -> str:
+        """Return the text with secrets masked, lone surrogates replaced, cut to 16,384 characters."""
+        if len(text) > _TEXT_LIMIT:
+            half = _TEXT_LIMIT // 2
+            text = f"{text[:half]}\n[… {len(text) - 2 * half} characters cut …]\n{text[-half:]}"
+        if not text.isascii():
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if "@" in text:
+            text = _USER_INFO.sub(f"://{MASK}@", text)
+        if " " in text:
+            text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {MASK}", text)
+        if "eyJ" in text:
+            text = _JWT.sub(MASK, text)
+        if "=" in text or ":" in text or "," in text:
+            text = _HEADER_LINE.sub(rf"\1\2{MASK}", text)
+            text = self._assignment.sub(rf"\1{MASK}", text)
+            text = _ECHO.sub(_mask_echo, text)
+        return text
+
+    def value(self, value: object, depth: int = 6) -> JsonValue:
+        """Return the value as JSON can hold it, with secrets masked at any depth.
+
+        Parameters:
+            value: anything; what JSON does not know is shown by ``str`` (exceptions, dates, UUIDs, models).
+            depth: nesting levels that are kept; deeper ones (and cycles) become ``"…"``.
+        """
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, int):
+            # Python refuses to print integers above 4,300 digits, and no reader of logs wants one.
+            return int(value) if -(1 << 63) <= value < 1 << 64 else "integer of more than 64 bits"
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else str(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self.text(bytes(value[:_TEXT_LIMIT]).decode("utf-8", "backslashreplace"))
+        if _is_mapping(value):
+            return self._mapping(value, depth)
+        if _is_collection(value):
+            return self._sequence(value, depth)
+        return self.text(str(value))
+
+    def field(self, name: str, value: object, depth: int = 6) -> JsonValue:
+        """Return the value that a record shows under ``name``."""
+        if value is not None and not isinstance(value, bool) and self.is_secret(name):
+            return MASK
+        return self.value(value, depth)
+
+    def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> JsonValue:
+        if depth == 0:
+            return "…"
+        made: dict[str, JsonValue] = {}
+        for key, value in mapping.items():
+            if len(made) == 64:
+                made["…"] = f"{len(mapping) - 64} more"
+                break
+            name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+            made[self.text(name)] = self.field(name, value, depth - 1)
+        return made
+
+    def _sequence(self, values: Iterable[Any], depth: int) -> JsonValue:
+        if depth == 0:
+            return "…"
+        made: list[JsonValue] = []
+        for value in values:
+            if len(made) == 64:
+                made.append("…")
+                break
+            # A pair whose first half is a secret name is a header field or an item of a mapping.
+            if _is_pair(value) and isinstance(value[0], (str, bytes)):
+                name = value[0].decode("latin-1") if isinstance(value[0], bytes) else value[0]
+                made.append([self.text(name), self.field(name, value[1], depth - 1)])
+            else:
+                made.append(self.value(value, depth - 1))
+        return made
