@@ -1,8 +1,8 @@
 """Health: is the process alive, has it started, may it get traffic.
 
 The words and the meaning of the three are those of Kubernetes' probes. Liveness never looks at a dependency:
-a restart does not mend a database. Readiness looks at the last results of checks that run in the background, so
-a probe costs a dictionary lookup and is answered at once even when a dependency hangs (spring-boot#43449).
+a restart does not mend a database. Readiness looks at the last results of checks that run in the background,
+so a probe costs a dictionary lookup and is answered at once even when a dependency hangs (spring-boot#43449).
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class HealthCheck:
 
     ``/livez`` is 200 as long as the process answers. ``/startupz`` is 200 once it serves, and stays so.
     ``/readyz`` is 200 while it serves, every critical check passes and no critical result is stale (older
-    than three intervals, or three timeouts where those are longer); the first sign of shutdown makes it 503 at once.
+    than three intervals, or three timeouts where those are longer). The first sign of shutdown makes it
+    503 at once.
 
     Parameters:
         settings: ``health_interval`` and ``health_timeout``, the defaults of :meth:`add`, in seconds.
