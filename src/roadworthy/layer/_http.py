@@ -132,54 +132,52 @@ class Conversation(Exchange):
         pass_ = self._pass
         token = current_exchange.set(self)
         try:
-            outcome: Reply | APIError | None = None
             for step in pass_.admit:
                 told = step(self)
                 if told is not None:
                     outcome = told if isinstance(told, (Reply, APIError)) else await told
                     if outcome is not None:
-                        break
-            if outcome is None:
-                if not pass_.overload.enter():
-                    outcome = await pass_.overload.wait()
-                if outcome is None:
-                    try:
-                        await self._run_app()
-                    finally:
-                        pass_.overload.leave()
+                        await self._refuse_or_reply(outcome)
+                        return
+            overload = pass_.overload
+            if not overload.enter():
+                refused = await overload.wait()
+                if refused is not None:
+                    await self._refuse_or_reply(refused)
                     return
-            if isinstance(outcome, APIError):
-                self.error = outcome
-            await self._answer(outcome)
+            scope = self._scope
+            scope[EXCHANGE_KEY] = self
+            loop = asyncio.get_running_loop()
+            task = self._task = asyncio.current_task(loop)
+            pass_.live.add(self)
+            pass_.deadlines.begin(self, loop)
+            if pass_.may_cancel:
+                self._watch_if_asked()
+            try:
+                await pass_.app(scope, self.receive, self.send)
+            except asyncio.CancelledError:
+                if not self._interrupted or task is None:
+                    raise
+                task.uncancel()
+            except Exception as exception:
+                self._failed(exception)
+            finally:
+                overload.leave()
+                pass_.live.discard(self)
+                self.route = pass_.framework.route_of(scope)
+                if self._watcher is not None:
+                    self._watcher.cancel()
+            if not self.ended:
+                await self._complete()
         finally:
             current_exchange.reset(token)
             for done in pass_.finish:
                 done(self)
 
-    async def _run_app(self) -> None:
-        pass_ = self._pass
-        scope = self._scope
-        scope[EXCHANGE_KEY] = self
-        task = self._task = asyncio.current_task()
-        pass_.live.add(self)
-        pass_.deadlines.begin(self)
-        if pass_.settings.cancel_on_disconnect or self.rule is not None:
-            self._watch_if_asked()
-        try:
-            await pass_.app(scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            if not self._interrupted or task is None:
-                raise
-            task.uncancel()
-        except Exception as exception:
-            self._failed(exception)
-        finally:
-            pass_.live.discard(self)
-            self.route = pass_.framework.route_of(scope)
-            if self._watcher is not None:
-                self._watcher.cancel()
-        if not self.ended:
-            await self._complete()
+    async def _refuse_or_reply(self, outcome: Reply | APIError) -> None:
+        if isinstance(outcome, APIError):
+            self.error = outcome
+        await self._answer(outcome)
 
     def _failed(self, exception: Exception) -> None:
         if self.exception is None:
@@ -218,28 +216,10 @@ class Conversation(Exchange):
     def send(self, message: Message) -> Awaitable[None]:
         """Take one message of the app (ASGI ``send``)."""
         kind = message["type"]
-        if kind == "http.response.body":
-            return self._on_body(message)
         if kind == "http.response.start":
             return self._on_start(message)
-        return self._send(message)
-
-    def _on_start(self, message: Message) -> Awaitable[None]:
-        if self.begun or self._start is not None:
-            raise RuntimeError("the app began its response twice")
-        self.status = status = message["status"]
-        self.response_headers = headers = [*message.get("headers", ())]
-        self.response_names = names = {name.lower(): value for name, value in headers}
-        self._start = message
-        if self.error is not None:
-            self._discard = True
-        elif status >= 400:
-            self._held = bytearray()
-        elif b"content-length" not in names and status not in (204, 304) and self.method != "HEAD":
-            asyncio.get_running_loop().call_soon(self._flush_head)
-        return _DONE
-
-    def _on_body(self, message: Message) -> Awaitable[None]:
+        if kind != "http.response.body":
+            return self._send(message)
         if self._discard or self.ended:
             return _DONE
         body: bytes = message.get("body", b"")
@@ -255,6 +235,26 @@ class Conversation(Exchange):
         if more:
             return self._begin_stream(start, body)
         return self._whole(start, body)
+
+    def _on_start(self, message: Message) -> Awaitable[None]:
+        if self.begun or self._start is not None:
+            raise RuntimeError("the app began its response twice")
+        self.status = status = message["status"]
+        self.response_headers = headers = list(message.get("headers", ()))
+        names = dict(headers)
+        together = b"".join(names)
+        # ASGI asks for lower case; Django and others do not keep to it. Most do, so look before lowering each.
+        if together != together.lower():
+            names = {name.lower(): value for name, value in headers}
+        self.response_names = names
+        self._start = message
+        if self.error is not None:
+            self._discard = True
+        elif status >= 400:
+            self._held = bytearray()
+        elif b"content-length" not in names and status not in (204, 304) and self.method != "HEAD":
+            asyncio.get_running_loop().call_soon(self._flush_head)
+        return _DONE
 
     def _whole(self, start: Message, body: bytes) -> Awaitable[None]:
         pass_ = self._pass
@@ -413,7 +413,7 @@ class Conversation(Exchange):
         if not message.get("more_body", False):
             self.body_complete = True
             self.deadline = self._budget_end
-            if self._pass.settings.cancel_on_disconnect or self.rule is not None:
+            if self._pass.may_cancel:
                 self._watch_if_asked()
         return message
 

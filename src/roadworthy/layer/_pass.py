@@ -74,6 +74,9 @@ class Pass:
             *((route.methods, route.template, rule) for route in routes if (rule := rule_of(route.endpoint))),
         ]
         self.table = RouteTable(self.rules)
+        self.may_cancel = settings.cancel_on_disconnect or any(
+            rule.cancel_on_disconnect for _, _, rule in self.rules
+        )
         self._user_key = user_key
         if user_key is None and any(rule.rate_key == "user" for _, _, rule in self.rules):
             raise ValueError('a rule has rate_key="user"; give roadworthy() a user_key that says who that is')

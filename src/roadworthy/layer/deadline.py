@@ -50,17 +50,15 @@ class Deadlines:
         self._consider(budget)
         return budget
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
         """Start the clock of an exchange."""
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
         rule = exchange.rule
         if rule is not None and rule.timeout is not None:
             exchange.deadline = loop.time() + self.for_rule(float(rule.timeout))
         else:
             exchange.deadline = loop.time() + self._total
         if self._timer is None:
+            self._loop = loop
             self._timer = loop.call_later(self._sweep_every, self._sweep)
 
     def stream(self, exchange: Exchange) -> None:
