@@ -99,16 +99,14 @@ class Compression:
 
     def decide_for_length(self, exchange: Exchange, length: int | None) -> None:
         """Decide for a body of ``length`` bytes before coding, None for a stream of unknown length."""
-        if length is not None and length < self._smallest:
+        if (length is not None and length < self._smallest) or exchange.status in _STATUSES:
             if exchange.status == 304:
                 self._revalidated(exchange)
             return
         names = exchange.response_names
         if not self._enabled or not self._worth_it(names.get(b"content-type")):
             return
-        if exchange.status in _STATUSES or not self._blocking.isdisjoint(names):
-            if exchange.status == 304:
-                self._revalidated(exchange)
+        if not self._blocking.isdisjoint(names):
             return
         control = names.get(b"cache-control")
         if control is not None and b"no-transform" in control.lower():

@@ -115,7 +115,8 @@ class Cors:
 
         Browsers do not apply CORS to WebSockets and do send cookies with the handshake (RFC 6455 §10.2), so
         the check is made here: the same origin, or a configured one. A handshake without ``Origin`` is not
-        from a browser and passes.
+        from a browser and passes. Behind a proxy that replaces ``Host``, the service's own origin has to be
+        configured too.
 
         Parameters:
             origin: the ``Origin`` field of the handshake.
