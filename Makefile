@@ -45,7 +45,7 @@ bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks
 
 proof: $(STAMP)  ## the long proofs; results go to docs/proofs.md
-	@scripts/system-packages redis-server
+	@scripts/system-packages redis-server wrk
 	@$(BIN)/python scripts/prove.py
 
 docs: $(STAMP)  ## write the generated pages again
