@@ -32,9 +32,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the wheel and nothing but what it asks for, and return the environment's folder of commands."""
     folder = tmp_path_factory.mktemp("environment")
-    run([sys.executable, "-m", "venv", folder / "venv"], folder)
+    uv = Path(sys.executable).with_name("uv")
+    run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], folder)
     commands = folder / "venv" / "bin"
-    run([commands / "python", "-m", "pip", "install", "--quiet", wheel], folder)
+    run([uv, "pip", "install", "--quiet", "--python", commands / "python", wheel], folder)
     return commands
 
 

@@ -111,3 +111,15 @@ def test_every_assertion_is_on_a_page_once() -> None:
     """Each promise stands in the table of exactly one page."""
     text = "".join(page.read_text() for page in PAGES.glob("*.md"))
     assert [entry.id for entry in ASSERTIONS if text.count(f"\n| {entry.id} |") != 1] == []
+
+
+def test_the_recipe_names_files_that_exist() -> None:
+    """Every file that CONTRIBUTING.md tells one to open is there, its example item aside."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:md|toml))`", text))
+    assert len(named) > 10
+    made = {path for path in named if "request_signing" in path or "request-signing" in path}
+    assert len(made) == 4
+    # Written by `make proof` and `make bench`.
+    results = {"docs/proofs.md", "benchmarks/results"}
+    assert [path for path in sorted(named - made - results) if not (ROOT / path).exists()] == []
