@@ -128,6 +128,13 @@ class Settings(BaseSettings):
         "default, when limits are shared between the workers of one machine.",
     )
 
+    worker_group: str | None = Field(
+        default=None,
+        description="A name that the workers of one service on one machine have in common: letters, digits, "
+        "dots, dashes and underscores. Set by a supervisor; none by default, when workers find each other by "
+        "their parent process.",
+    )
+
     # Error handling
     error_format: Annotated[Literal["problem", "envelope", "app"], Word] = Field(
         default="problem",

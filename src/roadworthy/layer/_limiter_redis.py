@@ -1,8 +1,8 @@
 """Counts in Redis or Valkey, shared by all machines: one script, one connection per worker, a bounded wait.
 
-Decisions that are asked for while an answer is under way go out together in the next round trip. No request
-ever holds the connection, so one that is cancelled cannot leave its reply behind for another (redis-py#2665,
-CVE-2023-28858 and -28859), and a worker opens one connection however many requests wait.
+Decisions that are asked for while an answer is under way go out together in the next run of the script. No
+request ever holds the connection, so one that is cancelled cannot leave its reply behind for another
+(redis-py#2665, CVE-2023-28858 and -28859), and a worker opens one connection however many requests wait.
 
 The server's own clock counts (``TIME``, which makes the script need Redis 5 or later), so machines may
 disagree about the time. It is a wall clock: when an operator sets it forward, bursts are refilled early.
@@ -19,7 +19,7 @@ import logging
 import time
 from collections.abc import Awaitable
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._limiter_policy import Room
 
@@ -28,27 +28,34 @@ if TYPE_CHECKING:
 
 __all__ = ("RedisStore",)
 
-_BUDGET = 0.05
-"""Seconds a decision may wait for the server. A healthy one in the same network answers within a few
-milliseconds."""
+_SLICE = 0.01
+_SLICES = 5
+"""Five waits of 10 ms: the server has 50 ms to answer, and a healthy one needs a few. In slices, because a
+handler that holds the loop for longer than that is no outage: it uses up one of them."""
 _PAUSE = 1.0
 """Seconds between two attempts to reach a server that failed."""
 _BATCH = 256
+"""Decisions in one run of the script, which Redis does not interrupt."""
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local tat = tonumber(redis.call('GET', KEYS[1]) or 0)
-if tat < now then tat = now end
-if tat > now + burst then tat = now + burst end
-local room = now + burst - tat - interval
-if room >= 0 then
-  local ahead = tat + interval - now
-  redis.call('SET', KEYS[1], string.format('%.0f', tat + interval), 'PX', math.ceil(ahead / 1000))
+local rooms = {}
+for place, key in ipairs(KEYS) do
+  local interval, burst = tonumber(ARGV[2 * place - 1]), tonumber(ARGV[2 * place])
+  local tat = tonumber(redis.call('GET', key) or 0)
+  if tat < now then tat = now end
+  if tat > now + burst then tat = now + burst end
+  tat = tat + interval
+  rooms[place] = now + burst - tat
+  if rooms[place] >= 0 then
+    redis.call('SET', key, string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000))
+  end
 end
-return room
+return rooms
 """
 _DIGEST = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+_Waiting: TypeAlias = "tuple[Policy, str, asyncio.Future[Room]]"
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +80,7 @@ class RedisStore:
         self._client = _connect(url)
         self._local = local
         self._fail_open = fail_open
-        self._waiting: list[tuple[float, Policy, str, asyncio.Future[Room]]] = []
+        self._waiting: list[_Waiting] = []
         self._sender: asyncio.Task[None] | None = None
         self._down = False
         self._retry_at = 0.0
@@ -92,7 +99,7 @@ class RedisStore:
         return self._local.overflows
 
     def take(self, policy: Policy, key: str) -> Room | Awaitable[Room]:
-        """Count one request of ``key``; waits for the server at most 50 ms."""
+        """Count one request of ``key``; waits for the server as long as it answers in time."""
         self.decisions += 1
         now = time.monotonic()
         # While the server is away, one round trip a second finds out whether it is back; nobody else waits
@@ -101,7 +108,7 @@ class RedisStore:
             return self._fall_back(policy, key)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Room] = loop.create_future()
-        self._waiting.append((now, policy, key, answer))
+        self._waiting.append((policy, key, answer))
         if self._sender is None:
             self._sender = loop.create_task(self._send())
         return answer
@@ -127,10 +134,8 @@ class RedisStore:
             batch, self._waiting = self._waiting, []
             self._settle(batch, [None] * len(batch))
 
-    def _settle(
-        self, batch: list[tuple[float, Policy, str, asyncio.Future[Room]]], rooms: list[int] | list[None]
-    ) -> None:
-        for (_, policy, key, answer), room in zip(batch, rooms, strict=True):
+    def _settle(self, batch: list[_Waiting], rooms: list[int] | list[None]) -> None:
+        for (policy, key, answer), room in zip(batch, rooms, strict=True):
             if answer.done():  # its request was cancelled
                 continue
             if room is None:
@@ -141,20 +146,15 @@ class RedisStore:
                 self._refused += room < 0
                 answer.set_result(room)
 
-    async def _ask_in_time(
-        self, batch: list[tuple[float, Policy, str, asyncio.Future[Room]]]
-    ) -> list[int] | None:
+    async def _ask_in_time(self, batch: list[_Waiting]) -> list[int] | None:
         """Return the rooms of a batch, or None when the server did not give them in time."""
-        asking = asyncio.get_running_loop().create_task(
-            self._ask([(policy, key) for _, policy, key, _ in batch])
-        )
+        questions = [(policy, key) for policy, key, _ in batch]
+        asking = asyncio.get_running_loop().create_task(self._ask(questions))
         try:
-            await asyncio.wait((asking,), timeout=batch[0][0] + _BUDGET - time.monotonic())
-            # A handler that held up the loop is no outage: what has arrived by now is still read.
-            for _ in range(10):
+            for _ in range(_SLICES):
+                await asyncio.wait((asking,), timeout=_SLICE)
                 if asking.done():
                     break
-                await asyncio.sleep(0)
         finally:
             asking.cancel()
         failure: str
@@ -181,30 +181,22 @@ class RedisStore:
     async def _ask(self, questions: list[tuple[Policy, str]]) -> list[int]:
         from redis.exceptions import NoScriptError
 
-        replies = await self._run("EVALSHA", _DIGEST, questions)
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
+        arguments: list[str | int] = [len(questions)]
+        arguments += [f"roadworthy:limit:{policy.label}{key}" for policy, key in questions]
+        for policy, _ in questions:
+            arguments += (policy.interval, policy.burst)
+        rooms: list[int]
+        try:
+            rooms = await self._client.execute_command("EVALSHA", _DIGEST, *arguments)
+        except NoScriptError:
             # What the server did not know it did not count. The script itself makes it known from here on.
-            again = await self._run("EVAL", _SCRIPT, [questions[place] for place in unknown])
-            for place, reply in zip(unknown, again, strict=True):
-                replies[place] = reply
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies
-
-    async def _run(self, command: str, script: str, questions: list[tuple[Policy, str]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for policy, key in questions:
-            name = f"roadworthy:limit:{policy.label}{key}"
-            pipeline.execute_command(command, script, 1, name, policy.interval, policy.burst)
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return replies
+            rooms = await self._client.execute_command("EVAL", _SCRIPT, *arguments)
+        return rooms
 
     async def _hang_up(self) -> None:
         """Drop the connection: whatever is still on its way must not be taken for a later answer."""
         try:
-            async with asyncio.timeout(_BUDGET):
+            async with asyncio.timeout(_SLICE):
                 await self._client.connection_pool.disconnect(inuse_connections=True)
         except Exception as error:
             _log.debug("the connection to Redis did not close: %s", type(error).__name__)

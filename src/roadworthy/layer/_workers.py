@@ -18,6 +18,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ._process import alive, start_of
+
 __all__ = ("ENVIRONMENT_VARIABLE", "WorkerGroup", "process_key", "worker_group")
 
 ENVIRONMENT_VARIABLE = "ROADWORTHY_WORKER_GROUP"
@@ -69,8 +71,8 @@ def process_key(pid: int) -> str:
     Raises:
         ProcessLookupError: there is no such process.
     """
-    started = _start_time(pid)
-    if started is None:
+    started = start_of(pid)
+    if started == "0":
         raise ProcessLookupError(f"there is no process {pid}")
     return f"{_pid_namespace()}-{pid}-{started}"
 
@@ -95,24 +97,6 @@ def _group_key() -> str | None:
     except ProcessLookupError:
         # The supervisor is gone and this worker is about to be: it counts for itself.
         return None
-
-
-def _start_time(pid: int) -> str | None:
-    """Return field 22 of ``/proc/<pid>/stat`` (proc(5): clock ticks from boot to the process' start)."""
-    if not os.path.isdir("/proc/self"):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            pass
-        return "0"
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    # The second field, the program's name in parentheses, may itself hold spaces and parentheses.
-    return fields.rpartition(")")[2].split()[19]
 
 
 def _pid_namespace() -> str:
@@ -160,5 +144,5 @@ def _remove_stale(base: Path) -> None:
     """Remove the folders of groups whose parent is gone, as far as this PID namespace can tell."""
     for entry in base.iterdir():
         match = _PROCESS_KEY.fullmatch(entry.name)
-        if match and match[1] == _pid_namespace() and _start_time(int(match[2])) != match[3]:
+        if match and match[1] == _pid_namespace() and not alive(int(match[2]), match[3]):
             shutil.rmtree(entry, ignore_errors=True)
