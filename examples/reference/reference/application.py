@@ -23,8 +23,7 @@ def create_app(settings: Settings | None = None, *, probe: bool = False) -> Fast
         probe: also serve the routes of :mod:`reference.probes`. Never in production.
 
     Raises:
-        SettingsError: a setting is wrong.
-        ValueError: ``DATABASE_URL`` names a database that this service does not speak.
+        SettingsError: a setting is wrong, or ``DATABASE_URL`` names no SQLite file.
     """
     settings = settings or load_settings()
     database = Database(database_path(settings.database_url.get_secret_value()), settings.pool_timeout)

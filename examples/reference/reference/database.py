@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from roadworthy import UnavailableError
 from roadworthy.layer.connection_pooling import PoolStats, SqlAlchemyPool
+from roadworthy.settings import Problem, SettingsError
 
 from .migrate import MigrationError, migrate
 
@@ -37,24 +38,22 @@ def database_path(url: str) -> Path:
     """Return the file that a database URL names.
 
     Raises:
-        ValueError: it is not ``sqlite:///path/to/file.db``. The message names the scheme, never the URL: a
+        SettingsError: it is not ``sqlite:///path/to/file.db``. The message names the scheme, never the URL: a
             URL may hold a password.
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ValueError("DATABASE_URL is not a URL; write sqlite:///path/to/file.db") from None
+        raise _refused("this is not a URL") from None
     if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
-        raise ValueError(
-            f"DATABASE_URL names a {parsed.drivername!r} database, which this service does not speak; "
-            "write sqlite:///path/to/file.db"
-        )
+        raise _refused(f"this service does not speak {parsed.drivername!r}")
     if parsed.database in (None, "", ":memory:"):
-        raise ValueError(
-            "DATABASE_URL names a database in memory, which ends with the connection; "
-            "write sqlite:///path/to/file.db"
-        )
+        raise _refused("a database in memory ends with the connection")
     return Path(str(parsed.database))
+
+
+def _refused(why: str) -> SettingsError:
+    return SettingsError([Problem("DATABASE_URL", f"{why}; write sqlite:///path/to/file.db")])
 
 
 class Database:
@@ -115,7 +114,7 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def stop(self) -> None:
-        """Close every connection. Without this the connections' threads keep the process from ending."""
+        """Close every connection and end its thread."""
         await self._pool.stop()
 
     def stats(self) -> PoolStats | None:

@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         path = database_path(load_settings().database_url.get_secret_value())
         seed(path, chosen.users, chosen.posts)
-    except (SeedError, MigrationError, SettingsError, ValueError) as error:
+    except (SeedError, MigrationError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{chosen.users} users with {chosen.posts} posts each in {path}")
