@@ -122,6 +122,7 @@ def test_a_peer_without_an_address_is_never_a_proxy(peer: str) -> None:
         (b"for=6.6.6.6, for=198.51.100.4 ; proto=https", "198.51.100.4", "https"),
         (b"for=198.51.100.4;proto=https, for=10.0.0.2;proto=http", "198.51.100.4", "https"),
         (b'for=198.51.100.4, for="10.0.0.2";host="a,b;c"', "198.51.100.4", "http"),
+        (b'for=6.6.6.6, for=198.51.100.4;host="a,b"', "198.51.100.4", "http"),
         (b"for=unknown;proto=https", PROXY, "https"),
         (b"for=_secret, for=10.0.0.2", "10.0.0.2", "http"),
         (b"for=198.51.100.4;for=6.6.6.6", PROXY, "http"),

@@ -101,6 +101,7 @@ def test_repeated() -> None:
     outcome = _host().admit(make_exchange(headers=headers))
     assert isinstance(outcome, APIError)
     assert outcome.status == 400
+    assert "more than one" in outcome.message
 
 
 def test_authority_stands_for_host() -> None:

@@ -20,7 +20,6 @@ __all__ = ("Cors",)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
-_PREFLIGHT = b"preflight"
 
 
 class Cors:
@@ -83,7 +82,6 @@ class Cors:
         origin = headers.get(b"origin")
         if origin is None or b"access-control-request-method" not in headers:
             return None
-        exchange.cors = _PREFLIGHT
         grant = self._preflights.get(b"*" if self._any else origin, ())
         return Reply(204, [*grant, self._vary])
 
@@ -91,9 +89,10 @@ class Cors:
         """Add the grant for this request's origin, and ``Vary: Origin`` wherever the grant depends on it.
 
         ``Vary`` goes on responses without a grant as well: a shared cache would otherwise hand the response
-        made for one visitor, without a grant, to a site that has one (Kludex/starlette#3516).
+        made for one visitor, without a grant, to a site that has one (Kludex/starlette#3516). The answer to a
+        preflight has both already and stays as it is.
         """
-        if not self.enabled or exchange.cors is _PREFLIGHT:
+        if not self.enabled:
             return
         names = exchange.response_names
         if self._any:
