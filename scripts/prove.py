@@ -43,7 +43,9 @@ def _python313() -> tuple[list[str], int]:
     if os.getuid() != 0:
         return ["the suite on Python 3.13", "not run", "needs root", ""], 0
     begun = datetime.now(UTC)
-    done = subprocess.run([ROOT / "scripts" / "python313"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [ROOT / "scripts" / "python313"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     last = (done.stdout.strip().splitlines() or ["no output"])[-1]
     print(done.stdout[-4000:], done.stderr[-4000:])
     seconds = (datetime.now(UTC) - begun).total_seconds()

@@ -1,5 +1,8 @@
 """The whole production checklist on any ASGI app: ``app = roadworthy(app)``."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     APIError,
     BadRequestError,
@@ -23,8 +26,10 @@ from .errors import (
     URITooLongError,
     ValidationError,
 )
-from .layer import Layer, RouteRule, current_request_id, roadworthy, route_rule, wait_for_drain
-from .settings import Settings
+
+if TYPE_CHECKING:
+    from .layer import Layer, RouteRule, current_request_id, roadworthy, route_rule, wait_for_drain
+    from .settings import Settings
 
 __version__ = "0.1.0"
 
@@ -59,3 +64,26 @@ __all__ = (
     "route_rule",
     "wait_for_drain",
 )
+
+# The layer takes half a second to import; the command line's own words and a service's errors do not need it.
+_LATER = {
+    "Layer": "layer",
+    "RouteRule": "layer",
+    "Settings": "settings",
+    "current_request_id": "layer",
+    "roadworthy": "layer",
+    "route_rule": "layer",
+    "wait_for_drain": "layer",
+}
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = found
+    return found

@@ -54,7 +54,10 @@ def _serving(folder: Path, command: list[str], port: int) -> Iterator[int]:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
                 connection.request(
-                    "POST", "/api/users", b'{"name":"Ada","email":"ada@example.com"}', {"content-type": "application/json"}
+                    "POST",
+                    "/api/users",
+                    b'{"name":"Ada","email":"ada@example.com"}',
+                    {"content-type": "application/json"},
                 )
                 assert connection.getresponse().status in (201, 409)
                 break

@@ -18,7 +18,15 @@ from .health_check import HealthCheck
 from .operations import MetricsEndpoint, OperationsApp
 from .routes import RouteRule, bind_rules, route_rule
 
-__all__ = ("Layer", "RouteRule", "current_request_id", "roadworthy", "route_rule", "wait_for_drain")
+__all__ = (
+    "Layer",
+    "RouteRule",
+    "UserKey",
+    "current_request_id",
+    "roadworthy",
+    "route_rule",
+    "wait_for_drain",
+)
 
 
 UserKey: TypeAlias = Callable[[Mapping[bytes, bytes]], str | None]

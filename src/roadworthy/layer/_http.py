@@ -326,7 +326,17 @@ class Conversation(Exchange):
 
     def _chunk(self, body: bytes, more: bool) -> Awaitable[None]:
         if self._coder is not None:
+            if len(body) > OFF_LOOP_SIZE:
+                return self._large_chunk(self._coder, body, more)
             body = self._coder.chunk(body) if more else self._coder.end(body)
+        return self._send_chunk(body, more)
+
+    async def _large_chunk(self, coder: Coder, body: bytes, more: bool) -> None:
+        code = coder.chunk if more else coder.end
+        body = await asyncio.get_running_loop().run_in_executor(None, code, body)
+        await self._send_chunk(body, more)
+
+    def _send_chunk(self, body: bytes, more: bool) -> Awaitable[None]:
         if self.streaming:
             self._pass.deadlines.stream(self)
         self.ended = not more

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ("ConnectionPooling", "PoolStats", "Resource", "SqlAlchemyPool", "WithStats", "is_pool_timeout")
+__all__ = (
+    "Checks",
+    "ConnectionPooling",
+    "PoolStats",
+    "Resource",
+    "SqlAlchemyPool",
+    "Watch",
+    "WithStats",
+    "is_pool_timeout",
+)
 
 _Held = TypeVar("_Held")
 _logger = logging.getLogger("roadworthy.pools")

@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Sequence
 
-__all__ = ("ServeError", "bind", "busy", "url_of")
+__all__ = ("ServeError", "bind", "busy", "close", "url_of")
 
 
 class ServeError(Exception):
