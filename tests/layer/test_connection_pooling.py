@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -51,11 +52,25 @@ def engine_of(path: Path, **options: Any) -> AsyncEngine:
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path, _threads_ended: None) -> AsyncIterator[AsyncEngine]:
     """Give an engine whose pool has one connection, and close it."""
     made = engine_of(tmp_path / "data.db")
     yield made
     await made.dispose()
+
+
+@pytest.fixture(autouse=True)
+async def _threads_ended() -> AsyncIterator[None]:
+    """Keep the loop open until aiosqlite's threads have ended.
+
+    After a failed connect it lets its thread end without waiting for it; one that ends after the loop was
+    closed raises, in whatever test runs by then.
+    """
+    yield
+    deadline = time.monotonic() + 5
+    while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a connection was left open"
+        await asyncio.sleep(0.005)
 
 
 class Recorded:

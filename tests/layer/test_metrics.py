@@ -532,6 +532,7 @@ class TestSeveralWorkers:
                 (b"", b""),
                 (keys.read_bytes(), b""),
                 (keys.read_bytes(), cells.read_bytes()[:12]),
+                (keys.read_bytes(), cells.read_bytes()[:5]),
                 (keys.read_bytes()[:-9], b"\xff" * 4096),
                 (b'\xff\n[1]\n{}\n[-1, 2, "sum", "x"]\n[0, 1]\n[0, "a", "sum"]\nnull\n', cells.read_bytes()),
             ),
@@ -556,6 +557,9 @@ class TestSeveralWorkers:
         assert counts(scrape(reader)) == 9
         for path, content in kept.items():
             path.write_bytes(content)
+        with (group / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert counts(scrape(reader)) == 9
         assert counts(scrape(reader)) == 9
         assert not any(path.exists() for path in kept)
         folded = json.loads((group / "folded").read_text())
