@@ -38,9 +38,7 @@ def load_application(target: str) -> Any:
     module_name, colon, path = target.partition(":")
     if not module_name or not colon or not path or module_name.endswith(".py") or "/" in module_name:
         stem = module_name.removesuffix(".py").strip("./").replace("/", ".") or "main"
-        raise UsageError(
-            f"{target} is not of the form module:attribute; write for example {stem}:{path or 'app'}"
-        )
+        raise UsageError(f"{target} is not of the form module:attribute; write {stem}:{path or 'app'}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

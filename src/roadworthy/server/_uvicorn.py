@@ -33,6 +33,9 @@ __all__ = (
     "quiet",
 )
 
+_BACKLOG = 2048
+"""Connections that may wait to be accepted: uvicorn's own default."""
+
 
 def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration of the public listener."""
@@ -77,6 +80,40 @@ class PortTakenError(Exception):
     """Raised when another process listened on the public port between bind and listen."""
 
 
+class _ThenListen:
+    """An app's lifespan whose start ends with listening.
+
+    uvloop 0.23 reports no error when a socket that it was given cannot listen, so that a server that nobody
+    can reach would call itself started. Listening by ourselves does report it.
+    """
+
+    def __init__(self, lifespan: Any, sockets: list[socket.socket]) -> None:
+        self._lifespan = lifespan
+        self._sockets = sockets
+
+    @property
+    def should_exit(self) -> bool:
+        return bool(self._lifespan.should_exit)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self._lifespan.state
+        return state
+
+    async def startup(self) -> None:
+        await self._lifespan.startup()
+        if not self.should_exit:
+            _listen(self._sockets)
+
+    async def shutdown(self) -> None:
+        await self._lifespan.shutdown()
+
+
+def _listen(sockets: list[socket.socket]) -> None:
+    for one in sockets:
+        one.listen(_BACKLOG)
+
+
 class PublicServer(uvicorn.Server):
     """uvicorn with a drain: after SIGTERM it goes on accepting for ``drain_delay`` seconds.
 
@@ -115,6 +152,7 @@ class PublicServer(uvicorn.Server):
         """Start what has to run first, then the app, then listen."""
         self._loop = asyncio.get_running_loop()
         await self._before()
+        self.lifespan: Any = _ThenListen(self.lifespan, sockets or [])
         try:
             await super().startup(sockets)
         except OSError:
@@ -163,6 +201,7 @@ class OperationsServer(uvicorn.Server):
         Raises:
             OSError: another process listened on the port between bind and listen.
         """
+        _listen(sockets)
         loop = asyncio.get_running_loop()
         self._listening = loop.create_future()
         self._task = loop.create_task(self.serve(sockets))

@@ -1,0 +1,49 @@
+"""Binding: what is bound, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from roadworthy.server.listeners import ServeError, bind, close, url_of
+
+
+def test_any_free_port_is_the_same_on_every_address() -> None:
+    """A name with several addresses gets one port, and nobody is accepted before the service listens."""
+    sockets = bind("localhost", 0, "--port")
+    try:
+        ports = {one.getsockname()[1] for one in sockets}
+        assert len(ports) == 1
+        assert url_of(sockets, "localhost") == f"http://localhost:{ports.pop()}"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(sockets[0].getsockname()[:2], timeout=5)
+    finally:
+        close(sockets)
+
+
+def test_a_busy_port_is_named_with_the_way_out() -> None:
+    """The message has the port, the address and what chooses another."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ServeError, match=rf"^port {port} on 127\.0\.0\.1 is in use.*--port or PORT"):
+            bind("127.0.0.1", port, "--port or PORT")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("192.0.2.1", "not an address of this machine"), ("no-such-host.invalid", "does not resolve")],
+)
+def test_a_wrong_host_is_named(host: str, said: str) -> None:
+    """An address of another machine and a name of none are told apart."""
+    with pytest.raises(ServeError, match=said):
+        bind(host, 0, "--port")
+
+
+def test_an_ipv6_address_is_written_in_brackets() -> None:
+    """A URL with an IPv6 address has brackets (RFC 3986 section 3.2.2)."""
+    sockets = bind("127.0.0.1", 0, "--port")
+    try:
+        assert url_of(sockets, "::1").startswith("http://[::1]:")
+    finally:
+        close(sockets)
