@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ from roadworthy.types import ASGIApp, Message
 from tests.asgi_driver import Driven, http_scope
 from tests.layer.conftest import make_exchange
 
-__all__ = ("Seen", "drive")
+__all__ = ("Seen", "answer", "drive")
 
 
 @dataclass
@@ -56,8 +58,6 @@ async def drive(
         if waiting:
             return waiting.pop()
         # The client stays connected: there is nothing more to hear.
-        import asyncio
-
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -70,3 +70,23 @@ async def drive(
     except Exception as exception:
         raised = exception
     return Seen(Driven(sent), exchange, framework.route_of(scope), raised, scope)
+
+
+async def answer(app: ASGIApp, method: str, path: str, accept: str) -> Driven:
+    """Send one request as a server does and return the response, an exception after it or not."""
+    sent: list[Message] = []
+    waiting: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if waiting:
+            return waiting.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    # Starlette raises what it has answered, for the server to record.
+    with contextlib.suppress(Exception):
+        await app(http_scope(method, path, [(b"accept", accept.encode())]), receive, send)
+    return Driven(sent)

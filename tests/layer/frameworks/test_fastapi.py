@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -256,16 +257,15 @@ async def test_query_and_path_have_pointers_of_their_own() -> None:
     assert [one.pointer for one in seen.exchange.error.errors] == ["path/item_id", "query/limit"]
 
 
+async def own_validation_answer(request: Request, exception: Exception) -> JSONResponse:
+    """Answer as an app may."""
+    return JSONResponse({"own": True}, 422)
+
+
 async def test_a_handler_of_the_app_stays() -> None:
     """An app's own handler for validation errors is not replaced."""
-
-    async def own(request: Request, exception: Exception) -> JSONResponse:
-        return JSONResponse({"own": True}, 422)
-
-    from fastapi.exceptions import RequestValidationError
-
     app = fastapi_app.create()
-    app.add_exception_handler(RequestValidationError, own)
+    app.add_exception_handler(RequestValidationError, own_validation_answer)
     seen = await drive(app, _attached(app), path="/items/x")
     assert (seen.exchange.error, seen.driven.json()) == (None, {"own": True})
 
@@ -371,6 +371,15 @@ def test_responses_of_the_app_stay_in_the_document() -> None:
     assert own == {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert list(document["components"]["schemas"]["Problem"]["properties"]) == ["mine"]
     assert "RoadworthyProblem" in document["components"]["schemas"]
+
+
+def test_an_app_with_its_own_422_keeps_its_document() -> None:
+    """Where the app answers validation errors itself, the document does not claim otherwise."""
+
+    def prepare(app: FastAPI) -> None:
+        app.add_exception_handler(RequestValidationError, own_validation_answer)
+
+    assert "HTTPValidationError" in _document("problem", prepare)["components"]["schemas"]
 
 
 def test_the_apps_own_format_leaves_the_document() -> None:

@@ -1,9 +1,11 @@
 """Litestar's adapter."""
 
+import logging
 from typing import Any
 
 import pytest
 from litestar import Litestar, Request, Response, asgi, get
+from litestar.logging import LoggingConfig
 from litestar.static_files import create_static_files_router
 
 from roadworthy.errors import ConflictError, ValidationError
@@ -109,6 +111,20 @@ async def test_default_bodies_are_recognised_and_others_left() -> None:
     assert seen.recognised(framework).code == "METHOD_NOT_ALLOWED"
     own = b'{"status_code":404,"detail":"x","mine":1}'
     assert framework.problem_of(404, "application/json", own, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "left"), [(None, 0), (LoggingConfig(formatters={"own": {"format": "%(message)s"}}), 1)]
+)
+def test_litestars_unasked_log_handlers_give_way(own: LoggingConfig | None, left: int) -> None:
+    """Handlers that Litestar puts on the root logger unasked are taken off; a service's own stay."""
+    before = logging.root.handlers[:]
+    logging.root.handlers.clear()
+    try:
+        _attached(Litestar([]) if own is None else Litestar([], logging_config=own))
+        assert len(logging.root.handlers) == left
+    finally:
+        logging.root.handlers[:] = before
 
 
 def test_docs_are_below_the_schema_path() -> None:

@@ -54,6 +54,12 @@ def test_every_route_is_listed() -> None:
     assert {"/items", "/ws", "/tenants/{tenant}/items/{item_id:int}", "/tenants/{tenant}/fail"} <= found
 
 
+def test_a_class_is_listed_with_what_it_has() -> None:
+    """A class-based endpoint is listed with the methods that it has, which a 405 then names."""
+    routes = {route.template: route.methods for route in detect(starlette_app.create()).routes()}
+    assert routes["/items"] == {"GET", "HEAD", "POST"}
+
+
 def test_mounts_in_a_circle_are_refused() -> None:
     """An app mounted in itself has no end of routes, and is refused by name."""
     app = Starlette()

@@ -18,7 +18,7 @@ from ._defaults import media_type
 from ._protocol import ErrorFormat, exchange_of
 from ._validation import field_errors
 
-__all__ = ("replace_validation_handler",)
+__all__ = ("answers_validation_errors", "replace_validation_handler")
 
 
 def _is_json(content_type: str) -> bool:
@@ -50,6 +50,12 @@ def _stripped(exception: RequestValidationError) -> Response:
         return JSONResponse({"detail": kept}, 422)
     except UnicodeEncodeError:
         return JSONResponse({"detail": [{**one, "loc": []} for one in kept]}, 422)
+
+
+def answers_validation_errors(app: Starlette) -> bool:
+    """Tell whether ``app`` leaves its validation errors to FastAPI's handler or to that of this module."""
+    handler = app.exception_handlers.get(RequestValidationError)
+    return handler is request_validation_exception_handler or getattr(handler, "__module__", "") == __name__
 
 
 def replace_validation_handler(app: Starlette, error_format: ErrorFormat) -> None:

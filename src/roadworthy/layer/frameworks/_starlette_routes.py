@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from starlette.endpoints import HTTPEndpoint
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute, compile_path
 
 from ...types import Scope
@@ -23,6 +24,16 @@ _MAX_MOUNTS = 32
 def same_routes(routes: Iterable[Any]) -> Iterable[Any]:
     """Return the routes as they are: plain Starlette has nothing lazy."""
     return routes
+
+
+def _methods(route: Any) -> frozenset[str]:
+    if route.methods:
+        return frozenset(route.methods)
+    endpoint = route.endpoint
+    if isinstance(endpoint, type) and issubclass(endpoint, HTTPEndpoint):
+        has = {method for method in ANY_METHOD if hasattr(endpoint, method.lower())}
+        return frozenset(has | ({"HEAD"} if "GET" in has else set()))
+    return ANY_METHOD
 
 
 def walk(
@@ -50,8 +61,7 @@ def walk(
             found.append(RouteInfo(WEBSOCKET, prefix + route.path, route.endpoint))
         elif isinstance(route, Route) or not isinstance(route, BaseRoute):
             # What is no BaseRoute is FastAPI's effective context of an included route.
-            methods = frozenset(route.methods) if route.methods else ANY_METHOD
-            found.append(RouteInfo(methods, prefix + str(route.path), route.endpoint))
+            found.append(RouteInfo(_methods(route), prefix + str(route.path), route.endpoint))
         else:
             kind = type(route)
             raise UnknownRouteError(

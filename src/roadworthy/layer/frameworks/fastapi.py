@@ -11,7 +11,7 @@ from ...types import Scope
 from ..routes import RouteInfo
 from ._defaults import json_object, json_objects, media_type
 from ._fastapi_internals import effective_routes, frontend_of, frontends, native_telemetry, selected_context
-from ._fastapi_validation import replace_validation_handler
+from ._fastapi_validation import answers_validation_errors, replace_validation_handler
 from ._openapi import patch_document
 from ._protocol import ErrorFormat
 from ._starlette_errors import attach_handlers
@@ -91,7 +91,9 @@ class FastAPIFramework(StarletteFramework):
         return ValidationError(errors=field_errors(entries))
 
     def patch_openapi(self, error_format: ErrorFormat = "problem") -> None:
-        """Replace the default 422 schema in the document; responses that the app declared stay."""
+        """Replace the default 422 schema in the document; what the app declares or answers itself stays."""
         app: FastAPI = self.app
+        if not answers_validation_errors(app):
+            return
         original = app.openapi
         app.openapi = lambda: patch_document(original(), error_format)  # type: ignore[method-assign]

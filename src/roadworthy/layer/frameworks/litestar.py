@@ -12,6 +12,7 @@ from ...errors import APIError, FieldError, ValidationError
 from ...types import Scope
 from ..routes import RouteInfo
 from ._defaults import error_for_status, json_object, json_objects
+from ._litestar_logging import drop_default_handlers
 from ._protocol import ANY_METHOD, WEBSOCKET, ErrorFormat, UnknownRouteError, exchange_of
 
 __all__ = ("LitestarFramework",)
@@ -60,7 +61,8 @@ class LitestarFramework:
         return any("OpenTelemetry" in type(part).__name__ for part in parts)
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
-        """Add the hook, behind the app's own ones."""
+        """Add the hook, behind the app's own ones, and take Litestar's unasked handlers off the loggers."""
+        drop_default_handlers(self.app)
         hooks: list[Any] = cast("Any", self.app).after_exception
         hooks.append(_report)
 
