@@ -76,7 +76,6 @@ class Exchange:
         "client",  # str: the client's address after trusted proxies were walked
         "client_key",  # str: what limits count by (an IPv4 address, an IPv6 /64 prefix)
         "close",  # bool: the connection is to be closed after this response
-        "cors",  # the CORS item's own note, None without an Origin
         "deadline",  # float: event-loop time at which the exchange is cut, inf for none
         "encoding",  # the compression item's own note, None where the body is sent as it is
         "ended",  # bool: the last byte of the response was handed to the server
@@ -113,7 +112,6 @@ class Exchange:
     client: str
     client_key: str
     close: bool
-    cors: bytes | None
     deadline: float
     encoding: object | None
     ended: bool
