@@ -54,6 +54,26 @@ class _NoRepeats(stdlib_logging.Filter):
         return not (record.name.startswith("_granian") and ResponseAborted.__name__ in record.getMessage())
 
 
+class _Silence(stdlib_logging.Filter):
+    """Drops everything: what it says stands in our access record."""
+
+    def filter(self, record: stdlib_logging.LogRecord) -> bool:
+        return False
+
+
+class _Reroute(stdlib_logging.Filter):
+    """Sends a server's records our way, even when it adds its own handlers late, as hypercorn does."""
+
+    def __init__(self, logger: stdlib_logging.Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def filter(self, record: stdlib_logging.LogRecord) -> bool:
+        if self._logger.handlers:
+            self._logger.handlers[:] = _kept(self._logger)
+        return True
+
+
 class RecordHandler(stdlib_logging.Handler):
     """Makes a line of each record of the standard library and hands it over. It never waits and never raises.
 
@@ -173,11 +193,7 @@ class Routing:
     def install(self) -> None:
         """Set everything up; called again, repair what a server changed by setting up its own loggers."""
         for name in _SERVER_LOGGERS:
-            logger = stdlib_logging.getLogger(name)
-            if not any(isinstance(known, _NoRepeats) for known in logger.filters):
-                repeats = _NoRepeats()
-                logger.addFilter(repeats)
-                self._undo.append(partial(logger.removeFilter, repeats))
+            self._filter(stdlib_logging.getLogger(name), _NoRepeats())
         if not self.active:
             return
         root = stdlib_logging.getLogger()
@@ -186,9 +202,12 @@ class Routing:
             logger = stdlib_logging.getLogger(name)
             # Without a level of their own, because the root's level is the one that the settings name.
             self._change(logger, _kept(logger), stdlib_logging.NOTSET, propagate=True)
+            self._filter(logger, _Reroute(logger))
         for name in _ACCESS_LOGGERS:
             # uvicorn asks whether this logger has handlers, and saves itself the line when it has none.
-            self._change(stdlib_logging.getLogger(name), [], stdlib_logging.NOTSET, propagate=False)
+            logger = stdlib_logging.getLogger(name)
+            self._change(logger, [], stdlib_logging.NOTSET, propagate=False)
+            self._filter(logger, _Silence())
         if sys.modules["warnings"].showwarning.__module__ != "logging":
             stdlib_logging.captureWarnings(True)
             self._undo.append(lambda: stdlib_logging.captureWarnings(False))
@@ -211,6 +230,11 @@ class Routing:
         while self._undo:
             self._undo.pop()()
 
+    def _filter(self, logger: stdlib_logging.Logger, added: stdlib_logging.Filter) -> None:
+        if not any(isinstance(known, type(added)) for known in logger.filters):
+            logger.addFilter(added)
+            self._undo.append(partial(logger.removeFilter, added))
+
     def _change(
         self,
         logger: stdlib_logging.Logger,
@@ -219,17 +243,25 @@ class Routing:
         *,
         propagate: bool,
     ) -> None:
-        before = (list(logger.handlers), logger.level, logger.propagate)
-        if before == (handlers, level, propagate):
+        removed = [handler for handler in logger.handlers if handler not in handlers]
+        added = [handler for handler in handlers if handler not in logger.handlers]
+        before = (logger.level, logger.propagate)
+        if not removed and not added and before == (level, propagate):
             return
 
-        def apply(handlers: list[stdlib_logging.Handler], level: int, propagate: bool) -> None:
-            logger.handlers[:] = handlers
-            logger.propagate = propagate
-            logger.setLevel(level)
+        def undo() -> None:
+            # Handler by handler, because others may have come and gone in between.
+            for handler in added:
+                logger.removeHandler(handler)
+            for handler in removed:
+                logger.addHandler(handler)
+            logger.setLevel(before[0])
+            logger.propagate = before[1]
 
-        apply(handlers, level, propagate)
-        self._undo.append(lambda: apply(*before))
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
+        self._undo.append(undo)
 
 
 def _kept(logger: stdlib_logging.Logger) -> list[stdlib_logging.Handler]:

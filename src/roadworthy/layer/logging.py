@@ -153,7 +153,8 @@ class Logging:
         client = self._clients.get(exchange.client) or self._client(exchange.client)
         request_id = exchange.request_id
         # Ids of our own making are hexadecimal digits; those of clients are whatever RequestId let pass.
-        quoted_id = f'"{request_id}"' if request_id.isalnum() else quote(request_id)
+        plain = request_id.isalnum() and request_id.isascii()
+        quoted_id = f'"{request_id}"' if plain else quote(request_id)
         moment = self._clock.at(time_ns() // 1_000_000)
         end = "}\n"
         if exchange.trace_id:

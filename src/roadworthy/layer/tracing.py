@@ -188,7 +188,8 @@ def traceparent() -> str | None:
     else:
         # Without a field from the caller the ids are those of the framework's own span.
         given = _parse(exchange.headers.get(b"traceparent", b""))
-        flags = "01" if given is None or int(given[4], 16) & 1 else "00"
+        # Sampled (1) and random id (2) are the flags there are; others are not handed on (§3.2.2.5).
+        flags = "01" if given is None else f"{int(given[4], 16) & 3:02x}"
     return f"00-{exchange.trace_id}-{exchange.span_id}-{flags}"
 
 

@@ -1,0 +1,151 @@
+"""Secrets never reach a record, wherever they stand."""
+
+from __future__ import annotations
+
+import logging as stdlib_logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from roadworthy.layer._log_writer import LogWriter
+from roadworthy.layer.logging import Logging
+from roadworthy.settings import Settings
+
+from .log_stream import Stream, served
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Stream]]:
+    """Make streams with settings."""
+    made: list[Stream] = []
+
+    def one(**settings: Any) -> Stream:
+        made.append(Stream(tmp_path / f"log{len(made)}", **settings))
+        return made[-1]
+
+    yield one
+    for stream in reversed(made):
+        stream.close()
+
+
+@pytest.fixture
+def stream(make: Callable[..., Stream]) -> Stream:
+    """A stream of access records."""
+    return make()
+
+
+@pytest.fixture
+def routed(make: Callable[..., Stream]) -> Stream:
+    """A stream that the process's loggers are routed to."""
+    stream = make()
+    stream.item.configure()
+    return stream
+
+
+_SECRET_FIELDS = [
+    "authorization", "Proxy-Authorization", "cookie", "Set-Cookie", "password", "new_password", "passwd",
+    "user_passwd", "secret", "client_secret", "clientSecret", "token", "access_token", "accessToken",
+    "csrftoken", "api_key", "apiKey", "X-Api-Key", "session", "session_id", "sessionid", "credit_card",
+    "creditCardNumber", "credentials", "jwt", "private_key", "DATABASE_URL", "pin-code", "PinCode",
+]  # fmt: skip
+_SECRET_TEXTS = [
+    "Authorization: Bearer {0}",
+    "authorization: Basic {0}==",
+    "bearer {0}",
+    "Cookie: a=1; sid={0}; b=2",
+    "GET /x?a=1&token={0}&b=2",
+    "/reset?password={0}",
+    "postgres://app:{0}@db:5432/shop",
+    "redis://:{0}@cache",
+    "https://{0}@host/",
+    "amqp://u:p@ss/{0}@host/",
+    "password='{0}'",
+    'password = "two words {0}"',
+    '{{"password": "{0}"}}',
+    "{{'user': 'x', 'password': '{0}'}}",
+    "[(b'authorization', b'Bearer {0}'), (b'host', b'x')]",
+    "User(name='bob', password='{0}', age=3)",
+    "api_key={0}",
+    "X-Api-Key: {0}",
+    '{{\\"secret\\": \\"{0}\\"}}',
+    "host=db password={0} dbname=x",
+    "[SQL: INSERT INTO users VALUES (?, ?)]\n[parameters: ('bob', '{0}')]",
+    "Input should be an int [type=int_parsing, input_value='{0}', input_type=str]",
+    "eyJhbGciOiJIUzI1NiJ9.{0}.{0}",
+    "pin_code={0}",
+]
+_CANARY = "c4n4ryZq81LmX02v"
+
+
+@pytest.mark.parametrize("name", _SECRET_FIELDS)
+def test_fields_with_secret_names_are_masked(make: Callable[..., Stream], name: str) -> None:
+    """A value under a secret name is masked at any depth, in extra fields, event fields and header lists."""
+    stream = make(log_redact=("pin_code",))
+    stream.item.configure()
+    values: list[Any] = [_CANARY, {"deep": [_CANARY]}, [_CANARY], _CANARY.encode(), 4242424242424242]
+    logger, structured = stdlib_logging.getLogger("shop"), structlog.get_logger("shop")
+    for value in values:
+        logger.info("x", extra={name: value, "nested": {"list": [{name: value}]}})
+        structured.info("x", **{name: value}, nested=[{"a": {name: value}}], headers=[(name.encode(), value)])
+    data = stream.take()
+    assert data.count(b"\n") == len(values) * 2
+    assert _CANARY.encode() not in data
+    assert b"4242" not in data
+
+
+@pytest.mark.parametrize("text", _SECRET_TEXTS)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_secrets_inside_texts_are_masked(make: Callable[..., Stream], text: str, log_format: str) -> None:
+    """Credentials in messages, arguments, fields and exceptions' messages, causes and notes are masked."""
+    stream = make(log_redact=("pin_code",), log_format=log_format)
+    stream.item.configure()
+    text = text.format(_CANARY)
+    logger = stdlib_logging.getLogger("shop")
+    logger.info(text.replace("%", "%%"))
+    logger.info("said: %s", text)
+    logger.info("x", extra={"said": text, "list": [text], "object": ValueError(text)})
+    structlog.get_logger("shop").info("x", said=text)
+    exception = ValueError(text)
+    exception.add_note(text)
+    try:
+        raise RuntimeError(text) from exception
+    except RuntimeError as caught:
+        logger.error("failed", exc_info=caught)
+        stream.item.finish(served(status=500, exception=caught))
+        stream.item.failed_late(served(), ExceptionGroup("both", [caught]))
+    data = stream.take()
+    assert data.count(b"failed") >= 1
+    assert _CANARY.encode() not in data
+    assert _CANARY[:12].encode() not in data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://host:8080/path is up",
+        "mail a@b.example",
+        "basic understanding of things",
+        "passwords must be long",
+        "retry in 3 s: total=12",
+    ],
+)
+def test_harmless_texts_stay(routed: Stream, text: str) -> None:
+    """Masking leaves ordinary messages as they are."""
+    stdlib_logging.getLogger("shop").info(text)
+    assert routed.one()["message"] == text
+
+
+def test_flags_and_absence_are_shown(routed: Stream) -> None:
+    """That a secret is set, or not, is no secret."""
+    structlog.get_logger("shop").info("x", password=None, has_token=True, max_tokens=12)
+    record = routed.one()
+    assert (record["password"], record["has_token"], record["max_tokens"]) == (None, True, 12)
+
+
+def test_a_name_to_redact_has_letters() -> None:
+    """A name that would cover every field is refused with the setting's name."""
+    with pytest.raises(ValueError, match="log_redact"):
+        Logging(Settings(_env_file=None, log_redact=("--",)), writer=LogWriter(1))
