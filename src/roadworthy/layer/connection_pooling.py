@@ -97,7 +97,9 @@ class WithStats(Protocol):
 class Checks(Protocol):
     """What takes the health checks of the resources."""
 
-    def add(self, name: str, check: Callable[[], Awaitable[None]]) -> None: ...
+    def add(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
+        """Run ``check`` in the background; it raises when the resource does not work."""
+        ...
 
 
 class Watch(Protocol):
@@ -111,7 +113,9 @@ class Watch(Protocol):
         *,
         kind: Literal["counter", "gauge"] = ...,
         labels: Mapping[str, str] | None = ...,
-    ) -> None: ...
+    ) -> None:
+        """Read the number for every scrape."""
+        ...
 
 
 @dataclass(slots=True)
