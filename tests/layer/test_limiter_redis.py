@@ -187,6 +187,7 @@ async def test_an_outage_is_bounded_counted_and_over_soon(fault: str) -> None:
         rooms, waits = await _outage(store, policy, 300)
         assert sum(room is not None and room >= 0 for room in rooms) == 20  # one more limit for this worker
         assert waits[int(len(waits) * 0.99) - 1] <= _LATEST
+        assert waits[-1] <= 5 * _LATEST  # the few that ask the server itself, on a busy machine
         assert store.fallbacks == 300
         (server.resume if fault == "stopped" else server.start)()
         assert await _recovered(store, policy) <= 5
