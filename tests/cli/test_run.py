@@ -173,6 +173,17 @@ def test_weak_secrets_stop_production(tmp_path: Path) -> None:
     assert "changeme" not in shown
 
 
+def test_a_rule_that_covers_no_route_stops_the_start(tmp_path: Path) -> None:
+    """A limit on a path that does not exist is told by the command, not by a traceback."""
+    source = (
+        "from fastapi import FastAPI\nfrom roadworthy import RouteRule, roadworthy\n"
+        "app = roadworthy(FastAPI(), routes={'/nowhere': RouteRule(rate_limit='1/minute')})"
+    )
+    shown = refused(tmp_path, "main:app", source)
+    assert "/nowhere" in shown
+    assert "Traceback" not in shown
+
+
 HELLO = """
 async def hello(scope, receive, send):
     if scope["type"] == "http":

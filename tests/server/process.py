@@ -77,6 +77,10 @@ class Running:
         """The complete JSON lines on standard output so far."""
         return [json.loads(line) for line in self.output.splitlines(keepends=True) if line.endswith("}\n")]
 
+    def record_of(self, message: str) -> dict[str, Any]:
+        """Return the record with this message, which has been written."""
+        return next(one for one in self.records if one.get("message") == message)
+
     def record(self, message: str) -> dict[str, Any]:
         """Wait for the record with this message."""
 

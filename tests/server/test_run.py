@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 
@@ -90,12 +91,16 @@ def test_the_response_has_a_date_and_no_server_version(place: Path) -> None:
 
 def test_sigterm_says_not_ready_and_serves_on_until_the_delay_is_over(place: Path) -> None:
     """uvicorn closes its listener at once, so that no prober can see "not ready"; here one can."""
-    with service(place, "--drain-delay", "2") as (process, public, operations):
+    with service(place, "--drain-delay", "1") as (process, public, operations):
         process.signal(SIGTERM)
         until(lambda: get(operations, "/readyz")[0] == 503, "readiness says no")
         assert get(public)[0] == 200
         assert process.exit_code() == 0
         assert "stopped" in process.output
+        draining, closing = (
+            datetime.fromisoformat(process.record_of(step)["time"]) for step in ("draining", "closing")
+        )
+        assert (closing - draining).total_seconds() >= 0.99
 
 
 def test_a_request_in_flight_is_finished(place: Path) -> None:

@@ -133,6 +133,11 @@ def _layered(target: str) -> Layer:
     if app.settings.env == "production":
         # Checked again when the app starts, for other servers; here it decides the exit code.
         Environment(app.settings).check()
+    try:
+        # Binds the per-route rules, so that one that covers no route is told before a port is opened.
+        _ = app.operations
+    except ValueError as error:
+        raise UsageError(f"{target}: {error}") from None
     return app
 
 
