@@ -131,7 +131,7 @@ def test_a_key_takes_its_count_from_the_overflow_into_the_table() -> None:
 
 @pytest.mark.parametrize("rate", [(600, 60), (100, 3600)])
 def test_a_million_addresses_do_not_starve_an_honest_client(rate: tuple[int, int]) -> None:
-    """While a million /64 prefixes walk by, memory is bounded and newcomers at an honest rate are admitted."""
+    """While a million /64 prefixes walk by, memory is bounded and honest newcomers are admitted."""
     clock = Clock()
     store, policy = MemoryStore(20_000, clock), Policy("default", Rate(rate))
     refused, asked, due = 0, 0, 0.0
