@@ -12,9 +12,10 @@ from roadworthy.errors import MethodNotAllowedError, UnauthorizedError
 from roadworthy.layer._exchange import Reply
 from roadworthy.layer.health_check import HealthCheck
 from roadworthy.layer.metrics import Metrics
-from roadworthy.layer.operations import MetricsEndpoint, OperationsApp
+from roadworthy.layer.operations import OperationsApp, PublicMetrics
 from roadworthy.settings import Settings
-from roadworthy.types import Message, Receive, Scope, Send
+from roadworthy.types import Message, Scope
+from tests.layer.conftest import make_exchange
 
 pytestmark = pytest.mark.anyio
 TOKEN = "a-token-of-forty-characters-for-scrapers"
@@ -193,31 +194,25 @@ class TestScopes:
         assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
 
 
-async def inner(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer 200 to everything, as the app behind."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"the app"})
+class TestPublicMetrics:
+    def item(self, **values: Any) -> PublicMetrics:
+        """Make the step on real metrics."""
+        made = settings(metrics_public=True, **values)
+        return PublicMetrics(made, Metrics(made, registry=CollectorRegistry()))
 
+    def told(self, path: str = "/metrics", method: str = "GET", authorization: bytes = b"") -> Any:
+        """Ask the step."""
+        headers = [(b"authorization", authorization)] if authorization else []
+        return self.item(metrics_token=TOKEN).admit(make_exchange(method, path, headers))
 
-class TestMetricsEndpoint:
-    def endpoint(self, **values: Any) -> MetricsEndpoint:
-        """Make the endpoint on real metrics."""
-        made = settings(**values)
-        return MetricsEndpoint(inner, made, lambda: Metrics(made, registry=CollectorRegistry()))
+    def test_serves_those_who_have_the_token(self) -> None:
+        """With the token a scrape is answered, and every other path passes."""
+        reply = self.told(authorization=f"Bearer {TOKEN}".encode())
+        assert reply.status == 200
+        assert b"http_requests" in reply.body
+        assert self.told("/metrics/", authorization=f"Bearer {TOKEN}".encode()) is None
 
-    async def test_is_the_app_s_path_unless_asked_for(self) -> None:
-        """Metrics are not on the public listener by default (spring-boot#45624)."""
-        response = await ask(self.endpoint(metrics_token=TOKEN), "/metrics")
-        assert response.text == "the app"
-
-    async def test_serves_those_who_have_the_token(self) -> None:
-        """With the token a scrape is answered, and every other path is the app's."""
-        endpoint = self.endpoint(metrics_public=True, metrics_token=TOKEN)
-        response = await ask(endpoint, "/metrics", headers={"authorization": f"Bearer {TOKEN}"})
-        assert response.status_code == 200
-        assert "http_requests_total" in response.text
-        assert (await ask(endpoint, "/metrics/")).text == "the app"
-
+    @pytest.mark.parametrize("method", ["GET", "POST"])
     @pytest.mark.parametrize(
         "authorization",
         [
@@ -227,27 +222,23 @@ class TestMetricsEndpoint:
             f"Basic {TOKEN}",
             f"Bearer {TOKEN}x",
             f"Bearer {TOKEN[:-1]}",
-            b"Bearer \xff\xe9",
+            "Bearer \xff\xe9",
             TOKEN,
         ],
     )
-    async def test_refuses_everyone_else(self, authorization: str | bytes) -> None:
+    def test_refuses_everyone_else(self, authorization: str, method: str) -> None:
         """Without the token nothing is told, whatever the method."""
-        endpoint = self.endpoint(metrics_public=True, metrics_token=TOKEN)
-        headers = {"authorization": authorization} if authorization else None
-        for method in ("GET", "POST"):
-            with pytest.raises(UnauthorizedError) as caught:
-                await ask(endpoint, "/metrics", method, headers)
-            assert caught.value.headers == {"WWW-Authenticate": "Bearer"}
-            assert TOKEN not in str(caught.value)
+        refused = self.told(method=method, authorization=authorization.encode("latin-1"))
+        assert isinstance(refused, UnauthorizedError)
+        assert refused.headers == {"WWW-Authenticate": "Bearer"}
+        assert TOKEN not in str(refused)
 
-    async def test_reads_only(self) -> None:
+    def test_reads_only(self) -> None:
         """A scrape is GET or HEAD."""
-        endpoint = self.endpoint(metrics_public=True, metrics_token=TOKEN)
-        with pytest.raises(MethodNotAllowedError):
-            await ask(endpoint, "/metrics", "POST", {"authorization": f"Bearer {TOKEN}"})
+        refused = self.told(method="POST", authorization=f"Bearer {TOKEN}".encode())
+        assert isinstance(refused, MethodNotAllowedError)
 
-    async def test_refuses_to_be_public_without_a_token(self) -> None:
+    def test_refuses_to_be_public_without_a_token(self) -> None:
         """Forgetting the token stops the start and never opens the metrics."""
         with pytest.raises(Exception, match=r"(?i)metrics_token"):
-            self.endpoint(metrics_public=True)
+            self.item()

@@ -15,7 +15,7 @@ from ._websocket import WebSocketConversation
 from .connection_pooling import Resource
 from .frameworks import detect
 from .health_check import HealthCheck
-from .operations import MetricsEndpoint, OperationsApp
+from .operations import OperationsApp
 from .routes import RouteRule, bind_rules, route_rule
 
 __all__ = (
@@ -65,11 +65,8 @@ class Layer:
         if self._built is None:
             routes = self._framework.routes()
             rules = bind_rules(self._rules, routes)
-            app: ASGIApp = self.app
-            if self.settings.metrics_public:
-                app = MetricsEndpoint(app, self.settings, lambda: self.pass_.metrics)
             self._built = Pass(
-                app, self._framework, self.settings, routes, rules, self._resources, self._user_key
+                self.app, self._framework, self.settings, routes, rules, self._resources, self._user_key
             )
         return self._built
 
@@ -113,6 +110,9 @@ class Layer:
             await self.app(scope, receive, send)
 
     def __getattr__(self, name: str) -> Any:
+        if name in vars(Layer):
+            # A property of the layer raised: say that, instead of looking for the name in the app.
+            raise AttributeError(f"the layer's {name!r} failed; see the error before this one")
         return getattr(self.app, name)
 
 
@@ -132,9 +132,9 @@ def roadworthy(
         settings: ready settings; by default they are read from the environment.
         routes: per-route rules by ``"POST /upload"`` or ``"/upload"`` (every method).
         resources: pools and the like; opened in order before the first request, closed after the last.
-        user_key: for rules with ``rate_key="user"``: gets the request's fields (names in lower case, bytes) and
-            returns who the request is for, or None. Only what is verified counts: a client that may choose its
-            own key has no limit.
+        user_key: for rules with ``rate_key="user"``: gets the request's fields (names in lower case, bytes)
+            and returns who the request is for, or None. Only what is verified counts: a client that
+            may choose its own key has no limit.
         overrides: single settings by name, which win over the environment: ``rate_limit="10/minute"``.
 
     Raises:

@@ -65,7 +65,8 @@ class Live(Protocol):
 class Exchange:
     """One request and its response.
 
-    The adapter sets the request half before the admit steps run. Slots named after an item belong to that item.
+    The adapter sets the request half before the admit steps run. Slots named after an item belong to that
+    item.
     """
 
     __slots__ = (

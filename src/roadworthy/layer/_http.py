@@ -245,7 +245,8 @@ class Conversation(Exchange):
         self.response_headers = headers = list(message.get("headers", ()))
         names = dict(headers)
         together = b"".join(names)
-        # ASGI asks for lower case; Django and others do not keep to it. Most do, so look before lowering each.
+        # ASGI asks for lower case; Django and others do not keep to it. Most do, so look before lowering
+        # each.
         if together != together.lower():
             names = {name.lower(): value for name, value in headers}
         self.response_names = names
@@ -501,7 +502,8 @@ class Conversation(Exchange):
             return
         self.deadline = inf
         if not self.begun and self.error is not None:
-            # The work does not let itself be cancelled (a thread, a swallowed cancellation): answer without it.
+            # The work does not let itself be cancelled (a thread, a swallowed cancellation): answer without
+            # it.
             self._flush = asyncio.ensure_future(self._answer(self.error))
             self._discard = True
 

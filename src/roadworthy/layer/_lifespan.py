@@ -29,7 +29,8 @@ class Lifespan:
 
     Parameters:
         pass_: the items.
-        chain_sigterm: put the drain in front of the server's own SIGTERM handler; for servers that are not ours.
+        chain_sigterm: put the drain in front of the server's own SIGTERM handler; for servers that are not
+        ours.
     """
 
     def __init__(self, pass_: Pass, *, chain_sigterm: bool = True) -> None:

@@ -1,7 +1,7 @@
 """The pass: every item of the layer, and the order in which they act.
 
-This is the one place where the items meet. What a step needs is computed when the pass is built; a request only
-runs the steps. The order is part of the promise, so each row says why it stands where it does.
+This is the one place where the items meet. What a step needs is computed when the pass is built; a request
+only runs the steps. The order is part of the promise, so each row says why it stands where it does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from ..settings import Settings
 from ..types import ASGIApp
 from ._exchange import Admit, Exchange, Finish, Respond
+from ._limiter_memory import MemoryStore
 from ._workers import worker_group
 from .client import Client
 from .compression import Compression
@@ -25,6 +26,7 @@ from .graceful_shutdown import GracefulShutdown
 from .health_check import HealthCheck
 from .logging import Logging
 from .metrics import Metrics
+from .operations import PublicMetrics
 from .overload import Overload
 from .rate_limiting import RateLimiting
 from .request_id import RequestId
@@ -97,7 +99,9 @@ class Pass:
         self.client = Client(settings)
         self.host = TrustedHost(settings)
         self.cors = Cors(settings)
-        self.limiter = RateLimiting(settings, self.rules)
+        self.limiter = RateLimiting(
+            settings, self.rules, MemoryStore(settings.rate_limit_keys) if alone else None
+        )
         self.compression = Compression(settings) if settings.compression else None
         self.headers = SecurityHeaders(settings, docs_paths=framework.docs_paths())
 
@@ -108,6 +112,8 @@ class Pass:
             self.health.admit,  # before host, limits and load: a probe must get through to say what it sees
             self.host.admit,  # before anything that trusts the request target
         ]
+        if settings.metrics_public:
+            admit.append(PublicMetrics(settings, self.metrics).admit)  # a scrape comes through as well
         if self.cors.enabled:
             admit.append(self.cors.admit)  # preflights carry no credentials and are no use of the service
         if self.table:

@@ -1,7 +1,7 @@
 """One WebSocket over ASGI: admitted like a request, told to end when the process closes.
 
-The handshake is an HTTP request, so the same steps judge it; besides, a browser sends cookies with a handshake
-to any host, so its Origin must be this host's or an allowed one (RFC 6455 §10.2).
+The handshake is an HTTP request, so the same steps judge it; besides, a browser sends cookies with a
+handshake to any host, so its Origin must be this host's or an allowed one (RFC 6455 §10.2).
 """
 
 from __future__ import annotations

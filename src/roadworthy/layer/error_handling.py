@@ -57,8 +57,8 @@ class ErrorHandling:
     def from_exception(self, exception: BaseException) -> APIError:
         """Return the error that a client is told when ``exception`` came out of the app.
 
-        An :class:`APIError` says it itself, also from inside an exception group; a database pool without a free
-        connection is 503; all else is 500 and keeps its text to itself (OWASP ASVS 16.5.1).
+        An :class:`APIError` says it itself, also from inside an exception group; a database pool without a
+        free connection is 503; all else is 500 and keeps its text to itself (OWASP ASVS 16.5.1).
         """
         for leaf in _leaves(exception):
             if isinstance(leaf, APIError):

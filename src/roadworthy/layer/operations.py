@@ -25,10 +25,10 @@ from ..errors import (
     UnauthorizedError,
 )
 from ..settings import Settings
-from ..types import ASGIApp, Headers, Receive, Scope, Send
-from ._exchange import Reply, current_exchange
+from ..types import Headers, Receive, Scope, Send
+from ._exchange import Exchange, Reply
 
-__all__ = ("Exposes", "MetricsEndpoint", "OperationsApp", "Reports")
+__all__ = ("Exposes", "OperationsApp", "PublicMetrics", "Reports")
 
 _ALWAYS: Headers = [
     (b"cache-control", b"no-store"),
@@ -44,6 +44,7 @@ _INDEX = b"""Roadworthy operations
 /health    every check in detail, as JSON
 """
 _METHODS = ("GET", "HEAD")
+_METRICS = "/metrics"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]/@\s]+))(?::\d{1,5})?", re.ASCII)
 """RFC 9110 §7.2: a host and an optional port; the address of IPv6 stands in brackets."""
 _logger = logging.getLogger("roadworthy.operations")
@@ -82,7 +83,7 @@ class OperationsApp:
         self._host = settings.ops_host.lower()
         self._pages: dict[str, Callable[[Mapping[bytes, bytes]], Reply]] = {
             "/": lambda headers: _page(b"text/plain; charset=utf-8", _INDEX),
-            "/metrics": lambda headers: metrics.exposition(headers.get(b"accept", b"")),
+            _METRICS: lambda headers: metrics.exposition(headers.get(b"accept", b"")),
             "/health": lambda headers: _page(b"application/json", json.dumps(health.details()).encode()),
             "/livez": lambda headers: health.probe("/livez"),
             "/readyz": lambda headers: health.probe("/readyz"),
@@ -127,41 +128,36 @@ class OperationsApp:
         raise MisdirectedRequestError
 
 
-class MetricsEndpoint:
-    """Serves ``/metrics`` in front of an app, to whoever has the token; all else is the app's.
+class PublicMetrics:
+    """Answers ``/metrics`` on the public listener, to whoever has the token.
+
+    A step of the layer and not a route of an app: a scrape has to come through while clients are limited.
 
     Parameters:
-        app: the app behind.
-        settings: ``metrics_token``; with ``metrics_public`` off, ``/metrics`` is the app's as well.
-        metrics: gives the metrics when they are first asked for.
+        settings: ``metrics_token``.
+        metrics: what answers.
 
     Raises:
-        ValueError: ``metrics_public`` without a token.
+        ValueError: there is no token.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Callable[[], Exposes]) -> None:
-        self._app = app
+    def __init__(self, settings: Settings, metrics: Exposes) -> None:
         self._metrics = metrics
-        self._path = "/metrics" if settings.metrics_public else None
         token = "" if settings.metrics_token is None else settings.metrics_token.get_secret_value()
-        if settings.metrics_public and not token:
+        if not token:
             raise ValueError("metrics_public needs a token: set ROADWORTHY_METRICS_TOKEN")
         self._token = token.encode()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one scope."""
-        if scope["type"] != "http" or scope["path"] != self._path:
-            await self._app(scope, receive, send)
-            return
-        exchange = current_exchange.get()
-        if exchange is not None:
-            exchange.route = self._path
-        headers = _fields(scope["headers"])
-        if not self._allowed(headers.get(b"authorization", b"")):
-            raise UnauthorizedError(headers={"WWW-Authenticate": "Bearer"})  # RFC 6750 §3
-        if scope["method"] not in _METHODS:
-            raise MethodNotAllowedError(headers={"Allow": ", ".join(_METHODS)})
-        await _send(scope, send, self._metrics().exposition(headers.get(b"accept", b"")))
+    def admit(self, exchange: Exchange) -> Reply | APIError | None:
+        """Answer a scrape; let everything else pass."""
+        if exchange.path != _METRICS:
+            return None
+        exchange.route = _METRICS
+        if not self._allowed(exchange.headers.get(b"authorization", b"")):
+            return UnauthorizedError(headers={"WWW-Authenticate": "Bearer"})  # RFC 6750 §3
+        if exchange.method not in _METHODS:
+            return MethodNotAllowedError(headers={"Allow": ", ".join(_METHODS)})
+        return self._metrics.exposition(exchange.headers.get(b"accept", b""))
 
     def _allowed(self, authorization: bytes) -> bool:
         scheme, _, token = authorization.partition(b" ")

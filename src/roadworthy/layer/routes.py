@@ -89,7 +89,7 @@ def rule_of(endpoint: Callable[..., Any] | None) -> RouteRule | None:
 
 
 def template_pattern(template: str) -> re.Pattern[str]:
-    """Compile ``/files/{name}``, ``/files/{name:path}`` (Starlette, Litestar) and ``/files/<path:name>`` (Django)."""
+    """Compile a template of Starlette or Litestar (``/files/{name:path}``) or of Django (``<path:name>``)."""
     made = ""
     for part in re.split(r"(\{[^}]*\}|<[^>]*>)", template):
         if not part.startswith(("{", "<")):

@@ -133,7 +133,7 @@ def _name_middleware(tested: Pass) -> None:
         kind = getattr(one, "cls", None)
         if any(base.__name__ == "BaseHTTPMiddleware" for base in getattr(kind, "__mro__", ())):
             _log.warning(
-                "middleware %s is a BaseHTTPMiddleware: context variables set in handlers do not reach it, and "
-                "work goes on unseen after a disconnect; a pure ASGI middleware has neither fault",
+                "middleware %s is a BaseHTTPMiddleware: context variables set in handlers do not reach it, "
+                "and work goes on unseen after a disconnect; a pure ASGI middleware has neither fault",
                 getattr(kind, "__name__", "?"),
             )
