@@ -1,4 +1,4 @@
-"""Run the scenarios, print a table and keep the result: ``python -m benchmarks [--rounds 5] [--seconds 4]``."""
+"""Run the scenarios, print what they found and keep it: ``python -m benchmarks [--rounds 5]``."""
 
 from __future__ import annotations
 

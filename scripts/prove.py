@@ -1,7 +1,7 @@
 """Run the long proofs and write what they showed to docs/proofs.md: ``make proof``.
 
-A proof is a test with the marker ``proof``; what it measured it tells by ``record_property``. The suite on Python
-3.13 is run at the end where there is a root shell for its chroot.
+A proof is a test with the marker ``proof``; what it measured it tells by ``record_property``. The suite on
+Python 3.13 is run at the end where there is a root shell for its chroot.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> int:
     lines = [
         "# Proofs",
         "",
-        f"Run on {date} at commit `{commit}` with `make proof`. A row that does not hold is printed as it is.",
+        f"Run on {date} at commit `{commit}` with `make proof`. A row that does not hold is shown as it is.",
         "",
         "| proof | verdict | measured | took |",
         "|---|---|---|---|",

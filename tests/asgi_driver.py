@@ -76,7 +76,7 @@ class Call:
         self.sent: list[Message] = []
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._news = asyncio.Event()
-        self.task = asyncio.ensure_future(app(scope, self._inbox.get, self._send))  # type: ignore[arg-type]
+        self.task = asyncio.ensure_future(app(scope, self._inbox.get, self._send))
 
     async def _send(self, message: Message) -> None:
         self.sent.append(message)

@@ -1,4 +1,4 @@
-"""Starts the reference service for a test: a process of its own, on a free port, with a database of its own."""
+"""Starts the reference service for a test: a process of its own, a free port, a database of its own."""
 
 from __future__ import annotations
 

@@ -5,12 +5,22 @@ from typing import Any
 
 import pytest
 
-from roadworthy import APIError, ConflictError, FieldError, NotFoundError, Settings, UnavailableError, ValidationError
+from roadworthy import (
+    APIError,
+    ConflictError,
+    FieldError,
+    NotFoundError,
+    Settings,
+    UnavailableError,
+    ValidationError,
+)
 from roadworthy.layer.error_handling import ErrorHandling
 from tests.layer.conftest import make_exchange
 
 
-def _encoded(error: APIError, exception: Exception | None = None, **settings: Any) -> tuple[dict[str, str], Any]:
+def _encoded(
+    error: APIError, exception: Exception | None = None, **settings: Any
+) -> tuple[dict[str, str], Any]:
     item = ErrorHandling(Settings(**settings))
     exchange = make_exchange("GET", "/api/users/ü x", request_id="r-1", exception=exception)
     reply = item.encode(exchange, error)

@@ -35,7 +35,7 @@ def test_a_rule_is_found_by_the_path_of_a_request(template: str, path: str, cove
 
 def test_a_rule_that_covers_no_route_names_the_nearest() -> None:
     """A typo in a rule's path stops the start instead of lifting a limit (laurentS/slowapi#281)."""
-    with pytest.raises(ValueError, match="covers no route.*did you mean '/api/upload'"):
+    with pytest.raises(ValueError, match=r"covers no route.*did you mean '/api/upload'"):
         bind_rules({"/api/uplaod": RULE}, [_info("POST", "/api/upload")])
     with pytest.raises(ValueError, match="covers no route"):
         bind_rules({"GET /api/upload": RULE}, [_info("POST", "/api/upload")])

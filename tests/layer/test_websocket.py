@@ -106,3 +106,26 @@ async def test_closing_ends_it_with_1012() -> None:
     assert await socket.next() == {"type": "websocket.close", "code": 1012}
     async with asyncio.timeout(5):
         await socket.task
+
+
+async def test_a_failing_handler_closes_with_1011_and_is_recorded_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The client is told of a failure and not of its text; the one record has the stack."""
+
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            raise RuntimeError("canary-9")
+
+    app = roadworthy(fail)
+    socket = Socket(app)
+    assert (await socket.next())["type"] == "websocket.accept"
+    assert await socket.next() == {"type": "websocket.close", "code": 1011}
+    async with asyncio.timeout(5):
+        await socket.task
+    assert app.pass_.logging.writer.flush(5)
+    records = [line for line in capfd.readouterr().out.splitlines() if "canary-9" in line]
+    assert len(records) == 1
+    assert '"status":101' in records[0]

@@ -26,7 +26,8 @@ from reference.application import create_app
 app = create_app()
 async def main():
     await app.state.database.start()
-    await uvicorn.Server(uvicorn.Config(app, port=int(sys.argv[1]), log_level="warning", access_log=False)).serve()
+    config = uvicorn.Config(app, port=int(sys.argv[1]), log_level="warning", access_log=False)
+    await uvicorn.Server(config).serve()
 asyncio.run(main())
 """
 

@@ -1,0 +1,1 @@
+"""A bare ASGI app, without and with the layer."""

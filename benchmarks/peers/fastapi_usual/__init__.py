@@ -1,0 +1,1 @@
+"""FastAPI with the packages that are usually taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from ..settings import Settings, load_settings
@@ -117,7 +117,7 @@ class Layer:
 
 
 def roadworthy(
-    app: ASGIApp,
+    app: Callable[[Any, Any, Any], Awaitable[None]],
     *,
     settings: Settings | None = None,
     routes: Mapping[str, RouteRule] | None = None,

@@ -30,6 +30,7 @@ __all__ = ("Conversation",)
 _HELD_ERROR_SIZE = 64 << 10
 # Time for cancelled work to unwind; after it the answer is sent over its head.
 _UNWIND = 1.0
+_PATHSEND = "http.response.pathsend"
 # What nginx records for a client that left before its answer; it never goes out.
 _CLIENT_CLOSED_REQUEST = 499
 _DISCONNECT: Message = {"type": "http.disconnect"}
@@ -149,6 +150,10 @@ class Conversation(Exchange):
                     return
             scope = self._scope
             scope[EXCHANGE_KEY] = self
+            extensions = scope.get("extensions")
+            if extensions and _PATHSEND in extensions:
+                # The server would send a file past the layer: no fields of ours, no count of its bytes.
+                scope["extensions"] = {key: extensions[key] for key in extensions if key != _PATHSEND}
             loop = asyncio.get_running_loop()
             task = self._task = asyncio.current_task(loop)
             pass_.live.add(self)
@@ -166,7 +171,7 @@ class Conversation(Exchange):
             finally:
                 overload.leave()
                 pass_.live.discard(self)
-                self.route = pass_.framework.route_of(scope)
+                self.route = pass_.framework.route_of(scope) or self.route
                 if pass_.may_cancel and self._watcher is not None:
                     self._watcher.cancel()
             if not self.ended:

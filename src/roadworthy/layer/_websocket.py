@@ -7,6 +7,7 @@ handshake to any host, so its Origin must be this host's or an allowed one (RFC 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from math import inf
 
 from ..errors import APIError, ForbiddenError
@@ -18,8 +19,9 @@ from .frameworks import EXCHANGE_KEY
 
 __all__ = ("WebSocketConversation",)
 
-# RFC 6455 §7.4.1: 1008 is a policy violation; 1012 (registered with IANA) is a service restart.
-_POLICY, _RESTART = 1008, 1012
+# RFC 6455 §7.4.1: 1008 is a policy violation, 1011 a failure; 1012 (registered with IANA) is a service
+# restart.
+_POLICY, _FAILED, _RESTART = 1008, 1011, 1012
 
 
 class WebSocketConversation:
@@ -43,10 +45,10 @@ class WebSocketConversation:
         )
 
     async def run(self) -> None:
-        """Serve the WebSocket."""
-        pass_ = self._pass
-        token = current_exchange.set(self._handshake)
-        self._scope[EXCHANGE_KEY] = self._handshake
+        """Serve the WebSocket from its handshake to its record."""
+        pass_, handshake = self._pass, self._handshake
+        token = current_exchange.set(handshake)
+        self._scope[EXCHANGE_KEY] = handshake
         self._task = asyncio.current_task()
         pass_.live.add(self)
         try:
@@ -59,9 +61,18 @@ class WebSocketConversation:
             if not self._closed or self._task is None:
                 raise
             self._task.uncancel()
+        except Exception as exception:
+            handshake.exception = exception
+            handshake.error = pass_.errors.from_exception(exception)
+            if not self._closed:
+                self._closed = True
+                await self._say_close(_FAILED)
         finally:
             pass_.live.discard(self)
+            handshake.route = pass_.framework.route_of(self._scope)
             current_exchange.reset(token)
+            for done in pass_.finish:
+                done(handshake)
 
     async def _refusal(self) -> APIError | None:
         handshake, pass_ = self._handshake, self._pass
@@ -85,6 +96,8 @@ class WebSocketConversation:
         return None
 
     async def _refuse(self, error: APIError) -> None:
+        self._handshake.error = error
+        self._handshake.status = error.status
         await self._receive()  # websocket.connect
         if "websocket.http.response" in (self._scope.get("extensions") or {}):
             reply = self._pass.errors.encode(self._handshake, error)
@@ -102,6 +115,7 @@ class WebSocketConversation:
             return
         if message["type"] == "websocket.accept":
             self._accepted = True
+            self._handshake.status = 101
         await self._send(message)
         if self._accepted and self._pass.shutdown.state == "closing":
             self.tell_closing()
@@ -113,7 +127,12 @@ class WebSocketConversation:
         """Close the WebSocket with 1012, so that the client connects again elsewhere."""
         if self._accepted and not self._closed:
             self._closed = True
-            self._closing = asyncio.ensure_future(self._send({"type": "websocket.close", "code": _RESTART}))
+            self._closing = asyncio.ensure_future(self._say_close(_RESTART))
+
+    async def _say_close(self, code: int) -> None:
+        # The client may have left at the same moment; then there is nobody to tell.
+        with suppress(Exception):
+            await self._send({"type": "websocket.close", "code": code})
 
     def cut(self) -> None:
         """End the handler that has not noticed the close."""

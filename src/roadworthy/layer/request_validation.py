@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 from pydantic_core import from_json
 
@@ -137,15 +138,16 @@ def _refused_text(message: str, code: str) -> ValidationError:
     return ValidationError(errors=[FieldError("", f"A string {message}", code)])
 
 
-def _walk(value: Any) -> Any:
-    pending = [value]
+def _walk(value: Any) -> Iterator[Any]:
+    pending: list[Any] = [value]
     while pending:
         one = pending.pop()
         if isinstance(one, dict):
-            pending.extend(one)
-            pending.extend(one.values())
+            members = cast("dict[str, Any]", one)
+            pending.extend(members)
+            pending.extend(members.values())
         elif isinstance(one, list):
-            pending.extend(one)
+            pending.extend(one)  # pyright: ignore[reportUnknownArgumentType]
         else:
             yield one
 

@@ -134,7 +134,9 @@ def bind_rules(
             near = get_close_matches(template, {route.template for route in routes}, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"the rule {key!r} covers no route of the app{hint}")
-        methods = frozenset((method,)) if method else frozenset().union(*(route.methods for route in covered))
+        methods: frozenset[str] = frozenset((method,) if method else ())
+        if not method:
+            methods = methods.union(*(route.methods for route in covered))
         bound.append((methods, template, rule))
     return bound
 
