@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import logging as stdlib_logging
 import subprocess
@@ -229,6 +231,18 @@ def test_records_of_servers_are_routed_and_their_access_lines_are_not(make: Call
             logger = stdlib_logging.getLogger(name)
             logger.handlers.clear()
             logger.propagate = True
+
+
+def test_a_server_that_sets_up_its_logging_late_is_rerouted(routed: Stream) -> None:
+    """Handlers that a server adds to its logger after the start (hypercorn does) write no second line."""
+    logger = stdlib_logging.getLogger("hypercorn.error")
+    late = io.StringIO()
+    with contextlib.redirect_stderr(late):
+        logger.addHandler(stdlib_logging.StreamHandler(sys.stderr))
+        logger.warning("running")
+    assert late.getvalue() == ""
+    assert routed.one()["message"] == "running"
+    assert logger.handlers == []
 
 
 def test_a_repeat_of_our_own_record_is_dropped(routed: Stream) -> None:

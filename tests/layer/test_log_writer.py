@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -47,6 +48,7 @@ def read_until(fd: int, last: bytes) -> bytes:
     """Read until the data ends with ``last``."""
     data = b""
     while not data.endswith(last):
+        assert select.select([fd], [], [], 10)[0], "nothing more came"
         data += os.read(fd, 1 << 16)
     return data
 

@@ -65,8 +65,7 @@ def _escape(text: str) -> str:
     if not text.isascii():
         # A lone surrogate has no UTF-8 form, and strict JSON readers refuse its escape.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    # The encoder escapes everything but DEL, which some terminals act upon.
-    return _encode(text).replace("\x7f", "\\u007f")
+    return _encode(text)
 
 
 def describe(exception: BaseException, redactor: Redactor) -> Fields:
@@ -105,7 +104,7 @@ def json_line(fields: Fields) -> bytes:
 
 
 def _line(fields: Fields) -> bytes:
-    return (_encode(fields).replace("\x7f", "\\u007f") + "\n").encode("ascii")
+    return f"{_encode(fields)}\n".encode("ascii")
 
 
 def _cut_longest(fields: Fields, over: int) -> None:
