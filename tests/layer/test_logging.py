@@ -430,6 +430,23 @@ def test_lost_records_are_told(make: Callable[..., Stream]) -> None:
     assert {record["level"] for record in told} == {"warning"}
 
 
+def test_the_last_words_of_a_process_are_written() -> None:
+    """What is recorded between the stop and a signal that ends the process at once is not lost."""
+    script = """
+import asyncio, logging, os, signal
+from roadworthy.layer.logging import configure
+from roadworthy.settings import Settings
+
+item = configure(Settings(_env_file=None))
+logging.getLogger("shop").info("first")
+asyncio.run(item.stop())
+logging.getLogger("shop").info("last")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["first", "last"]
+
+
 async def _stop(item: Logging) -> bool:
     await item.stop()
     return item.writer.waiting == 0

@@ -64,6 +64,8 @@ class LogWriter:
         """True once the reader has gone; everything after that is dropped."""
         self.shared = bool(shared)
         """Whether each write holds at most PIPE_BUF bytes."""
+        self.direct = False
+        """Write at once where that does not wait: for the last words of a process that a signal will end."""
         try:
             mode = os.fstat(fd).st_mode
         except OSError:
@@ -115,6 +117,9 @@ class LogWriter:
         return written.wait(seconds) and not self.closed
 
     def _wake(self) -> None:
+        if self.direct and self._has_room(0):
+            self._drain()
+            return
         self._asleep = False
         if self._thread is None and not self._start():
             self._asleep = True
@@ -180,9 +185,7 @@ class LogWriter:
                 data = data[sent:]
             except BlockingIOError:
                 # Whoever shares this pipe made it non-blocking; wait for room here, in the thread.
-                room = select.poll()
-                room.register(self.fd, select.POLLOUT)
-                room.poll(1_000)
+                self._has_room(1_000)
             except OSError as error:
                 # A full disk passes, so only a reader that has gone ends the writing.
                 self.closed = error.errno in _GONE
@@ -191,6 +194,12 @@ class LogWriter:
         # Subtracted after the write, so that lines in a stalled write still count as waiting. Two threads may
         # lose an update of this number between them; it starts anew whenever the queue is empty.
         self._bytes = self._bytes - size if self._queue else 0
+
+    def _has_room(self, milliseconds: int) -> bool:
+        """Tell whether a write would not wait, after at most this long."""
+        room = select.poll()
+        room.register(self.fd, select.POLLOUT)
+        return bool(room.poll(milliseconds))
 
     def _tell(self) -> None:
         lost = self.dropped - self._noted

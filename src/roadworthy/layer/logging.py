@@ -115,11 +115,16 @@ class Logging:
 
     async def start(self) -> None:
         """Configure again: servers set up their loggers between the app's construction and its start."""
+        self.writer.direct = False
         self.configure()
 
     async def stop(self) -> None:
-        """Wait until the lines so far are written, at most two seconds."""
+        """Wait until the lines so far are written, at most two seconds; write later ones at once.
+
+        uvicorn ends by the signal that it got, so nothing runs after its last record.
+        """
         await asyncio.to_thread(self.writer.flush, 2.0)
+        self.writer.direct = True
 
     def finish(self, exchange: Exchange) -> None:
         """Write the exchange's one record."""
