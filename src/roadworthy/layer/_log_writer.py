@@ -104,7 +104,7 @@ class LogWriter:
             return
         self._queue.append(line)
         self._bytes += len(line)
-        if self._asleep:
+        if self._asleep or self.direct:
             self._wake()
 
     def flush(self, seconds: float = _EXIT_SECONDS) -> bool:
