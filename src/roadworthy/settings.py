@@ -106,6 +106,26 @@ class Settings(BaseSettings):
         le=512,
         description="Worker processes, 1 to 512. One by default: in containers the orchestrator multiplies.",
     )
+    worker_timeout: Duration = Field(
+        default=15.0,
+        gt=0,
+        description="Seconds without a sign of life from a worker's event loop after which it is ended and "
+        "replaced. Far above any pause of a healthy loop, and below the 30 s after which clients give up.",
+    )
+    uds: Text | None = Field(
+        default=None,
+        description="Path of a Unix socket to listen on instead of an address and a port; none by default. "
+        "Who may connect is decided by the folder's mode.",
+    )
+    tls_cert: Text | None = Field(
+        default=None,
+        description="File with the certificate chain (PEM); with it the public listener speaks https. None "
+        "by default: a proxy in front usually ends TLS.",
+    )
+    tls_key: Text | None = Field(
+        default=None,
+        description="File with the certificate's private key (PEM); not needed when it is in `tls_cert`.",
+    )
     ops_host: Text = Field(
         default="127.0.0.1",
         description="Address the operations listener binds. Loopback by default: metrics and health details "
@@ -115,6 +135,11 @@ class Settings(BaseSettings):
         default=9464,
         description="TCP port of the operations listener, 0 to 65535; 0 takes any free one and logs it, "
         "`off` opens none. 9464 is the port that OpenTelemetry's Prometheus exporter uses.",
+    )
+    ops_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token that the operations listener wants for writes (log level, drain), at least "
+        "16 characters in production. Without one, which is the default, writes are refused.",
     )
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///./data.db"),
