@@ -29,6 +29,7 @@ __all__ = (
     "Resource",
     "SqlAlchemyPool",
     "Watch",
+    "WithPrepare",
     "WithStats",
     "is_pool_timeout",
 )
@@ -94,6 +95,15 @@ class WithStats(Protocol):
         ...
 
 
+@runtime_checkable
+class WithPrepare(Protocol):
+    """A resource with work to do once per start of the service, such as migrations."""
+
+    async def prepare(self) -> None:
+        """Do it; before any worker opens the resource, and safe when repeated."""
+        ...
+
+
 class Checks(Protocol):
     """What takes the health checks of the resources."""
 
@@ -143,19 +153,41 @@ class ConnectionPooling:
         self._timeout = settings.pool_timeout
         self._resources = tuple(resources)
         self._open: list[Resource] = []
+        self.prepared = False
+        """Whether :meth:`prepare` was called, here or by the process that started this one."""
         self._waits: dict[str, _Waits] = {}
         for resource in self._resources:
             if resource.name in self._waits:
                 raise ValueError(f"two resources are named {resource.name!r}; give one another name")
             self._waits[resource.name] = _Waits()
 
+    async def prepare(self) -> None:
+        """Do what has to be done once before any worker serves; nothing the second time.
+
+        Raises:
+            RuntimeError: it failed for one resource; the message names the resource and the class of the
+                error only.
+        """
+        if self.prepared:
+            return
+        for resource in self._resources:
+            if isinstance(resource, WithPrepare):
+                try:
+                    await resource.prepare()
+                except Exception as error:
+                    raise RuntimeError(
+                        f"resource {resource.name!r} could not be prepared: {type(error).__name__}"
+                    ) from None
+        self.prepared = True
+
     async def start(self, checks: Checks | None = None) -> None:
-        """Open every resource and have each pinged through its own pool.
+        """Prepare and open every resource and have each pinged through its own pool.
 
         Raises:
             RuntimeError: one did not open; those before it are closed again. It names the resource and the
                 class of the error only, whose text may hold an address with a password.
         """
+        await self.prepare()
         for resource in self._resources:
             try:
                 await resource.start()

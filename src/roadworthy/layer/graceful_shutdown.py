@@ -74,17 +74,24 @@ class GracefulShutdown:
         """Turn readiness to 503 and go on serving."""
         self._advance("draining")
 
+    def retire(self) -> None:
+        """Have every response close its connection, without a word to probes: other workers serve on."""
+        self.draining = True
+
     def begin_close(self) -> None:
         """Tell streams to end, and cut them after the stream grace."""
         if not self._advance("closing"):
             return
-        for one in tuple(self.live):
-            one.tell_closing()
-        asyncio.get_running_loop().call_later(self._stream_grace, self._cut)
+        self._tell(frozenset())
 
-    def _cut(self) -> None:
-        for one in tuple(self.live):
+    def _tell(self, told: frozenset[Live]) -> None:
+        """Tell what is live; again a stream grace later, because a last request may have begun a stream."""
+        for one in told & self.live:
             one.cut()
+        fresh = frozenset(self.live) - told
+        for one in fresh:
+            one.tell_closing()
+        asyncio.get_running_loop().call_later(max(self._stream_grace, 0.1), self._tell, fresh)
 
     def _advance(self, state: State) -> bool:
         if _ORDER[state] <= _ORDER[self.state]:

@@ -11,14 +11,19 @@ import hmac
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Protocol
 
+from pydantic import SecretStr
+
 from ..errors import (
     APIError,
     BadRequestError,
+    ContentTooLargeError,
+    ForbiddenError,
     MethodNotAllowedError,
     MisdirectedRequestError,
     NotFoundError,
@@ -28,21 +33,14 @@ from ..settings import Settings
 from ..types import Headers, Receive, Scope, Send
 from ._exchange import Exchange, Reply
 
-__all__ = ("Exposes", "OperationsApp", "PublicMetrics", "Reports")
+__all__ = ("Exposes", "OperationsApp", "Page", "PublicMetrics", "Reports", "json_page")
 
 _ALWAYS: Headers = [
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-_INDEX = b"""Roadworthy operations
-
-/metrics   Prometheus metrics
-/livez     200 while the process answers
-/readyz    200 while it may get traffic
-/startupz  200 once it has started
-/health    every check in detail, as JSON
-"""
+_BODY_LIMIT = 4096
 _METHODS = ("GET", "HEAD")
 _METRICS = "/metrics"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]/@\s]+))(?::\d{1,5})?", re.ASCII)
@@ -65,13 +63,30 @@ class Reports(Protocol):
         """Return the answer to one of the three probes."""
         ...
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> dict[str, Any] | Awaitable[dict[str, Any]]:
         """Return every check in detail."""
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the operations listener.
+
+    Parameters:
+        answer: gets the request's fields and its body.
+        title: one line for the index.
+        write: it changes something: asked with ``write`` as its method, and with the token only.
+    """
+
+    answer: Callable[[Mapping[bytes, bytes], bytes], Reply | Awaitable[Reply]]
+    title: str
+    write: str | None = None
+
+
 class OperationsApp:
-    """An ASGI app with ``/metrics``, ``/health`` and the probes; read-only.
+    """An ASGI app with ``/metrics``, ``/health`` and the probes, and the pages that a server adds.
+
+    Writes want ``Authorization: Bearer`` with ``ops_token``; without that setting there are none.
 
     Parameters:
         settings: ``ops_host``, the name that the listener is reached by besides loopback ones and addresses.
@@ -81,14 +96,22 @@ class OperationsApp:
 
     def __init__(self, settings: Settings, health: Reports, metrics: Exposes) -> None:
         self._host = settings.ops_host.lower()
-        self._pages: dict[str, Callable[[Mapping[bytes, bytes]], Reply]] = {
-            "/": lambda headers: _page(b"text/plain; charset=utf-8", _INDEX),
-            _METRICS: lambda headers: metrics.exposition(headers.get(b"accept", b"")),
-            "/health": lambda headers: _page(b"application/json", json.dumps(health.details()).encode()),
-            "/livez": lambda headers: health.probe("/livez"),
-            "/readyz": lambda headers: health.probe("/readyz"),
-            "/startupz": lambda headers: health.probe("/startupz"),
+        self._token = _secret(settings.ops_token)
+        self._health = health
+        self._pages: dict[str, Page] = {
+            "/": Page(lambda headers, body: _page(b"text/plain; charset=utf-8", self._index()), "this page"),
+            _METRICS: Page(
+                lambda headers, body: metrics.exposition(headers.get(b"accept", b"")), "Prometheus metrics"
+            ),
+            "/livez": self._probe("/livez", "200 while the process answers"),
+            "/readyz": self._probe("/readyz", "200 while it may get traffic"),
+            "/startupz": self._probe("/startupz", "200 once it has started"),
+            "/health": Page(self._details, "every check in detail, as JSON"),
         }
+
+    def add(self, path: str, page: Page) -> None:
+        """Add a page; it replaces one of the same path."""
+        self._pages[path] = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope; there are no WebSockets here."""
@@ -96,7 +119,7 @@ class OperationsApp:
             await _lifespan(receive, send)
         elif scope["type"] == "http":
             try:
-                reply = self._answer(scope)
+                reply = await self._answer(scope, receive)
             except APIError as error:
                 reply = _problem(error)
             except Exception:
@@ -106,15 +129,41 @@ class OperationsApp:
         else:
             await send({"type": "websocket.close", "code": 1000})
 
-    def _answer(self, scope: Scope) -> Reply:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         raw: Headers = scope["headers"]
         self._check_host([value for name, value in raw if name.lower() == b"host"])
         page = self._pages.get(scope["path"])
         if page is None:
             raise NotFoundError
-        if scope["method"] not in _METHODS:
-            raise MethodNotAllowedError(headers={"Allow": ", ".join(_METHODS)})
-        return page(_fields(raw))
+        methods = _METHODS if page.write is None else (page.write,)
+        if scope["method"] not in methods:
+            raise MethodNotAllowedError(headers={"Allow": ", ".join(methods)})
+        fields = _fields(raw)
+        body = b""
+        if page.write is not None:
+            self._check_token(fields.get(b"authorization", b""))
+            body = await _body(receive)
+        reply = page.answer(fields, body)
+        return reply if isinstance(reply, Reply) else await reply
+
+    def _check_token(self, authorization: bytes) -> None:
+        if not self._token:
+            raise ForbiddenError(
+                "Writes need a token: set ROADWORTHY_OPS_TOKEN and send it as a bearer token"
+            )
+        if not _bears(authorization, self._token):
+            raise UnauthorizedError(headers={"WWW-Authenticate": "Bearer"})  # RFC 6750 §3
+
+    def _probe(self, path: str, title: str) -> Page:
+        return Page(lambda headers, body: self._health.probe(path), title)
+
+    async def _details(self, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
+        found = self._health.details()
+        return json_page(found if isinstance(found, dict) else await found)
+
+    def _index(self) -> bytes:
+        lines = [f"{page.write or 'GET':<4} {path:<10} {page.title}" for path, page in self._pages.items()]
+        return "\n".join(["Roadworthy operations", "", *lines, ""]).encode()
 
     def _check_host(self, given: list[bytes]) -> None:
         if len(given) != 1:
@@ -143,26 +192,47 @@ class PublicMetrics:
 
     def __init__(self, settings: Settings, metrics: Exposes) -> None:
         self._metrics = metrics
-        token = "" if settings.metrics_token is None else settings.metrics_token.get_secret_value()
-        if not token:
+        self._token = _secret(settings.metrics_token)
+        if not self._token:
             raise ValueError("metrics_public needs a token: set ROADWORTHY_METRICS_TOKEN")
-        self._token = token.encode()
 
     def admit(self, exchange: Exchange) -> Reply | APIError | None:
         """Answer a scrape; let everything else pass."""
         if exchange.path != _METRICS:
             return None
         exchange.route = _METRICS
-        if not self._allowed(exchange.headers.get(b"authorization", b"")):
+        if not _bears(exchange.headers.get(b"authorization", b""), self._token):
             return UnauthorizedError(headers={"WWW-Authenticate": "Bearer"})  # RFC 6750 §3
         if exchange.method not in _METHODS:
             return MethodNotAllowedError(headers={"Allow": ", ".join(_METHODS)})
         return self._metrics.exposition(exchange.headers.get(b"accept", b""))
 
-    def _allowed(self, authorization: bytes) -> bool:
-        scheme, _, token = authorization.partition(b" ")
-        # In constant time: how long a comparison takes would tell how much of a guess is right.
-        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(b" "), self._token)
+
+def json_page(content: Any, status: int = 200) -> Reply:
+    """Return an answer with ``content`` as its JSON."""
+    return _page(b"application/json", json.dumps(content).encode(), status)
+
+
+def _secret(setting: SecretStr | None) -> bytes:
+    return b"" if setting is None else setting.get_secret_value().encode()
+
+
+def _bears(authorization: bytes, expected: bytes) -> bool:
+    scheme, _, token = authorization.partition(b" ")
+    # In constant time: how long a comparison takes would tell how much of a guess is right.
+    return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(b" "), expected)
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        part: bytes = message.get("body", b"")
+        body += part
+        if len(body) > _BODY_LIMIT:
+            raise ContentTooLargeError
+        if not message.get("more_body", False):
+            return body
 
 
 def _is_address(name: str) -> bool:
