@@ -1,0 +1,157 @@
+"""Judging a request's head beyond what the parser does: Host, target, repeated fields, transfer codings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..errors import APIError, BadRequestError, RequestHeaderFieldsTooLargeError
+from ..types import Headers
+from ._limits import Limits
+
+__all__ = (
+    "FORBIDDEN_TRAILERS",
+    "NotImplementedMethodError",
+    "VersionNotSupportedError",
+    "check_coding",
+    "check_host",
+    "check_repeated",
+    "check_size",
+    "check_trailers",
+    "is_websocket",
+    "other_target",
+)
+
+
+class VersionNotSupportedError(APIError):
+    """Raised when the request is of another major version than HTTP/1 (RFC 9110 §15.6.6)."""
+
+    status = 505
+    code = "HTTP_VERSION_NOT_SUPPORTED"
+    default_message = "This server speaks HTTP/1.1 and HTTP/1.0"
+
+
+class NotImplementedMethodError(APIError):
+    """Raised when the request asks for what this server does not do (RFC 9110 §15.6.2)."""
+
+    status = 501
+    code = "NOT_IMPLEMENTED"
+    default_message = "This server does not implement that"
+
+
+# RFC 3986 §3.2.2 and §3.2.3, as wide as the grammar is: which names are served is not the protocol's matter.
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.%A-Za-z_~-]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+# Hosts seen to be well formed; the same few come again and again.
+_REMEMBERED = 512
+_good: set[bytes] = set()
+
+# One line at most is allowed of these, and two of them are read differently by different recipients.
+_SINGLETONS = (b"host", b"content-type", b"content-length")
+
+FORBIDDEN_TRAILERS = frozenset(
+    (b"content-length", b"transfer-encoding", b"host", b"trailer", b"te", b"connection", b"content-type",
+     b"content-encoding", b"content-range", b"authorization", b"cookie", b"set-cookie", b"cache-control",
+     b"expect", b"max-forwards", b"range", b"upgrade")
+)  # fmt: skip
+"""Fields for framing, routing, authentication and request modifiers (RFC 9110 §6.5.1)."""
+
+
+def check_host(host: bytes) -> None:
+    """Refuse a ``Host`` that is not ``uri-host [":" port]`` (RFC 9112 §3.2).
+
+    Raises:
+        BadRequestError: it is not.
+    """
+    if host in _good:
+        return
+    if _HOST.fullmatch(host) is None:
+        raise BadRequestError("The Host field is malformed")
+    if len(_good) >= _REMEMBERED:
+        _good.clear()
+    _good.add(host)
+
+
+def check_repeated(headers: Headers) -> None:
+    """Refuse two lines of a field that may occur once only.
+
+    Raises:
+        BadRequestError: RFC 9112 §3.2 asks for it with ``Host``; RFC 9110 §5.3 forbids senders the others.
+    """
+    names = [name for name, _ in headers]
+    for one in _SINGLETONS:
+        if names.count(one) > 1:
+            raise BadRequestError(f"There is more than one {one.decode().title()} field")
+
+
+def check_trailers(trailers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse trailer fields that would change what the head has said (RFC 9110 §6.5.1).
+
+    Raises:
+        BadRequestError: there is one.
+    """
+    if any(name in FORBIDDEN_TRAILERS for name, _ in trailers):
+        raise BadRequestError("A trailer field is not allowed there")
+
+
+def other_target(method: str, target: bytes, headers: Headers) -> bytes:
+    """Return path and query of a request target that does not begin with a slash (RFC 9112 §3.2).
+
+    Absolute form: its authority takes the place of ``Host`` in ``headers`` (§3.2.2). Asterisk form: the path
+    is ``*``, for OPTIONS only (§3.2.4).
+
+    Raises:
+        BadRequestError: it is none of these.
+    """
+    if target == b"*" and method == "OPTIONS":
+        return target
+    match = _ABSOLUTE.fullmatch(target.partition(b"#")[0])
+    if match is None:
+        raise BadRequestError("The request target is malformed")
+    authority, rest = match[1], match[2]
+    if not authority or b"@" in authority:
+        raise BadRequestError("The request target is malformed")
+    check_host(authority)
+    headers[:] = [(name, authority if name == b"host" else value) for name, value in headers]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def is_websocket(method: str, names: dict[bytes, bytes]) -> bool:
+    """Tell whether this asks for a WebSocket (RFC 6455 §4.2.1) and has no body of its own."""
+    return (
+        method == "GET"
+        and names.get(b"upgrade", b"").strip().lower() == b"websocket"
+        and b"upgrade" in [one.strip() for one in names.get(b"connection", b"").lower().split(b",")]
+        and b"transfer-encoding" not in names
+        and names.get(b"content-length", b"0") == b"0"
+    )
+
+
+def check_size(headers: Headers, limits: Limits) -> None:
+    """Refuse more or larger fields than are allowed.
+
+    Raises:
+        RequestHeaderFieldsTooLargeError: there are.
+    """
+    size = sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > limits.header_limit or len(headers) > limits.header_count:
+        raise RequestHeaderFieldsTooLargeError
+
+
+def check_coding(coding: bytes, version: str) -> None:
+    """Refuse a ``Transfer-Encoding`` other than ``chunked``.
+
+    Raises:
+        BadRequestError: it does not end with ``chunked`` (RFC 9112 §6.3).
+        NotImplementedMethodError: there are further codings (RFC 9112 §6.1).
+    """
+    # RFC 9112 §6.1: HTTP/1.0 has no transfer codings, and a message that has them has faulty framing.
+    if version == "1.0":
+        raise BadRequestError("HTTP/1.0 has no Transfer-Encoding")
+    words = [word.strip() for word in coding.lower().split(b",")]
+    if words[-1] != b"chunked" or words.count(b"chunked") > 1:
+        raise BadRequestError("The Transfer-Encoding does not end with chunked")
+    if len(words) > 1:
+        raise NotImplementedMethodError("Of the transfer codings only chunked is implemented")
