@@ -97,11 +97,19 @@ def test_a_json_body_is_judged_as_a_whole(body: bytes, status: int) -> None:
 
 
 def test_the_refusal_of_a_text_names_a_code_and_no_value() -> None:
-    """A 422 of the layer's own has a field error, like those of the handlers."""
+    """A 422 of the layer's own has a field error with a pointer, like those of the handlers."""
     refused = ITEM.judge(make_exchange("POST"), b'{"secret": "hunter2\\u0000"}')
     assert isinstance(refused, ValidationError)
     assert refused.errors[0].code == "string_nul"
+    assert refused.errors[0].pointer == "/secret"
     assert "hunter2" not in str(refused) + refused.errors[0].message
+
+
+def test_the_pointer_reaches_into_the_document() -> None:
+    """RFC 6901: slashes and tildes in names are escaped, elements are counted."""
+    refused = ITEM.judge(make_exchange("POST"), b'{"a": [1, {"b/c~d": "\\ud800"}]}')
+    assert isinstance(refused, ValidationError)
+    assert refused.errors[0].pointer == "/a/1/b~1c~0d"
 
 
 def test_a_compressed_json_body_is_415() -> None:

@@ -99,7 +99,7 @@ class Layer:
             return
         if not lifespan.started:
             await lifespan.start()
-            lifespan.serving()
+            await lifespan.serving()
         pass_ = self._built
         assert pass_ is not None
         if kind == "http":

@@ -61,6 +61,10 @@ class Live(Protocol):
     def cut(self) -> None:
         """End it now, if it is a stream."""
 
+    def describe(self) -> str:
+        """Return what it is, in two words, for the record of what is cut."""
+        ...
+
 
 class Exchange:
     """One request and its response.

@@ -50,7 +50,6 @@ class Lifespan:
             try:
                 Environment(pass_.settings).check()
                 await self_test(pass_)
-                await pass_.tracing.start()
                 await pass_.metrics.start()
                 await pass_.pooling.start(pass_.health)
                 await pass_.health.start()
@@ -62,8 +61,9 @@ class Lifespan:
                 self._chain()
             self.started = True
 
-    def serving(self) -> None:
+    async def serving(self) -> None:
         """The app has started as well: readiness may turn to 200."""
+        await self._pass.settle()
         self._pass.shutdown.serving()
 
     async def stop(self) -> None:
@@ -140,7 +140,7 @@ class Lifespan:
             await self.stop()
             await send(failure)
             return
-        self.serving()
+        await self.serving()
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         failure = await inner.shutdown()

@@ -6,6 +6,7 @@ only runs the steps. The order is part of the promise, so each row says why it s
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -68,6 +69,7 @@ class Pass:
         alone: bool = False,
     ) -> None:
         self.app = app
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.framework = framework
         self.settings = settings
         self.routes = routes
@@ -128,12 +130,21 @@ class Pass:
             respond.append(self.cors.respond)
         if self.limiter.enabled:
             respond.append(self.limiter.respond)
+        if framework.native_tracing:
+            respond.append(self.tracing.respond)
         self.respond: tuple[Respond, ...] = tuple(respond)
 
         self.shutdown.on_change(self.health.follow)
         self._watch()
 
         self.finish: tuple[Finish, ...] = (self.tracing.finish, self.metrics.finish, self.logging.finish)
+
+    async def settle(self) -> None:
+        """Leave out what the start has shown not to be there: called once the app has started as well."""
+        self.loop = asyncio.get_running_loop()
+        await self.tracing.start()
+        if not self.tracing.enabled:
+            self.finish = (self.metrics.finish, self.logging.finish)
 
     def _watch(self) -> None:
         """Put what the items count by themselves into the metrics."""
@@ -170,6 +181,11 @@ class Pass:
         ]
         for name, text, read in counters:
             watch(name, text, read)
+
+    def current_task(self) -> asyncio.Task[object] | None:
+        """Return the running task, and remember its loop for the next request."""
+        self.loop = asyncio.get_running_loop()
+        return asyncio.current_task(self.loop)
 
     def allowed_methods(self, path: str) -> str:
         """Return the ``Allow`` value for ``path``: what all routes that match it have (RFC 9110 §10.2.1)."""

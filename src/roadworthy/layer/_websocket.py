@@ -134,6 +134,10 @@ class WebSocketConversation:
         with suppress(Exception):
             await self._send({"type": "websocket.close", "code": code})
 
+    def describe(self) -> str:
+        """Return what it is, in two words."""
+        return f"WebSocket {self._handshake.path}"
+
     def cut(self) -> None:
         """End the handler that has not noticed the close."""
         if self._task is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from time import perf_counter
 
 from ..settings import Settings
 from ._exchange import Exchange, Live
@@ -39,7 +40,6 @@ class Deadlines:
         self._consider(min(self._total, self._idle, settings.body_timeout or inf))
         self.exceeded = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def _consider(self, budget: float) -> None:
         self._sweep_every = max(_SHORTEST_SWEEP, min(self._sweep_every, budget / _FRACTION))
@@ -50,21 +50,19 @@ class Deadlines:
         self._consider(budget)
         return budget
 
-    def begin(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the clock of an exchange."""
+    def begin(self, exchange: Exchange) -> None:
+        """Start the clock of an exchange; it runs from the moment the request came in."""
         rule = exchange.rule
         if rule is not None and rule.timeout is not None:
-            exchange.deadline = loop.time() + self.for_rule(float(rule.timeout))
+            exchange.deadline = exchange.started + self.for_rule(float(rule.timeout))
         else:
-            exchange.deadline = loop.time() + self._total
+            exchange.deadline = exchange.started + self._total
         if self._timer is None:
-            self._loop = loop
-            self._timer = loop.call_later(self._sweep_every, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self._sweep_every, self._sweep)
 
     def stream(self, exchange: Exchange) -> None:
         """A stream lives as long as it moves: its budget starts again with every chunk."""
-        if self._loop is not None:
-            exchange.deadline = self._loop.time() + self._idle
+        exchange.deadline = perf_counter() + self._idle
 
     def stop(self) -> None:
         """End the sweep."""
@@ -74,13 +72,11 @@ class Deadlines:
 
     def _sweep(self) -> None:
         self._timer = None
-        if self._loop is None:
-            return
-        now = self._loop.time()
+        now = perf_counter()
         remaining = False
         for one in tuple(self._live):
             remaining = True
             if one.deadline < now:
                 one.expire()
         if remaining:
-            self._timer = self._loop.call_later(self._sweep_every, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self._sweep_every, self._sweep)

@@ -84,6 +84,10 @@ class GracefulShutdown:
             return
         self._tell(frozenset())
 
+    def unfinished(self) -> list[str]:
+        """Describe what is live, for the record of what is cut."""
+        return sorted(one.describe() for one in self.live)
+
     def _tell(self, told: frozenset[Live]) -> None:
         """Tell what is live; again a stream grace later, because a last request may have begun a stream."""
         for one in told & self.live:

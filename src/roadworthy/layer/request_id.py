@@ -41,7 +41,7 @@ class RequestId:
         if given and len(given) <= _LONGEST and not given.translate(None, _SAFE):
             exchange.request_id = given.decode("ascii")
         else:
-            exchange.request_id = f"{self._bits(128):032x}"
+            exchange.request_id = self._bits(128).to_bytes(16, "big").hex()
 
     def respond(self, exchange: Exchange) -> None:
         """Put the id on the response."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from pydantic_core import from_json
@@ -58,8 +59,8 @@ class RequestValidation:
             return URITooLongError()
         if len(exchange.raw_headers) > self._header_count:
             return RequestHeaderFieldsTooLargeError()
-        # Two joins are cheaper than a sum in Python.
-        if len(b"".join(headers)) + len(b"".join(headers.values())) > self._header_limit:
+        # A join is cheaper than a sum in Python.
+        if len(b"".join([*headers, *headers.values()])) > self._header_limit:
             return RequestHeaderFieldsTooLargeError()
         rule = exchange.rule
         limit = self._body_limit
@@ -109,10 +110,12 @@ class RequestValidation:
             value = from_json(body, allow_inf_nan=False)
         except ValueError as error:
             return _malformed(body, str(error))
-        if _MAYBE_HUGE.search(body) and _has_infinity(value):
+        if _MAYBE_HUGE.search(body) and _where(value, _is_infinite) is not None:
             return BadRequestError("The body has a number beyond the range of a double")
-        if b"\\u0000" in body and _has_nul(value):
-            return _refused_text("contains NUL, which no text column can store", "string_nul")
+        if b"\\u0000" in body:
+            return _refused_text(
+                _where(value, _has_nul), "contains NUL, which no text column holds", "string_nul"
+            )
         return None
 
     def _too_large(self, exchange: Exchange) -> APIError:
@@ -125,36 +128,46 @@ def _malformed(body: bytes, reason: str) -> APIError:
     if "recursion limit" in reason:
         return BadRequestError("The body is nested too deeply")
     if "hex escape" in reason or "surrogate" in reason:
-        try:
-            json.loads(body)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return _refused_text("contains half of a surrogate pair", "string_unicode")
+        with suppress(ValueError, RecursionError):
+            pointer = _where(json.loads(body), _has_surrogate)
+            refused = _refused_text(pointer, "contains half of a surrogate pair", "string_unicode")
+            if refused is not None:
+                return refused
     return BadRequestError("The body is not valid JSON")
 
 
-def _refused_text(message: str, code: str) -> ValidationError:
-    return ValidationError(errors=[FieldError("", f"A string {message}", code)])
+def _refused_text(pointer: str | None, message: str, code: str) -> ValidationError | None:
+    if pointer is None:
+        return None
+    return ValidationError(errors=[FieldError(pointer, f"A string that {message}", code)])
 
 
-def _walk(value: Any) -> Iterator[Any]:
-    pending: list[Any] = [value]
+def _where(document: Any, is_wrong: Callable[[Any], bool]) -> str | None:
+    """Return the JSON pointer (RFC 6901) of the first value or name in ``document`` that is wrong."""
+    pending: list[tuple[str, Any]] = [("", document)]
     while pending:
-        one = pending.pop()
-        if isinstance(one, dict):
-            members = cast("dict[str, Any]", one)
-            pending.extend(members)
-            pending.extend(members.values())
-        elif isinstance(one, list):
-            pending.extend(one)  # pyright: ignore[reportUnknownArgumentType]
-        else:
-            yield one
+        pointer, value = pending.pop()
+        if isinstance(value, dict):
+            for name, member in cast("dict[str, Any]", value).items():
+                if is_wrong(name):
+                    return pointer  # the name cannot be told, so its object is
+                pending.append((f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}", member))
+        elif isinstance(value, list):
+            pending.extend((f"{pointer}/{n}", one) for n, one in enumerate(value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        elif is_wrong(value):
+            return pointer
+    return None
 
 
-def _has_infinity(value: Any) -> bool:
-    return any(isinstance(one, float) and math.isinf(one) for one in _walk(value))
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _has_nul(value: Any) -> bool:
-    return any(isinstance(one, str) and "\0" in one for one in _walk(value))
+    return isinstance(value, str) and "\0" in value
+
+
+def _has_surrogate(value: Any) -> bool:
+    return (
+        isinstance(value, str) and not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value)
+    )
