@@ -230,13 +230,3 @@ def test_the_operations_listener_can_be_off(place: Path) -> None:
         found = process.record("listening")
         assert found["operations_url"] is None
         assert get(found["url"])[0] == 200
-
-
-@pytest.mark.parametrize("variable", ["WEB_CONCURRENCY", "ROADWORTHY_WORKERS"])
-def test_several_workers_are_refused_clearly(place: Path, variable: str) -> None:
-    """What cannot be served is refused by the variable's name, not served by one worker in silence."""
-    done = command("run", "main:app", cwd=place, env={variable: "4"})
-    assert (done.returncode, done.stderr.startswith(f"roadworthy: {variable} asks for 4 workers")) == (
-        2,
-        True,
-    )

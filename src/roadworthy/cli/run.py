@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..server.run import Addresses
     from ..settings import Settings
 
-__all__ = ("run",)
+__all__ = ("layered", "run")
 
 
 class _StoppedError(BaseException):
@@ -86,21 +86,45 @@ def run(
             metavar="SECONDS", help="For requests in flight after that (20 by default).", show_default=False
         ),
     ] = None,
+    uds: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Listen on a Unix socket instead.", show_default=False),
+    ] = None,
+    tls_cert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Certificate chain (PEM); the listener speaks https.", show_default=False
+        ),
+    ] = None,
+    tls_key: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Its private key (PEM).", show_default=False),
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="For development: start again when a source file changes.")
+    ] = False,
 ) -> None:
     """Put the production layer around an ASGI app and serve it.
 
     A flag wins over the environment; `roadworthy config` shows every setting. SIGTERM drains: readiness says
-    no, requests are served on, then the listener closes and what is in flight finishes.
+    no, requests are served on, then the listener closes and what is in flight finishes. SIGHUP reloads the
+    code of several workers without losing a request.
     """
     import signal
 
+    if sys.platform == "win32":
+        refuse(
+            "run needs Linux or another Unix: draining and workers are made of signals and passed sockets. "
+            "On Windows use WSL or a container, or serve the wrapped app with uvicorn."
+        )
     signal.signal(signal.SIGTERM, _stop)
     flags = {
         "host": host, "port": port, "ops_port": ops_port, "env": env, "workers": workers,
         "log_level": log_level, "log_format": log_format, "drain_delay": drain_delay, "grace": grace,
+        "uds": uds, "tls_cert": tls_cert, "tls_key": tls_key,
     }  # fmt: skip
     try:
-        code = _run(target, {name: value for name, value in flags.items() if value is not None})
+        code = _run(target, {name: value for name, value in flags.items() if value is not None}, reload)
     except (KeyboardInterrupt, _StoppedError):
         code = 0
     raise typer.Exit(code)
@@ -110,20 +134,49 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise _StoppedError
 
 
-def _run(target: str, flags: dict[str, str]) -> int:
+def _run(target: str, flags: dict[str, str], reload: bool) -> int:
     from ..server.listeners import ServeError
     from ..server.run import serve
     from ..settings import SettingsError, set_flags
 
     set_flags(flags)
     try:
-        app = _layered(target)
+        if reload or _several_wanted():
+            return _supervise(target, flags, reload)
+        app = layered(target)
+        if app.settings.workers > 1:
+            return _supervise(target, flags, reload)
         return serve(app, app.settings, _banner(target, app.settings))
     except (UsageError, ServeError, SettingsError) as error:
         refuse(error)
 
 
-def _layered(target: str) -> Layer:
+def _several_wanted() -> bool:
+    """Tell from outside the app whether there are to be several workers: then this process imports no app."""
+    from ..settings import SettingsError, load_settings
+
+    try:
+        return load_settings().workers > 1
+    except SettingsError:
+        return False  # the app may know more settings; if it does not, importing it tells this again
+
+
+def _supervise(target: str, flags: dict[str, str], reload: bool) -> int:
+    from ..server.supervisor import Errand, Supervisor
+
+    command = [sys.executable, "-m", "roadworthy.cli.worker"]
+    return Supervisor(
+        Errand(command, target, flags, reload), lambda settings: _banner(target, settings)
+    ).run()
+
+
+def layered(target: str) -> Layer:
+    """Import the app and put the layer around it, unless it has one.
+
+    Raises:
+        UsageError: there is no such app, or it cannot be served.
+        SettingsError: settings are wrong.
+    """
     from ..layer import Layer, roadworthy
     from ..layer.environment import Environment
     from ._application import load_application

@@ -1,9 +1,11 @@
-"""The one place that depends on how uvicorn works inside.
+"""The one place that depends on how uvicorn's server works inside.
 
 Names used of :class:`uvicorn.Server` besides its documented ones: ``startup``, ``shutdown``, ``on_tick``,
-``handle_exit``, ``capture_signals``, ``lifespan``, ``started``, ``should_exit``, ``force_exit``. None begins
-with an underscore. Overriding ``handle_exit`` without calling the original also keeps uvicorn from raising
-the signal again at the end, which made the exit code -15 instead of 0.
+``handle_exit``, ``capture_signals``, ``lifespan``, ``started``, ``should_exit``, ``force_exit``, ``servers``,
+``server_state`` with ``connections`` and ``tasks``, ``config`` with ``http_protocol_class`` and ``ssl``; of
+the connections ``shutdown``, and ``cycle`` of uvicorn's own. None begins with an underscore. Overriding
+``handle_exit`` without calling the original also keeps uvicorn from raising the signal again at the end,
+which made the exit code -15 instead of 0.
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
+from ..layer import Layer
 from ..settings import Settings
 from ..types import ASGIApp
+from ._background import Background
+from ._watchdog import Watchdog
+from .listeners import listen, refuse_new
 
 __all__ = (
     "OperationsServer",
@@ -33,8 +39,17 @@ __all__ = (
     "quiet",
 )
 
-_BACKLOG = 2048
-"""Connections that may wait to be accepted: uvicorn's own default."""
+_HANDSHAKE = 0.2
+"""Seconds for handshakes on their way to complete once no new ones are let in: once around the world."""
+_FIRST_REQUEST = 1.0
+"""Seconds that a connection without a request gets for its first one when the listener closes."""
+_POLL = 0.02
+_UNWIND = 1.0
+"""Seconds that cancelled requests get to unwind."""
+_LEAST = 1.0
+"""Seconds that the lifespan's end gets even when the grace is used up."""
+
+_log = logging.getLogger("roadworthy.server")
 
 
 def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
@@ -43,7 +58,8 @@ def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         app,
         lifespan="auto",
         timeout_keep_alive=math.ceil(settings.keep_alive),
-        timeout_graceful_shutdown=math.ceil(settings.grace),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
 
 
@@ -103,50 +119,54 @@ class _ThenListen:
     async def startup(self) -> None:
         await self._lifespan.startup()
         if not self.should_exit:
-            _listen(self._sockets)
+            listen(self._sockets)
 
     async def shutdown(self) -> None:
         await self._lifespan.shutdown()
 
 
-def _listen(sockets: list[socket.socket]) -> None:
-    for one in sockets:
-        one.listen(_BACKLOG)
-
-
 class PublicServer(uvicorn.Server):
-    """uvicorn with a drain: after SIGTERM it goes on accepting for ``drain_delay`` seconds.
+    """uvicorn with a drain, and with a shutdown that loses no connection and always ends.
+
+    Steps: ``drain`` (readiness is 503, requests are served on), ``drain_delay`` seconds later ``close``: the
+    listener closes, what is in flight finishes within ``grace``, background tasks and the lifespan end.
 
     Parameters:
         config: uvicorn's configuration.
-        drain_delay: seconds between SIGTERM and closing the listener.
+        app: the app with the layer around it.
+        watchdog: ends the process when the shutdown hangs.
         before: awaited before the app's lifespan starts.
         ready: called when the listener accepts.
-        draining: called on the loop at the first signal.
-        closing: called on the loop right before the listener closes.
         after: awaited when the app's lifespan has ended.
+        last: nobody else accepts on these sockets, so that a connection that waits there would be lost.
+
+    Attributes:
+        grace: seconds for what is in flight once the listener closes.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
+        app: Layer,
+        watchdog: Watchdog,
         *,
-        drain_delay: float,
         before: Callable[[], Awaitable[None]],
         ready: Callable[[], None],
-        draining: Callable[[], None],
-        closing: Callable[[], None],
         after: Callable[[], Awaitable[None]],
+        last: bool = True,
     ) -> None:
         super().__init__(config)
-        self._drain_delay = drain_delay
+        self.grace = app.settings.grace
+        self.last = last
+        self._app = app
+        self._watchdog = watchdog
         self._before = before
         self._ready = ready
-        self._draining = draining
-        self._closing = closing
         self._after = after
         self._close_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._background: Background | None = None
+        self._end = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start what has to run first, then the app, then listen."""
@@ -159,22 +179,68 @@ class PublicServer(uvicorn.Server):
             # Listening failed, and that is after the app has started.
             await self.lifespan.shutdown()
             raise PortTakenError from None
+        self._background = Background()
         if not self.should_exit:
             self._ready()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain on the first SIGTERM, close on SIGINT or during start-up, quit on a second SIGINT."""
-        if sig == signal.SIGINT and self.should_exit:
-            self.force_exit = True
-            if not self.started:
-                raise KeyboardInterrupt
-            return
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._draining)
-        if sig == signal.SIGINT or not self.started:
+    def drain(self) -> None:
+        """Turn readiness to 503, and close after the drain delay; on the loop. Nothing when repeated."""
+        if not self.started:
             self.should_exit = True
         elif self._close_at is None:
-            self._close_at = time.monotonic() + self._drain_delay
+            self._app.begin_drain()
+            self._close_at = time.monotonic() + self._app.settings.drain_delay
+
+    def retire(self, delay: float) -> None:
+        """Accept no more, and close after ``delay`` seconds: other workers serve on; on the loop."""
+        if not self.started:
+            self.should_exit = True
+        elif self._close_at is None:
+            self._app.pass_.shutdown.retire()
+            for server in self.servers:
+                server.close()
+            self._close_at = time.monotonic() + delay
+
+    def close(self, grace: float | None = None) -> None:
+        """Close now; on the loop.
+
+        Parameters:
+            grace: seconds for what is in flight, if less than so far.
+        """
+        if grace is not None and grace < self.grace:
+            self.grace = grace
+            self._end = min(self._end, time.monotonic() + grace)
+        if self.started:
+            self._app.begin_drain()
+        self.should_exit = True
+
+    def quit(self) -> None:
+        """End without waiting for anything."""
+        self.force_exit = True
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain on SIGTERM and SIGHUP, close on SIGINT, quit on a second SIGINT."""
+        if sig == signal.SIGINT and self.should_exit:
+            self.quit()
+            if not self.started:
+                raise KeyboardInterrupt
+        elif self._loop is None:
+            self.should_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self.close if sig == signal.SIGINT else self.drain)
+            if sig == signal.SIGINT:
+                self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle SIGHUP as well: the terminal is gone."""
+        before = signal.signal(signal.SIGHUP, self.handle_exit)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     async def on_tick(self, counter: int) -> bool:
         """Look whether the drain delay is over; called every 100 ms."""
@@ -183,10 +249,120 @@ class PublicServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell streams to end, then let uvicorn close the listener and wait for what is in flight."""
-        self._closing()
-        await super().shutdown(sockets)
+        """Close the listener, finish what is in flight, end the lifespan; each step is a record."""
+        began = time.monotonic()
+        self._end = began + self.grace
+        self._watchdog.expect("requests", self.grace + 2 * _UNWIND + _LEAST)
+        self._app.begin_drain()
+        self._app.begin_close()
+        await self._stop_accepting(sockets or [])
+        await self._finish_requests(began)
+        if self._background is not None and not self.force_exit:
+            await self._background.join(self._end - time.monotonic())
+        await self._end_lifespan()
+        # Offloaded work: asyncio and the interpreter join its threads next.
+        self._watchdog.expect("threads", max(self._end - time.monotonic(), _LEAST / 2))
+        if self.force_exit:
+            self._watchdog.expect("threads", _LEAST / 2)
         await self._after()
+
+    async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
+        if self.last and not self.force_exit:
+            for one in sockets:
+                refuse_new(one)
+        copies = [one.dup() for one in sockets] if self.last else []
+        if not self.force_exit:
+            # Answers that go out meanwhile close their connections, so that no client is surprised.
+            await asyncio.sleep(_HANDSHAKE)
+        for server in self.servers:
+            server.close()
+        for one in sockets:
+            one.close()
+        for copy in copies:
+            await self._accept_rest(copy)
+            copy.close()
+        _log.info("listener closed")
+        self._tell_connections()
+
+    async def _accept_rest(self, listener: socket.socket) -> None:
+        """Serve the connections that wait: closing the listener would reset them."""
+        assert self._loop is not None
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.setblocking(False)
+            with suppress(OSError):
+                await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=self._loop,
+        )
+        return made
+
+    def _tell_connections(self) -> None:
+        """Have connections close when they have nothing to do; those without a request yet a little later."""
+        assert self._loop is not None
+        later: list[tuple[float, Any]] = []
+        for connection in list(self.server_state.connections):
+            if _is_websocket(connection):
+                # The layer closes it with 1012; this is for a handler that does not notice.
+                later.append((self._app.settings.stream_grace, connection))
+            elif getattr(connection, "cycle", connection) is None:
+                later.append((_FIRST_REQUEST, connection))
+            else:
+                connection.shutdown()
+        for seconds, connection in later:
+            self._loop.call_later(seconds, self._tell_late, connection)
+
+    def _tell_late(self, connection: Any) -> None:
+        if connection in self.server_state.connections:
+            connection.shutdown()
+
+    async def _finish_requests(self, began: float) -> None:
+        state = self.server_state
+        while (state.connections or self._app.pass_.live) and not self.force_exit:
+            if time.monotonic() >= self._end:
+                break
+            await asyncio.sleep(_POLL)
+        left = self._end - time.monotonic()
+        if state.tasks and left > 0 and not self.force_exit:
+            await asyncio.wait(state.tasks, timeout=left)
+        tasks = list(state.tasks)
+        unfinished = self._app.pass_.shutdown.unfinished()
+        if tasks and not self.force_exit:
+            if unfinished:
+                _log.warning("cut %d requests", len(unfinished), extra={"requests": unfinished})
+            if len(tasks) > len(unfinished):
+                # The response is out, and what the framework does after it is not done.
+                _log.warning("lost %d tasks", len(tasks) - len(unfinished))
+            for task in tasks:
+                task.cancel(msg="the grace is over")
+            await asyncio.wait(tasks, timeout=_UNWIND)
+        elif not tasks:
+            _log.info("requests finished", extra={"seconds": round(time.monotonic() - began, 3)})
+
+    async def _end_lifespan(self) -> None:
+        if self.force_exit:
+            return
+        seconds = max(self._end - time.monotonic(), self._app.settings.stream_grace, _LEAST)
+        self._watchdog.expect("lifespan", seconds + _UNWIND)
+        ending = asyncio.ensure_future(self.lifespan.shutdown())
+        done, _ = await asyncio.wait((ending,), timeout=seconds)
+        if done:
+            _log.info("lifespan ended")
+        else:
+            ending.cancel()
+            _log.error("cut: the lifespan did not end within %.1f s", seconds)
+
+
+def _is_websocket(connection: Any) -> bool:
+    return type(connection).__module__.startswith("uvicorn.protocols.websockets")
 
 
 class OperationsServer(uvicorn.Server):
@@ -201,7 +377,7 @@ class OperationsServer(uvicorn.Server):
         Raises:
             OSError: another process listened on the port between bind and listen.
         """
-        _listen(sockets)
+        listen(sockets)
         loop = asyncio.get_running_loop()
         self._listening = loop.create_future()
         self._task = loop.create_task(self.serve(sockets))

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import socket
-from collections.abc import Sequence
+import stat
+import struct
+import sys
+from collections.abc import MutableMapping, Sequence
 
-__all__ = ("ServeError", "bind", "busy", "close", "url_of")
+__all__ = ("ServeError", "activated", "bind", "bind_path", "busy", "close", "listen", "refuse_new", "url_of")
+
+_BACKLOG = 2048
+"""Connections that may wait to be accepted: uvicorn's own default."""
+_FIRST_PASSED = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+_SO_ATTACH_FILTER = 26
+_NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+"""Classic BPF over the TCP header: load the byte of flags, drop the segment where SYN is set, else keep."""
 
 
 class ServeError(Exception):
@@ -45,6 +58,83 @@ def bind(host: str, port: int, setting: str) -> list[socket.socket]:
     return sockets
 
 
+def bind_path(path: str) -> list[socket.socket]:
+    """Bind a Unix socket; one that a process left behind is replaced.
+
+    Raises:
+        ServeError: something else is at the path, or another process listens there.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if os.path.lexists(path):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise ServeError(f"{path} is there and no socket; choose another with --uds")
+            if _answers(path):
+                raise ServeError(f"another process listens on {path}; stop it, or choose another with --uds")
+            os.unlink(path)
+        made.bind(path)
+        # As other servers have it: the proxy runs as another user, and the folder's mode is the lock.
+        os.chmod(path, 0o666)  # noqa: S103
+    except OSError as error:
+        made.close()
+        raise ServeError(f"a socket cannot be made at {path} ({error.strerror})") from None
+    except ServeError:
+        made.close()
+        raise
+    made.setblocking(False)
+    return [made]
+
+
+def activated(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+    """Take the sockets that systemd opened for this process (sd_listen_fds(3)); none when there are none."""
+    count, pid = environment.get("LISTEN_FDS", ""), environment.get("LISTEN_PID", "")
+    if not count.isdigit() or pid != str(os.getpid()):
+        return []
+    for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        environment.pop(name, None)
+    sockets: list[socket.socket] = []
+    for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
+        os.set_inheritable(descriptor, False)
+        one = socket.socket(fileno=descriptor)
+        one.setblocking(False)
+        sockets.append(one)
+    return sockets
+
+
+def listen(sockets: Sequence[socket.socket]) -> None:
+    """Listen on every socket.
+
+    Raises:
+        OSError: another process listens on the address; uvloop 0.23 would not say so.
+    """
+    for one in sockets:
+        one.listen(_BACKLOG)
+
+
+def refuse_new(one: socket.socket) -> bool:
+    """Have nobody connect any more, and leave alone who has; return whether that could be done.
+
+    Closing a listener resets the connections that wait to be accepted, and between the last accept and the
+    close there is always room for one more. So the kernel drops further requests to connect (SYN) first: a
+    client sends its SYN again after a second (RFC 6298 §2.1), when the listener is closed and refuses it.
+    """
+    if one.family == socket.AF_UNIX:
+        try:
+            os.unlink(one.getsockname())
+        except OSError:
+            return False
+        return True
+    if sys.platform != "linux":
+        return False
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _NO_SYN))
+    program = struct.pack("HP", len(_NO_SYN), ctypes.addressof(code))
+    try:
+        one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError:
+        return False
+    return True
+
+
 def close(sockets: Sequence[socket.socket]) -> None:
     """Close every socket; one that is closed already stays so."""
     for one in sockets:
@@ -59,10 +149,22 @@ def busy(host: str, port: int, setting: str) -> ServeError:
     )
 
 
-def url_of(sockets: Sequence[socket.socket], host: str) -> str:
+def url_of(sockets: Sequence[socket.socket], host: str, scheme: str = "http") -> str:
     """Return the URL under which the sockets are reached; the host as it was given."""
+    if sockets[0].family == socket.AF_UNIX:
+        return f"unix:{sockets[0].getsockname()}"
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{sockets[0].getsockname()[1]}"
+    return f"{scheme}://{shown}:{sockets[0].getsockname()[1]}"
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

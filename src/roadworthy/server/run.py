@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
-from ..settings import Settings, settings_sources
-from ..types import ASGIApp, Receive, Scope, Send
+from ..layer import Layer
+from ..layer.logging import Level
+from ..layer.operations import OperationsApp
+from ..settings import Settings
 from ._uvicorn import OperationsServer, PortTakenError, PublicServer, operations_config, public_config, quiet
-from .listeners import ServeError, bind, busy, close, url_of
+from ._watchdog import Watchdog
+from .listeners import ServeError, activated, bind, bind_path, busy, close, url_of
+from .notify import Notifier
+from .operations import add_controls, configuration_of
 
-__all__ = ("Addresses", "Served", "serve")
+__all__ = ("Addresses", "addresses_of", "bind_all", "busy_public", "check_tls", "record_start", "serve")
 
 _log = logging.getLogger("roadworthy.server")
 
@@ -22,35 +29,12 @@ _PORT = "--port, ROADWORTHY_PORT or PORT"
 _OPS_PORT = "--ops-port or ROADWORTHY_OPS_PORT (0 takes any free one, off opens none)"
 
 
-class Served(Protocol):
-    """What is served: an app with the layer around it."""
-
-    chain_sigterm: bool
-
-    @property
-    def operations(self) -> ASGIApp:
-        """The app of the operations listener."""
-        ...
-
-    def begin_drain(self) -> None:
-        """Turn readiness to 503 and go on serving."""
-        ...
-
-    def begin_close(self) -> None:
-        """Tell streams and WebSockets to end."""
-        ...
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where the process is reached.
 
     Parameters:
-        public: URL of the public listener.
+        public: URL of the public listener, or ``unix:`` and a path.
         operations: URL of the operations listener, None where there is none.
     """
 
@@ -58,12 +42,13 @@ class Addresses:
     operations: str | None
 
 
-def serve(app: Served, settings: Settings, announce: Callable[[Addresses], None] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT, in this process.
+def serve(app: Layer, settings: Settings, announce: Callable[[Addresses], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, in this process; it is the process's last work.
 
     SIGTERM: readiness turns to 503, requests are served for ``drain_delay`` more seconds, the listener
     closes, what is in flight gets ``grace`` seconds, the lifespan ends. SIGINT does the same without the
-    delay; a second SIGINT quits at once. The operations listener opens first and closes last.
+    delay; a second SIGINT quits at once. The operations listener opens first and closes last. A thread that
+    does not end is cut half a second after everything else, and the process with it.
 
     Parameters:
         app: the app with the layer around it.
@@ -74,11 +59,33 @@ def serve(app: Served, settings: Settings, announce: Callable[[Addresses], None]
         The exit code: 0 after a signal, 1 when the app did not start.
 
     Raises:
-        ServeError: the process cannot serve as it was told (a busy port, several workers).
+        ServeError: the process cannot serve as it was told, such as on a busy port.
     """
-    if settings.workers > 1:
-        raise ServeError(_several_workers(settings))
-    public = bind(settings.host, settings.port, _PORT)
+    check_tls(settings)
+    public, operations, ours = bind_all(settings)
+    try:
+        return _serve(app, settings, public, operations, announce or record_start, ours)
+    finally:
+        close([*public, *(operations or ())])
+
+
+def bind_all(settings: Settings) -> tuple[list[socket.socket], list[socket.socket] | None, bool]:
+    """Open the sockets of both listeners, or take those that systemd opened.
+
+    Returns:
+        The public sockets, those of the operations listener or None, and whether the public ones are ours
+        alone.
+
+    Raises:
+        ServeError: one cannot be had.
+    """
+    passed = activated()
+    if passed:
+        public = passed
+    elif settings.uds is not None:
+        public = bind_path(settings.uds)
+    else:
+        public = bind(settings.host, settings.port, _PORT)
     try:
         operations = (
             None if settings.ops_port == "off" else bind(settings.ops_host, settings.ops_port, _OPS_PORT)
@@ -86,66 +93,138 @@ def serve(app: Served, settings: Settings, announce: Callable[[Addresses], None]
     except ServeError:
         close(public)
         raise
+    return public, operations, not passed
+
+
+def check_tls(settings: Settings) -> None:
+    """Refuse a certificate that cannot be served, before anything is opened.
+
+    Raises:
+        ServeError: a file is missing or unfit; the message names the setting.
+    """
+    if settings.tls_cert is None:
+        if settings.tls_key is not None:
+            raise ServeError("--tls-key needs --tls-cert, the certificate that the key belongs to")
+        return
     try:
-        return _serve(app, settings, public, operations, announce or _record)
-    finally:
-        close([*public, *(operations or ())])
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.tls_cert, settings.tls_key, password=""
+        )
+    except ssl.SSLError as error:
+        raise ServeError(
+            f"the certificate in --tls-cert and the key cannot be used ({error.reason}); both are PEM, "
+            "and the key has no passphrase"
+        ) from None
+    except OSError as error:
+        raise ServeError(
+            f"--tls-cert {settings.tls_cert} or --tls-key {settings.tls_key} cannot be read "
+            f"({error.strerror})"
+        ) from None
+
+
+def addresses_of(
+    settings: Settings, public: list[socket.socket], operations: list[socket.socket] | None
+) -> Addresses:
+    """Return where both listeners are reached."""
+    scheme = "https" if settings.tls_cert else "http"
+    return Addresses(
+        url_of(public, settings.host, scheme), url_of(operations, settings.ops_host) if operations else None
+    )
+
+
+def busy_public(settings: Settings, public: list[socket.socket]) -> ServeError:
+    """Return the error for a public port that was taken between bind and listen."""
+    return busy(settings.host, public[0].getsockname()[1], _PORT)
+
+
+async def open_operations(
+    server: OperationsServer, settings: Settings, sockets: list[socket.socket] | None
+) -> None:
+    """Open the operations listener, if there is to be one.
+
+    Raises:
+        ServeError: its port was taken between bind and listen.
+    """
+    if sockets is None:
+        return
+    try:
+        await server.open(sockets)
+    except OSError:
+        raise busy(settings.ops_host, sockets[0].getsockname()[1], _OPS_PORT) from None
+
+
+def record_start(addresses: Addresses, **more: Any) -> None:
+    """Write the record that says where the service is."""
+    _log.info(
+        "listening",
+        extra={"url": addresses.public, "operations_url": addresses.operations, "pid": os.getpid(), **more},
+    )
+
+
+class _Control:
+    """The operations listener's hands on this process."""
+
+    def __init__(self, app: Layer) -> None:
+        self._app = app
+
+    def configuration(self) -> dict[str, Any]:
+        return configuration_of(self._app.settings)
+
+    def set_level(self, level: Level) -> None:
+        self._app.pass_.logging.set_level(level)
+
+    def drain(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _serve(
-    app: Served,
+    app: Layer,
     settings: Settings,
     public: list[socket.socket],
     operations: list[socket.socket] | None,
     announce: Callable[[Addresses], None],
+    ours: bool,
 ) -> int:
     if settings.log_level != "debug":
         quiet()
     # The drain is told to the layer directly; a handler of its own would only delay it.
     app.chain_sigterm = False
-    addresses = Addresses(
-        url_of(public, settings.host), url_of(operations, settings.ops_host) if operations else None
-    )
-    second = OperationsServer(operations_config(app.operations))
+    pass_ = app.pass_
+    notifier = Notifier()
+    pages = add_controls(OperationsApp(settings, pass_.health, pass_.metrics), _Control(app))
+    second = OperationsServer(operations_config(pages))
+    addresses = addresses_of(settings, public, operations)
+    pass_.shutdown.on_change(lambda state: notifier.stopping() if state == "draining" else None)
 
-    async def before() -> None:
-        if operations is None:
-            return
-        try:
-            await second.open(operations)
-        except OSError:
-            raise busy(settings.ops_host, operations[0].getsockname()[1], _OPS_PORT) from None
+    def ready() -> None:
+        announce(addresses)
+        notifier.ready()
+        if notifier.watchdog is not None:
+            _keep_alive(notifier, notifier.watchdog)
 
     server = PublicServer(
         public_config(app, settings),
-        drain_delay=settings.drain_delay,
-        before=before,
-        ready=lambda: announce(addresses),
-        draining=app.begin_drain,
-        closing=app.begin_close,
+        app,
+        Watchdog(pass_.logging.writer.flush),
+        before=lambda: open_operations(second, settings, operations),
+        ready=ready,
         after=second.finish,
+        last=ours,
     )
     try:
         server.run(public)
     except KeyboardInterrupt:
         return 0
     except PortTakenError:
-        raise busy(settings.host, public[0].getsockname()[1], _PORT) from None
+        raise busy_public(settings, public) from None
     except SystemExit:
         return 1
     return 0
 
 
-def _record(addresses: Addresses) -> None:
-    _log.info(
-        "listening",
-        extra={"url": addresses.public, "operations_url": addresses.operations, "pid": os.getpid()},
-    )
+def _keep_alive(notifier: Notifier, seconds: float) -> None:
+    """Give signs of life from the loop, so that one that hangs gives none."""
+    import asyncio
 
-
-def _several_workers(settings: Settings) -> str:
-    source = settings_sources(settings)["workers"]
-    return (
-        f"{source} asks for {settings.workers} workers, and one process runs one for now. Set it to 1 and "
-        "start several processes on ports of their own behind a load balancer, or several containers."
-    )
+    notifier.alive()
+    asyncio.get_running_loop().call_later(seconds, _keep_alive, notifier, seconds)

@@ -1,0 +1,46 @@
+"""What the supervisor starts: ``python -m roadworthy.cli.worker <descriptor of the channel>``."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from types import FrameType
+
+from ..server.channel import Channel
+from ..server.worker import Line, check, serve_worker
+from ..settings import SettingsError, set_flags
+from ._messages import UsageError
+from .run import layered
+
+__all__ = ()
+
+
+class _StoppedError(BaseException):
+    """Raised by SIGTERM until the server handles it; no Exception, so that importing an app lets it by."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _StoppedError
+
+
+def _main() -> int:
+    # Ctrl-C and a closed terminal reach every process of the group; the supervisor says what they mean.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        line = Line(Channel(socket.socket(fileno=int(sys.argv[1]))))
+        set_flags(line.errand["flags"])
+        try:
+            app = layered(line.errand["target"])
+        except (UsageError, SettingsError) as error:
+            line.channel.send({"refused": str(error)})
+            return 2
+        return check(app, line) if line.errand["do"] == "check" else serve_worker(app, line)
+    except _StoppedError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

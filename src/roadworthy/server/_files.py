@@ -1,0 +1,58 @@
+"""Which source files have changed, for ``--reload``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+__all__ = ("Files",)
+
+_SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
+
+
+class Files:
+    """Looks at the ``.py`` files below a folder, and at further ones.
+
+    Parameters:
+        folder: looked through whole, apart from hidden folders, packages of others and virtual environments.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._more: frozenset[str] = frozenset()
+        self._seen = self._look()
+
+    def add(self, files: Iterable[str]) -> None:
+        """Watch these as well: modules that were imported from elsewhere."""
+        self._more |= frozenset(files)
+        self._seen = self._look()
+
+    def changed(self) -> list[str]:
+        """Return the files that are new, gone or written since the last call."""
+        before, self._seen = self._seen, self._look()
+        differing = before.items() ^ self._seen.items()
+        return sorted({name for name, _ in differing})
+
+    def _look(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name in (*self._below(str(self._folder)), *self._more):
+            try:
+                found[name] = os.stat(name).st_mtime_ns
+            except OSError:
+                continue
+        return found
+
+    def _below(self, folder: str) -> Iterator[str]:
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            return
+        if any(entry.name == "pyvenv.cfg" for entry in entries):
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith(".") and entry.name not in _SKIPPED:
+                    yield from self._below(entry.path)
+            elif entry.name.endswith(".py"):
+                yield entry.path
