@@ -20,6 +20,7 @@ from ..errors import (
 from ..layer._exchange import Reply
 from ..types import Headers, Scope
 from ._cycle import Cycle
+from ._replay import framing_of, replayed
 from ._request_head import (
     NotImplementedMethodError,
     VersionNotSupportedError,
@@ -70,6 +71,7 @@ class Requests(Stream):
         "_lead",  # bytes before the first request line
         "_parser",
         "_piece",  # length of what is being fed
+        "_replay",  # how the body is framed of which the parser will not see that it is one
         "_root",
         "_scheme",
         "_server",
@@ -91,7 +93,7 @@ class Requests(Stream):
         self._client: tuple[str, int | None] | None = None
         self._server: tuple[str, int | None] | None = None
         self._scheme = "http"
-        self._lead = self._target = b""
+        self._lead = self._replay = self._target = b""
         self._fields: Headers = []
         self._fed = self._piece = 0
         self._clocked = self._stopping = self._websocket = False
@@ -166,6 +168,10 @@ class Requests(Stream):
                 if self._websocket:
                     self._hand_over(data)
                     return
+                if self._replay and self._incoming is not None:
+                    self._parser = replayed(self, self._replay, self._incoming.keep_alive)
+                    self._replay = b""
+                    self._fed = 0
             except httptools.HttpParserError as error:
                 self._broken(error)
                 return
@@ -328,13 +334,16 @@ class Requests(Stream):
         if b"te" in names and b"trailers" in names[b"te"].lower():
             scope["extensions"] = {"http.response.trailers": {}}
         cycle = self._incoming = Cycle(self, scope, keep_alive, expects)
-        if b"upgrade" in names and is_websocket(method, names) and self._config.ws_protocol_class is not None:
-            if self._current is not None:
-                raise BadRequestError("A WebSocket cannot be opened behind another request")
-            self._websocket = True
-        elif self._config.limit_concurrency is not None and self._is_full(self._config.limit_concurrency):
+        if b"upgrade" in names and parser.should_upgrade():
+            if is_websocket(method, names) and self._config.ws_protocol_class is not None:
+                if self._current is not None:
+                    raise BadRequestError("A WebSocket cannot be opened behind another request")
+                self._websocket = True
+                return
+            self._replay = framing_of(names)
+        if self._config.limit_concurrency is not None and self._is_full(self._config.limit_concurrency):
             raise UnavailableError
-        elif self._current is None:
+        if self._current is None:
             self._begin(cycle)
         elif len(self._queue) < _QUEUE:
             self._queue.append(cycle)
@@ -356,6 +365,8 @@ class Requests(Stream):
 
     def on_message_complete(self) -> None:
         """Parser: the request is complete."""
+        if self._replay:
+            return
         if self._fields:
             check_trailers(self._fields)
         self._phase = BUSY

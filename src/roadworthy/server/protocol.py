@@ -157,7 +157,11 @@ class HttpProtocol(Requests):
         elif phase == BODY and self._incoming is cycle:
             cycle.parts.clear()
             self._drained = 0
-            self._resume_reading()
+            self._unstash()
+        elif self._stash:
+            self._unstash()
+        elif self._ended:
+            self._close()
 
     def _next(self) -> None:
         following = self._queue.popleft()
@@ -167,6 +171,17 @@ class HttpProtocol(Requests):
             self._answer(UnavailableError("This server is shutting down"))
         else:
             self._begin(following)
+            if not self._queue and self._phase != BUSY:
+                # The rest of a request is among the bytes that wait: the body of this one, or the next head.
+                self._unstash()
+
+    def _unstash(self) -> None:
+        data, self._stash = self._stash, b""
+        self._resume_reading()
+        if data:
+            self._feed(data)
+        if self._ended and self._current is None and self._phase < LINGER:
+            self._close()
 
     def _be_idle(self) -> None:
         self._phase = IDLE
@@ -177,9 +192,7 @@ class HttpProtocol(Requests):
                 self._close()
             return
         if self._stash:
-            data, self._stash = self._stash, b""
-            self._resume_reading()
-            self._feed(data)
+            self._unstash()
             return
         if self._ended:
             self._close()
@@ -196,6 +209,9 @@ class HttpProtocol(Requests):
             self._incoming = None
             if cycle is self._current:
                 self._refuse_current(cycle, error)
+                return
+            if cycle.complete:
+                self._linger()
                 return
             if cycle in self._queue:
                 self._queue.remove(cycle)
