@@ -67,13 +67,31 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serving(app: str, path: str, **environment: str) -> Iterator[Server]:
-    """Serve ``app`` on plain uvicorn, one worker, pinned to the server's core, its log going to /dev/null."""
+def serving(app: str, path: str, by: str = "uvicorn", **environment: str) -> Iterator[Server]:
+    """Serve ``app`` with one worker, pinned to the server's core, its log going to /dev/null.
+
+    Parameters:
+        app: the import path.
+        path: what answers 200 when the server is ready.
+        by: ``uvicorn`` as it is, or ``roadworthy`` run.
+        environment: variables for the server.
+    """
     port = _free_port()
-    command = [
-        *("taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "uvicorn", app),
-        *("--port", str(port), "--no-access-log", "--log-level", "warning"),
-    ]
+    commands = {
+        "uvicorn": ["uvicorn", app, "--port", str(port), "--no-access-log", "--log-level", "warning"],
+        "roadworthy": [
+            "roadworthy",
+            "run",
+            app,
+            "--port",
+            str(port),
+            "--ops-port",
+            "0",
+            "--drain-delay",
+            "0",
+        ],
+    }
+    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", *commands[by]]
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with open(os.devnull, "wb") as nowhere:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=nowhere)

@@ -8,6 +8,7 @@ Markdown, name it in :func:`blocks`, and put its two markers into the page.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -25,12 +26,15 @@ from roadworthy.settings import PREFIX, WELL_KNOWN, Rate, Settings, parse_durati
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+
 Block: TypeAlias = tuple[str, str, Callable[[], str]]
 """A page, relative to the repository; the name in its markers; what writes the text between them."""
 
 
 def blocks() -> Iterator[Block]:
     """Name every generated part of the documentation."""
+    yield "README.md", "numbers", numbers
     yield "docs/settings.md", "settings", settings_table
     yield "docs/checklist/README.md", "items", items_table
     yield "docs/checklist/README.md", "patterns", patterns_table
@@ -38,6 +42,30 @@ def blocks() -> Iterator[Block]:
         yield f"docs/checklist/{item.id}.md", "assertions", partial(assertions_table, item.id)
     for pattern in PATTERNS:
         yield "docs/checklist/patterns.md", pattern.id, partial(pattern_section, pattern.id)
+
+
+def numbers() -> str:
+    """Tell what the benchmarks found, with the machine and the command that repeats them."""
+    found = {
+        name: json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("layer-cost", "equipped-fastapi")
+    }
+    cost, equipped = found["layer-cost"], found["equipped-fastapi"]
+    seen, machine = cost["result"], cost["machine"]
+    lines = [
+        f"- every item on, for a bare ASGI app with one worker: **{seen['run_added_cpu_us']} µs** of CPU a request more "
+        f"than uvicorn without any ({seen['bare_cpu_us']} µs), served by `roadworthy run`; "
+        f"{seen['layered_added_cpu_us']} µs more when plain uvicorn serves the layer",
+        f"- the same FastAPI route equipped for the checklist: **{equipped['result']['ratio']} times** the requests "
+        "per second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS and "
+        "gzip + secure + structlog",
+    ]
+    method = (
+        f"Medians of {cost['rounds']} alternating rounds of wrk, server and load on a core each; {machine['cpu']}, "
+        f"Python {machine['python']}, {cost['date']}, commit {cost['commit']}. `make bench` repeats them. What is "
+        "proved at length, and what the runs showed: [docs/proofs.md](docs/proofs.md)."
+    )
+    return "\n".join([*lines, "", method])
 
 
 def items_table() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -12,55 +13,79 @@ __all__ = ("cost", "equipped")
 USER = "/api/users/1"
 
 
-def _rounds(apps: dict[str, str], rounds: int, seconds: float) -> dict[str, list[Measured]]:
-    """Measure the apps in turn, round after round, so that a slow spell of the machine hits all alike."""
-    seen: dict[str, list[Measured]] = {name: [] for name in apps}
+# No limit that refuses: the load comes from one address. The rest is on.
+_EVERYTHING = {
+    "ROADWORTHY_RATE_LIMIT": "100000000/second",
+    "ROADWORTHY_CORS_ORIGINS": "https://app.example",
+    "ROADWORTHY_LOG_FORMAT": "json",
+}
+_BARE = "benchmarks.peers.bare_asgi.app"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    app: str
+    by: str = "uvicorn"
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def _rounds(cases: dict[str, _Case], rounds: int, seconds: float) -> dict[str, list[Measured]]:
+    """Measure the cases in turn, round after round, so that a slow spell of the machine hits all alike."""
+    seen: dict[str, list[Measured]] = {name: [] for name in cases}
     for number in range(rounds):
-        order = list(apps.items())
+        order = list(cases.items())
         if number % 2:
             order.reverse()
-        for name, app in order:
-            with serving(app, USER) as server:
+        for name, case in order:
+            with serving(case.app, USER, case.by, **case.environment) as server:
                 load(server, USER, 1)  # warm-up
                 seen[name].append(load(server, USER, seconds))
     return seen
 
 
 def cost(rounds: int, seconds: float) -> dict[str, Any]:
-    """CPU that the layer, every item on, adds to a bare ASGI app on uvicorn with one worker."""
-    seen = _rounds(
-        {"bare": "benchmarks.peers.bare_asgi.app:plain", "layered": "benchmarks.peers.bare_asgi.app:layered"},
-        rounds,
-        seconds,
-    )
-    bare, layered = (median(one.cpu_us for one in seen[name]) for name in ("bare", "layered"))
-    return {
-        "bare_cpu_us": round(bare, 2),
-        "layered_cpu_us": round(layered, 2),
-        "added_cpu_us": round(layered - bare, 2),
-        "bare_per_second": round(median(one.per_second for one in seen["bare"])),
-        "layered_per_second": round(median(one.per_second for one in seen["layered"])),
-        "rounds_added_cpu_us": [
-            round(b.cpu_us - a.cpu_us, 2) for a, b in zip(seen["bare"], seen["layered"], strict=True)
-        ],
-    }
-
-
-def equipped(rounds: int, seconds: float) -> dict[str, Any]:
-    """The same FastAPI route: the layer against the usual packages."""
+    """CPU that every item together adds to a bare ASGI app on uvicorn with one worker."""
     seen = _rounds(
         {
-            "roadworthy": "benchmarks.peers.fastapi_roadworthy.app:app",
-            "usual": "benchmarks.peers.fastapi_usual.app:app",
+            "bare": _Case(f"{_BARE}:plain"),
+            "layered": _Case(f"{_BARE}:layered"),
+            "run": _Case(f"{_BARE}:plain", "roadworthy", _EVERYTHING),
         },
         rounds,
         seconds,
     )
-    ours, usual = (median(one.per_second for one in seen[name]) for name in ("roadworthy", "usual"))
+    cpu = {name: median(one.cpu_us for one in measured) for name, measured in seen.items()}
     return {
-        "roadworthy_per_second": round(ours),
-        "usual_per_second": round(usual),
-        "ratio": round(ours / usual, 2),
+        "bare_cpu_us": round(cpu["bare"], 1),
+        "layered_added_cpu_us": round(cpu["layered"] - cpu["bare"], 1),
+        "run_added_cpu_us": round(cpu["run"] - cpu["bare"], 1),
+        **{
+            f"{name}_per_second": round(median(one.per_second for one in measured))
+            for name, measured in seen.items()
+        },
+        **{
+            f"rounds_{name}_cpu_us": [round(one.cpu_us, 1) for one in measured]
+            for name, measured in seen.items()
+        },
+    }
+
+
+def equipped(rounds: int, seconds: float) -> dict[str, Any]:
+    """The same FastAPI route on plain uvicorn: the layer against the usual packages; and `roadworthy run`."""
+    seen = _rounds(
+        {
+            "roadworthy": _Case("benchmarks.peers.fastapi_roadworthy.app:app"),
+            "usual": _Case("benchmarks.peers.fastapi_usual.app:app"),
+            "run": _Case("benchmarks.peers.fastapi_roadworthy.app:service", "roadworthy", _EVERYTHING),
+        },
+        rounds,
+        seconds,
+    )
+    rate = {name: median(one.per_second for one in measured) for name, measured in seen.items()}
+    return {
+        **{f"{name}_per_second": round(value) for name, value in rate.items()},
+        "ratio": round(rate["roadworthy"] / rate["usual"], 2),
+        "run_ratio": round(rate["run"] / rate["usual"], 2),
         "rounds_ratio": [
             round(a.per_second / b.per_second, 2)
             for a, b in zip(seen["roadworthy"], seen["usual"], strict=True)
