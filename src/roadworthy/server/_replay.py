@@ -1,9 +1,9 @@
 """A request with an ``Upgrade`` that is ignored and a body that is not.
 
 httptools takes what follows such a head for another protocol: it calls the message complete and skips the
-body, which would then be read as the next request. A server may ignore ``Upgrade`` (RFC 9110 §7.8), and Java's
-client sends ``Upgrade: h2c`` with the first request of each connection, bodies included. So a fresh parser is
-told a head with the same framing, silently, and goes on from there.
+body, which would then be read as the next request. A server may ignore ``Upgrade`` (RFC 9110 §7.8), and the
+client of Java sends ``Upgrade: h2c`` with the first request of each connection, bodies included. So a fresh
+parser is told a head with the same framing, silently, and goes on from there.
 """
 
 from __future__ import annotations

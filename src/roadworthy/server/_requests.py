@@ -365,7 +365,7 @@ class Requests(Stream):
 
     def on_message_complete(self) -> None:
         """Parser: the request is complete."""
-        if self._replay:
+        if self._replay or self._websocket:
             return
         if self._fields:
             check_trailers(self._fields)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from fcntl import ioctl
 from math import inf
+from sys import byteorder
+from termios import TIOCOUTQ
 from typing import Any, ClassVar
 
 from ..errors import APIError
@@ -35,6 +38,7 @@ class Stream(asyncio.Protocol):
         "_drained",  # bytes thrown away
         "_ended",  # the client sends no more
         "_incoming",  # Cycle | None: the one whose body is next
+        "_late",  # a deadline of the client's has passed
         "_loop",
         "_paused_at",  # when reading was paused within a body, 0 otherwise
         "_phase",
@@ -65,7 +69,7 @@ class Stream(asyncio.Protocol):
         self._unsent = 0
         self._paused_at = self._since = 0.0
         self._reading = True
-        self._ended = self.write_paused = False
+        self._ended = self._late = self.write_paused = False
         self.read_deadline = self.write_deadline = inf
 
     # -- writing
@@ -77,7 +81,7 @@ class Stream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not take what the transport holds."""
         self.write_paused = True
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._count_unsent()
         self.write_deadline = self._loop.time() + self.limits.write_timeout
 
     def resume_writing(self) -> None:
@@ -97,12 +101,22 @@ class Stream(asyncio.Protocol):
 
     def _is_stuck(self, now: float) -> bool:
         """Tell whether the client has taken next to nothing since the deadline was set; set a new one."""
-        unsent = self._transport.get_write_buffer_size()
+        unsent = self._count_unsent()
         if self._unsent - unsent < self.limits.write_rate * self.limits.write_timeout:
             return True
         self._unsent = unsent
         self.write_deadline = now + self.limits.write_timeout
         return False
+
+    def _count_unsent(self) -> int:
+        # The kernel holds megabytes itself, and for a slow client it takes them in large steps: without its
+        # queue a client at 40 KB/s would seem to take nothing for half a minute.
+        size: int = self._transport.get_write_buffer_size()
+        sock = self._transport.get_extra_info("socket")
+        try:
+            return size + int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, b"\0\0\0\0"), byteorder)
+        except (OSError, AttributeError):
+            return size
 
     # -- reading
 
@@ -146,7 +160,8 @@ class Stream(asyncio.Protocol):
         transport = self._transport
         self._queue.clear()
         self._stash = b""
-        if self._ended or transport.is_closing() or not transport.can_write_eof():
+        # One that was too slow has sent nothing that is unread, and has held the connection for long enough.
+        if self._late or self._ended or transport.is_closing() or not transport.can_write_eof():
             self._close()
             return
         self._phase = LINGER
@@ -158,6 +173,7 @@ class Stream(asyncio.Protocol):
 
     def _close(self) -> None:
         self._phase = CLOSING
+        self._unsent = self._count_unsent()
         self.read_deadline = self._loop.time() + self.limits.write_timeout
         self._transport.close()
 

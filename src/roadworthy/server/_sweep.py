@@ -32,32 +32,35 @@ class Sweep:
 
     Parameters:
         limits: the shortest of its times decides how often it looks, 2 to 50 times a second.
+
+    Attributes:
+        timer: the one timer; None while there is nothing to watch.
     """
 
     def __init__(self, limits: Limits) -> None:
         shortest = min(limits.header_timeout, limits.body_timeout, limits.write_timeout, limits.keep_alive)
         self._every = max(_SHORTEST, min(_LONGEST, shortest / _FRACTION))
         self._watched: set[Watched] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, connection: Watched, loop: asyncio.AbstractEventLoop) -> None:
         """Watch a connection; the timer runs as long as there is one."""
         self._watched.add(connection)
-        if self._timer is None or self._loop is not loop:
+        if self.timer is None or self._loop is not loop:
             self._loop = loop
-            self._timer = loop.call_later(self._every, self._tick, loop)
+            self.timer = loop.call_later(self._every, self._tick, loop)
 
     def discard(self, connection: Watched) -> None:
         """Forget a connection."""
         self._watched.discard(connection)
-        if not self._watched and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._watched and self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         late = [one for one in self._watched if one.read_deadline < now or one.write_deadline < now]
         for one in late:
             one.expire(now)
-        self._timer = loop.call_later(self._every, self._tick, loop) if self._watched else None
+        self.timer = loop.call_later(self._every, self._tick, loop) if self._watched else None

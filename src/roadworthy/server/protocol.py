@@ -54,7 +54,7 @@ class HttpProtocol(Requests):
 
     refusals: ClassVar[RefusalEncoder] = PlainRefusals()
 
-    __slots__ = ("_app", "_context", "_peer")
+    __slots__ = ("__weakref__", "_app", "_context", "_peer")
 
     def __init__(
         self,
@@ -310,11 +310,15 @@ class HttpProtocol(Requests):
             return
         phase = self._phase
         if phase == HEAD:
+            self._late = True
             self._refuse(RequestTimeoutError("The header section was not received in time"))
         elif phase == BODY:
             self._body_is_late(now)
         elif phase == CLOSING:
-            self._transport.abort()
+            if self._is_stuck(now):
+                self._transport.abort()
+            else:
+                self.read_deadline = self.write_deadline
         else:
             self._close()
 
@@ -325,7 +329,9 @@ class HttpProtocol(Requests):
         deadline = self._since + limits.body_timeout + received / limits.body_rate
         if deadline > now:
             self.read_deadline = deadline
-        elif self._current is None:
+            return
+        self._late = True
+        if self._current is None:
             self._linger()
         else:
             self._refuse(RequestTimeoutError("The body was not received in time"))
