@@ -26,6 +26,7 @@ from roadworthy.settings import PREFIX, WELL_KNOWN, Rate, Settings, parse_durati
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+MEASURED = ("layer-cost", "equipped-fastapi")
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 Block: TypeAlias = tuple[str, str, Callable[[], str]]
@@ -46,26 +47,20 @@ def blocks() -> Iterator[Block]:
 
 def numbers() -> str:
     """Tell what the benchmarks found, with the machine and the command that repeats them."""
-    found = {
-        name: json.loads((RESULTS / f"{name}.json").read_text())
-        for name in ("layer-cost", "equipped-fastapi")
-    }
-    cost, equipped = found["layer-cost"], found["equipped-fastapi"]
-    seen, machine = cost["result"], cost["machine"]
-    lines = [
-        f"- every item on, for a bare ASGI app with one worker: **{seen['run_added_cpu_us']} µs** of CPU a request more "
-        f"than uvicorn without any ({seen['bare_cpu_us']} µs), served by `roadworthy run`; "
-        f"{seen['layered_added_cpu_us']} µs more when plain uvicorn serves the layer",
-        f"- the same FastAPI route equipped for the checklist: **{equipped['result']['ratio']} times** the requests "
-        "per second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS and "
-        "gzip + secure + structlog",
-    ]
-    method = (
-        f"Medians of {cost['rounds']} alternating rounds of wrk, server and load on a core each; {machine['cpu']}, "
-        f"Python {machine['python']}, {cost['date']}, commit {cost['commit']}. `make bench` repeats them. What is "
-        "proved at length, and what the runs showed: [docs/proofs.md](docs/proofs.md)."
-    )
-    return "\n".join([*lines, "", method])
+    results = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in MEASURED}
+    cost, equipped = (results[name] for name in MEASURED)
+    cpu, rate, machine = cost["result"], equipped["result"], cost["machine"]
+    return f"""\
+- every item on, for a bare ASGI app with one worker: **{cpu["run_added_cpu_us"]} µs** of CPU a request more than
+  uvicorn takes without any ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`; {cpu["layered_added_cpu_us"]} µs
+  more where plain uvicorn serves the layer
+- the same FastAPI route equipped for the checklist, on plain uvicorn: **{rate["ratio"]} times** the requests per
+  second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS and gzip +
+  secure + structlog; {rate["run_ratio"]} times with `roadworthy run`
+
+Medians of {cost["rounds"]} alternating rounds of wrk, server and load on a core each; {machine["cpu"]}, Python
+{machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench` repeats them. What is proved at
+length, and what the runs showed: [docs/proofs.md](docs/proofs.md)."""
 
 
 def items_table() -> str:
