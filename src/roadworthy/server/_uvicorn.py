@@ -29,6 +29,7 @@ from ..types import ASGIApp
 from ._background import Background
 from ._watchdog import Watchdog
 from .listeners import listen, refuse_new
+from .protocol import http_protocol
 
 __all__ = (
     "OperationsServer",
@@ -57,6 +58,7 @@ def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return _config(
         app,
         lifespan="auto",
+        http=http_protocol(settings),
         timeout_keep_alive=math.ceil(settings.keep_alive),
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,

@@ -1,0 +1,222 @@
+"""The drain as clients see it: nothing that was begun is lost, and whatever hangs is cut and told of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .drain import APP, ROOT, drain_cycle, port_of
+from .process import Running, environment, get, running, until
+
+FLAGS = ("--port", "0", "--ops-port", "off", "--drain-delay", "0")
+
+
+@contextmanager
+def lifecycle(folder: Path, *flags: str, **env: str) -> Iterator[tuple[Running, str]]:
+    """Serve the lifecycle app; gives the process and its URL."""
+    variables = {"PYTHONPATH": str(ROOT), "ROADWORTHY_STREAM_GRACE": "1", **env}
+    with running("run", APP, *FLAGS, *flags, cwd=folder, env=variables) as process:
+        yield process, f"http://127.0.0.1:{port_of(process)}"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_drain_under_load_loses_nothing(tmp_path: Path, workers: int) -> None:
+    """Kludex/uvicorn under two workers reset every client that went on dialling; here none is reset."""
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        asyncio.run(drain_cycle(folder, workers)).check()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_background_work_is_joined(tmp_path: Path, workers: str) -> None:
+    """A task that a handler began and left is finished before the process ends."""
+    with lifecycle(tmp_path, "--workers", workers) as (process, url):
+        assert get(url, "/later?1")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert "background work done" in process.output
+        assert process.record_of("waiting for 1 background tasks")["tasks"] == ["_later"]
+
+
+def test_lost_work_is_said_aloud(tmp_path: Path) -> None:
+    """A task that outlives the grace is cancelled, counted and named."""
+    with lifecycle(tmp_path, "--grace", "1") as (process, url):
+        assert get(url, "/later?1000")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("lost 1 tasks")["tasks"] == ["_later"]
+
+
+def test_a_cut_request_is_named(tmp_path: Path) -> None:
+    """The record of what the grace cut names the request, and the process ends with 0."""
+    with lifecycle(tmp_path, "--grace", "1") as (process, url):
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"GET /sleep?1000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert get(url)[0] == 200
+            process.signal(signal.SIGTERM)
+            assert process.exit_code() == 0
+        assert process.record_of("cut 1 requests")["requests"] == ["GET /sleep"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_hanging_lifespan_is_cut(tmp_path: Path, workers: str) -> None:
+    """emmett-framework/granian waits for ever by default; here the record says what did not end."""
+    with lifecycle(tmp_path, "--grace", "1", "--workers", workers, HANG_STOP="1") as (process, _):
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert any(str(one["message"]).startswith("cut: the lifespan") for one in process.records)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stuck_thread_is_cut(tmp_path: Path, workers: str) -> None:
+    """The interpreter waits for threads without an end (granian#459); the record names the one that was cut."""
+    with lifecycle(tmp_path, "--grace", "1", "--workers", workers) as (process, url):
+        assert get(url, "/thread?1000")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("cut 1 threads that did not end")["threads"] == ["stubborn"]
+
+
+def test_each_step_is_a_record(tmp_path: Path) -> None:
+    """An operator reads the shutdown in the log, in order."""
+    with lifecycle(tmp_path) as (process, _):
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        said = [str(one["message"]) for one in process.records]
+    steps = ["serving", "listening", "draining", "closing", "listener closed", "requests finished",
+             "lifespan ended"]  # fmt: skip
+    assert [one for one in said if one in steps] == steps
+
+
+def test_a_connection_that_waits_to_be_accepted_is_served(tmp_path: Path) -> None:
+    """What the kernel accepted before the close is answered, though the loop was busy until after SIGTERM."""
+    with lifecycle(tmp_path) as (process, url):
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as blocker:
+            blocker.sendall(b"GET /block?1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: not _accepts_at_once(url), "the loop is busy")
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as waiting:
+                waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                process.signal(signal.SIGTERM)
+                assert waiting.recv(15) == b"HTTP/1.1 200 OK"
+        assert process.exit_code() == 0
+
+
+def _accepts_at_once(url: str) -> bool:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.settimeout(0.2)
+        try:
+            return client.recv(1) == b"H"
+        except TimeoutError:
+            return False
+
+
+def test_systemd_is_told_of_each_step(tmp_path: Path) -> None:
+    """sd_notify(3): READY when the listener accepts, WATCHDOG in between, STOPPING when the drain begins."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(30)
+        for workers in ("1", "2"):
+            env = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}
+            with lifecycle(tmp_path, "--workers", workers, **env) as (process, _):
+                heard = [manager.recv(1000), manager.recv(1000), manager.recv(1000)]
+                assert sorted(set(heard)) == [b"READY=1", b"WATCHDOG=1"]
+                process.signal(signal.SIGTERM)
+                assert process.exit_code() == 0
+                while (last := manager.recv(1000)) == b"WATCHDOG=1":
+                    pass
+                assert last == b"STOPPING=1"
+
+
+def test_sockets_of_systemd_are_served_and_left_alone(tmp_path: Path) -> None:
+    """sd_listen_fds(3): the passed socket is served, and takes connections again after the process ended."""
+    starter = (
+        "import os, socket, sys\n"
+        "os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True)\n"
+        "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'roadworthy', *sys.argv[2:]])\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for workers in ("1", "2"):
+            out = tmp_path / f"{workers}.txt"
+            with out.open("wb") as sink:
+                started = subprocess.Popen(
+                    [sys.executable, "-c", starter, str(listener.fileno()), "run", APP, "--workers", workers,
+                     "--ops-port", "off", "--drain-delay", "0"],
+                    pass_fds=[listener.fileno()], stdout=sink, stderr=sink, cwd=tmp_path,
+                    env=environment({"PYTHONPATH": str(ROOT)}),
+                )  # fmt: skip
+            try:
+                assert get(f"http://127.0.0.1:{port}")[0] == 200
+            finally:
+                started.send_signal(signal.SIGTERM)
+                code = started.wait(30)
+            assert code == 0, out.read_text()
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            listener.accept()[0].close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_unix_socket_is_served_and_removed(tmp_path: Path, workers: str) -> None:
+    """`--uds`: a socket that a killed process left is replaced, and the path is free after the end."""
+    path = tmp_path / "service.sock"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+    flags = ("--uds", str(path), "--workers", workers)
+    with (
+        running("run", APP, *FLAGS, *flags, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}) as process,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        assert process.record("listening")["url"] == f"unix:{path}"
+        client.settimeout(30)
+        client.connect(str(path))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+    assert not os.path.lexists(path)
+
+
+def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+    """What cannot be served is told before anything is opened, by the flag's name."""
+    for name, said in (("missing.pem", "cannot be read"), ("broken.pem", "cannot be used")):
+        (tmp_path / "broken.pem").write_text("nothing")
+        with running(
+            "run", APP, *FLAGS, "--tls-cert", str(tmp_path / name), cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+        ) as process:  # fmt: skip
+            assert process.exit_code() == 2
+            assert said in process.errors
+            assert "--tls-cert" in process.errors
+
+
+def test_ipv6_is_served(tmp_path: Path) -> None:
+    """`--host ::1` listens on IPv6, and the URL has brackets."""
+    if not socket.has_ipv6:
+        pytest.skip("this Python has no IPv6")
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    env = {"PYTHONPATH": str(ROOT)}
+    with running("run", APP, *FLAGS, "--host", "::1", cwd=tmp_path, env=env) as process:
+        url = str(process.record("listening")["url"])
+        assert url.startswith("http://[::1]:")
+        with socket.create_connection(("::1", int(url.rpartition(":")[2])), timeout=30) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
