@@ -62,6 +62,11 @@ def test_every_field_says_what_it_is() -> None:
     assert settings.drain_delay + settings.grace + settings.stream_grace < 30
 
 
+def test_connections_are_kept_longer_than_balancers_keep_them() -> None:
+    """The side that closes first must be the balancer (marin-community/marin#2818, truss#2648)."""
+    assert load_settings().keep_alive >= 75  # common balancers close after 60 s
+
+
 @pytest.mark.parametrize(
     ("sources", "port", "origin"),
     [
@@ -249,9 +254,9 @@ def test_lists_may_be_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(refused()) == ["ROADWORTHY_CORS_ORIGINS"]
 
 
-@pytest.mark.parametrize("text", ["ten", "10.0.0.0/99", "0.0.0.0/0"])
+@pytest.mark.parametrize("text", ["ten", "10.0.0.0/99", "0.0.0.0/0", "::/0"])
 def test_trusted_proxies_are_networks(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """A proxy list that is none, or that trusts everybody, is refused without repeating it."""
+    """A list that is none, or that trusts all, is refused without repeating it (express-rate-limit#134)."""
     monkeypatch.setenv("ROADWORTHY_TRUSTED_PROXIES", text)
     assert text not in str(refused())
 

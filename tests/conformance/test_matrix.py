@@ -73,7 +73,7 @@ def _problem(response: httpx.Response, status: int) -> dict[str, Any]:
 def test_every_refusal_has_one_shape(
     cell: Cell, status: int, method: str, path: str, body: bytes, kind: str
 ) -> None:
-    """Whoever refuses, the client gets problem details with its request id, CORS and security fields."""
+    """Whoever refuses, it is a problem with request id, CORS and security fields (spring-boot#33716)."""
     document = _problem(_ask(cell, method, path, body, kind), status)
     assert document["instance"] == path
 
@@ -88,7 +88,7 @@ def test_a_405_names_what_is_allowed(cell: Cell) -> None:
 
 
 def test_refused_fields_are_listed(cell: Cell) -> None:
-    """A failed validation names the field by pointer and repeats no value."""
+    """A failed validation names the field and repeats no value (fastapi/fastapi#14064)."""
     response = _ask(cell, "POST", "/items?token=SECRETQUERY", b'{"price":"SECRETVALUE"}', "application/json")
     document = _problem(response, 400 if cell.framework == "litestar" else 422)
     assert document["code"] == "VALIDATION_ERROR"
@@ -117,7 +117,7 @@ def test_a_chunked_body_is_counted(cell: Cell) -> None:
 
 
 def test_success_carries_the_fields_too(cell: Cell) -> None:
-    """A 200 has the id, the security fields, CORS and ``no-store`` like any error."""
+    """A 200 has id, security fields, CORS and ``no-store`` like any error (micronaut-core#3100)."""
     response = _ask(cell, "GET", "/ok")
     assert (response.status_code, response.json()) == (200, {"ok": True})
     for name in (*SECURITY, "x-request-id", "access-control-allow-origin"):
@@ -191,7 +191,7 @@ def test_a_file_arrives_whole(cell: Cell) -> None:
 
 
 def test_events_are_not_held_back(cell: Cell) -> None:
-    """Server-sent events leave one by one and are never compressed."""
+    """Server-sent events leave one by one and are never compressed (Kludex/starlette#2753)."""
     with cell.client.stream("GET", "/events", headers={"accept-encoding": "gzip, br"}) as response:
         assert "content-encoding" not in response.headers
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -322,7 +322,7 @@ def _status(server_port: int, path: str) -> int | None:
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("framework", APPS)
 def test_sigterm_drains(framework: str, kind: ServerKind, tmp_path: Any) -> None:
-    """After SIGTERM an open event stream is told and ends, and the process leaves in time.
+    """After SIGTERM streams are told, and the process leaves in time (spring-boot#20995, dropwizard#4770).
 
     Under uvicorn readiness turns to 503 first while new connections are still served. granian and hypercorn
     listen for the signal on the event loop, so their listener closes at once; hypercorn tells nobody before

@@ -82,7 +82,7 @@ def test_peer_alone(peer: str, client: str, key: str) -> None:
     ],
 )
 def test_x_forwarded_for(chain: bytes, client: str) -> None:
-    """The first untrusted address from the right is the client; a malformed entry ends the walk before it."""
+    """The first untrusted address from the right, up to a malformed one, is the client (slowapi#255)."""
     trusting = _client(trusted_proxies="10.0.0.0/8")
     assert _seen(trusting, (b"x-forwarded-for", chain))[0] == client
 
@@ -249,7 +249,7 @@ def test_forged_fields_never_change_the_key(forged: list[tuple[bytes, bytes]]) -
 
 @given(_FORGED)
 def test_forged_fields_through_a_proxy_never_change_the_key(forged: list[tuple[bytes, bytes]]) -> None:
-    """What a client sends in front of what its proxy appends does not change who it is."""
+    """What a client sends before its proxy's part changes nothing (go-chi/chi#711, GHSA-3fxj-6jh8-hvhx)."""
     appended = (b"x-forwarded-for", b"198.51.100.4")
     assert _seen(_TRUSTING, *forged, appended)[:2] == ("198.51.100.4", "198.51.100.4")
     standard = (b"forwarded", b'for="198.51.100.4:80";proto=https')
@@ -258,7 +258,7 @@ def test_forged_fields_through_a_proxy_never_change_the_key(forged: list[tuple[b
 
 @given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
 def test_one_subscriber_is_one_key(address: Any, other: int) -> None:
-    """All addresses of one IPv6 /64 have one key."""
+    """All addresses of one IPv6 /64 have one key (express-rate-limit/express-rate-limit#363)."""
     if address.ipv4_mapped is not None:
         return
     sibling = type(address)(int(address) >> 64 << 64 | other)

@@ -150,6 +150,22 @@ class TestOrder:
         assert told[:2] == ["start a", "ping a"]
         await health.stop()
 
+    async def test_an_exhausted_pool_is_not_ready_and_says_which(self, engine: AsyncEngine) -> None:
+        """The check goes the way of requests, bounded in time, and is named (ansible/jewel#111)."""
+        health = HealthCheck(settings(health_interval=0.05, health_timeout=0.1))
+        await ConnectionPooling(settings(), [SqlAlchemyPool(engine, "orders")]).start(health)
+        health.serving()
+        async with engine.connect():
+            began = time.monotonic()
+            await health.start()
+            assert time.monotonic() - began < 2
+            assert not health.ready()
+            assert health.details()["checks"]["orders"]["error"] == "TimeoutError"
+        async with asyncio.timeout(5):
+            while not health.ready():
+                await asyncio.sleep(0.005)
+        await health.stop()
+
 
 class TestBounded:
     async def test_an_exhausted_pool_is_503_in_time(self, engine: AsyncEngine) -> None:

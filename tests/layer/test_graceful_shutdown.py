@@ -24,7 +24,7 @@ async def test_states_only_go_forwards() -> None:
 
 
 async def test_a_handler_can_wait_for_the_drain() -> None:
-    """wait_for_drain returns when draining begins, and at once afterwards."""
+    """wait_for_drain returns when draining begins, and at once afterwards (sysid/sse-starlette#73)."""
     item = GracefulShutdown(Settings())
     item.serving()
     waiting = asyncio.ensure_future(item.wait_for_drain())

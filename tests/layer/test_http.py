@@ -13,7 +13,7 @@ import pytest
 from roadworthy import APIError, ConflictError, Layer, NotFoundError, RouteRule, UnavailableError, roadworthy
 from roadworthy.layer._exchange import ResponseAborted
 from roadworthy.types import Receive, Scope, Send
-from tests.asgi_driver import Call, ask, http_scope
+from tests.asgi_driver import Call, Driven, ask, http_scope
 
 pytestmark = pytest.mark.anyio
 CANARY = "canary-f3a1"
@@ -68,6 +68,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
                     continue
         case "/large":
             await _answer(send, 200, json.dumps(list(range(200_000))).encode())
+        case "/moving":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            until = asyncio.get_running_loop().time() + 0.5
+            while asyncio.get_running_loop().time() < until:
+                await send({"type": "http.response.body", "body": b".", "more_body": True})
+                await asyncio.sleep(0.01)
+            await send({"type": "http.response.body", "body": b"!"})
         case "/stream" | "/events":
             media_type = b"text/event-stream" if scope["path"] == "/events" else b"text/csv"
             head = [(b"content-type", media_type)]
@@ -185,12 +192,41 @@ async def test_a_body_that_does_not_come_is_408() -> None:
     assert (got.status, got.headers["connection"]) == (408, "close")
 
 
+async def test_the_deadline_does_not_cut_a_stream_that_moves() -> None:
+    """Ten times request_timeout is no age for a stream with a chunk now and then (zeromicro/go-zero#4451)."""
+    got = await ask(layered(request_timeout=0.05), path="/moving")
+    assert got.complete
+    assert got.body.endswith(b".!")
+
+
+@pytest.mark.parametrize("path", ["/events", "/stream"])
+async def test_a_stream_that_stands_still_is_cut(path: str) -> None:
+    """What spares a moving stream holds no silent one open for ever (zeromicro/go-zero#4451)."""
+    call = Call(layered(stream_idle_timeout=0.05), http_scope(path=path, state={"go": asyncio.Event()}))
+    with pytest.raises(ResponseAborted):
+        await call.done()
+    assert [message["type"] for message in call.sent] == ["http.response.start"]
+
+
 async def test_cancel_on_disconnect_is_opt_in() -> None:
     """With the setting, work ends when the client leaves; without it, it goes on (fastapi#3766)."""
     call = Call(layered(cancel_on_disconnect=True), http_scope(path="/slow"))
     call.leave()
     got = await call.done()
     assert got.messages == []
+    state: dict[str, Any] = {"go": asyncio.Event()}
+    call = Call(layered(), http_scope(path="/events", state=state))
+    call.feed()
+    await call.until_sent(1)
+    call.leave()
+    state["go"].set()
+    async with asyncio.timeout(5):
+        while "saw" not in state:
+            await asyncio.sleep(0)
+    assert not call.task.done()
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call.done()
 
 
 async def test_a_large_body_is_compressed_off_the_loop_and_complete() -> None:
@@ -216,6 +252,18 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_chunk() -> None:
         await call.done()
 
 
+@pytest.mark.parametrize(("path", "coding"), [("/stream", "gzip"), ("/events", None)])
+async def test_compression_does_not_hold_the_head_of_a_stream(path: str, coding: str | None) -> None:
+    """The head leaves before the first chunk, coded or not (agentcore-public-stack#1133)."""
+    accept = [(b"accept-encoding", b"gzip")]
+    call = Call(layered(), http_scope(path=path, headers=accept, state={"go": asyncio.Event()}))
+    head = Driven(await call.until_sent(1)).headers
+    assert head.get("content-encoding") == coding
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call.done()
+
+
 async def test_an_event_stream_is_told_to_end_and_then_ended_cleanly() -> None:
     """At closing a stream sees a disconnect, and after stream_grace gets its last chunk (datasette#2890)."""
     state: dict[str, Any] = {"go": asyncio.Event()}
@@ -232,7 +280,7 @@ async def test_an_event_stream_is_told_to_end_and_then_ended_cleanly() -> None:
 
 
 async def test_another_stream_is_aborted_rather_than_cut_in_silence() -> None:
-    """A download of unknown length that outlives stream_grace must not look complete."""
+    """What outlives stream_grace is ended, and does not look complete (micronaut-core#10656)."""
     state: dict[str, Any] = {"go": asyncio.Event()}
     state["go"].set()
     service = layered(stream_grace=0.05)
@@ -245,7 +293,7 @@ async def test_another_stream_is_aborted_rather_than_cut_in_silence() -> None:
 
 
 async def test_draining_closes_connections_and_turns_readiness() -> None:
-    """From begin_drain on requests are served with Connection: close and /readyz is 503."""
+    """Not ready, serving on, Connection: close (spring-boot#20995, nestjs/nest#7611)."""
     service = layered()
     assert (await ask(service, path="/readyz")).status == 200
     assert "connection" not in (await ask(service, path="/ok")).headers
@@ -254,6 +302,50 @@ async def test_draining_closes_connections_and_turns_readiness() -> None:
     assert (await ask(service, path="/livez")).status == 200
     got = await ask(service, path="/ok")
     assert (got.status, got.headers["connection"]) == (200, "close")
+
+
+async def test_a_drain_cuts_nothing_and_refuses_nobody() -> None:
+    """A request in flight ends whole, a new one is served (fastify/fastify#1714, fastify/fastify#6889)."""
+    service = layered(stream_grace=0.01)
+    upload = Call(service, http_scope("POST", "/echo", [(b"content-length", b"8")]))
+    upload.feed(b"half", more=True)
+    async with asyncio.timeout(5):
+        while service.pass_.overload.in_flight == 0:
+            await asyncio.sleep(0)
+    service.begin_drain()
+    assert (await ask(service, path="/ok")).status == 200
+    service.begin_close()
+    assert (await ask(service, path="/ok")).status == 200
+    # Streams are cut a stream grace after closing; this one comes later and shows that the cut is past.
+    state: dict[str, Any] = {"go": asyncio.Event()}
+    with pytest.raises(ResponseAborted):
+        await Call(service, http_scope(path="/stream", state=state)).done()
+    upload.feed(b"half")
+    got = await upload.done()
+    assert (got.status, got.body) == (200, b"halfhalf")
+
+
+async def test_clients_behind_a_proxy_do_not_share_a_bucket() -> None:
+    """Each address that the trusted proxy appends has a limit of its own (laurentS/slowapi#255)."""
+    service = layered(rate_limit="1/hour", trusted_proxies="10.0.0.0/8")
+    for address, status in (("203.0.113.5", 200), ("203.0.113.6", 200), ("203.0.113.5", 429)):
+        fields = [(b"x-forwarded-for", address.encode())]
+        got = await ask(service, path="/ok", headers=fields, client=("10.0.0.1", 1))
+        assert got.status == status
+
+
+@pytest.mark.parametrize(
+    ("trusted", "chain"), [("10.0.0.0/8", b"198.51.100.%d, 203.0.113.5"), ("", b"198.51.100.%d")]
+)
+async def test_a_forged_address_is_no_new_bucket(trusted: str, chain: bytes) -> None:
+    """The left of X-Forwarded-For is the client's to write (GHSA-3fxj-6jh8-hvhx, nestjs/throttler#427)."""
+    service = layered(rate_limit="1/hour", trusted_proxies=trusted)
+    statuses: list[int] = []
+    for number in range(4):
+        fields = [(b"x-forwarded-for", chain % number)]
+        got = await ask(service, path="/ok", headers=fields, client=("10.0.0.1", 1))
+        statuses.append(got.status)
+    assert statuses == [200, 429, 429, 429]
 
 
 async def test_probes_pass_where_requests_do_not() -> None:

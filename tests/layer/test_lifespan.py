@@ -6,6 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from roadworthy import Layer, RouteRule, roadworthy
 from roadworthy.layer._pass import Pass
@@ -109,6 +113,20 @@ async def test_the_self_test_passes_on_every_shape_of_error() -> None:
     """The layer keeps its own promises, whatever the settings."""
     for settings in ({}, {"error_format": "envelope"}, {"error_format": "app"}, {"rate_limit": "off"}):
         await self_test(roadworthy(_nothing, **settings).pass_)  # type: ignore[arg-type]
+
+
+async def test_a_middleware_that_breaks_context_and_disconnects_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The start names each BaseHTTPMiddleware of the app (Kludex/starlette#1678, Kludex/starlette#2093)."""
+
+    class Timing(BaseHTTPMiddleware): ...
+
+    app = Starlette(middleware=[Middleware(Timing), Middleware(GZipMiddleware)])
+    await self_test(roadworthy(app).pass_)
+    named = [record.getMessage() for record in caplog.records if record.name == "roadworthy.selftest"]
+    assert len(named) == 1
+    assert "Timing is a BaseHTTPMiddleware" in named[0]
 
 
 async def test_a_limit_that_another_one_hides_stops_the_start() -> None:

@@ -37,7 +37,7 @@ def test_exactly_n_requests_fit_in_a_burst(rate: tuple[int, int]) -> None:
 
 
 def test_refill_is_even() -> None:
-    """After a burst one request is admitted per emission interval, not a whole burst at a window's edge."""
+    """After a burst one request fits per interval: no window, no double burst (apache/apisix#13443)."""
     clock = Clock()
     store, policy = MemoryStore(1000, clock), Policy("default", Rate((60, 60)))
     for _ in range(60):
@@ -83,7 +83,7 @@ def test_keys_and_policies_are_counted_apart() -> None:
 
 
 def test_expired_keys_make_room_without_a_timer() -> None:
-    """The table forgets expired keys while new ones come, so that a long walk never fills it."""
+    """Expired keys make room, so that a long walk never fills the table (open-webui/open-webui#29977)."""
     clock = Clock()
     store, policy = MemoryStore(1000, clock), Policy("default", Rate((600, 60)))
     for number in range(100_000):

@@ -198,6 +198,24 @@ async def test_an_outage_is_bounded_counted_and_over_soon(fault: str) -> None:
         await store.close()
 
 
+async def test_the_loop_runs_on_while_a_decision_waits() -> None:
+    """A server that hangs holds up the request that waits for it, and no other (laurentS/slowapi#130)."""
+    with RedisServer() as server:
+        store, policy = _store(server), Policy("default", Rate((20, 3600)))
+        await _decide(store, policy)
+        server.pause()
+        answer = asyncio.ensure_future(_decide(store, policy))
+        turns = 0
+        while not answer.done():
+            turns += 1
+            await asyncio.sleep(0)
+        # A call that blocks ends within the first turns; one that is waited for spans five wake-ups at least.
+        assert turns >= 5
+        assert store.fallbacks == 1
+        server.resume()
+        await store.close()
+
+
 async def test_a_server_that_is_away_is_asked_once_a_second() -> None:
     """During an outage a worker dials at most about once a second, whatever the traffic (reliability R5)."""
     dials = 0

@@ -48,7 +48,7 @@ def _attach(store: SharedStore, clock: Clock) -> SharedStore:
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_four_processes_admit_exactly_the_limit(tmp_path: Path, attempt: int) -> None:
-    """Of 1,000 requests in four processes at once exactly 100 are admitted (laurentS/slowapi#226)."""
+    """Of 1,000 requests in four processes 100 are admitted (laurentS/slowapi#226, rmyndharis/OpenWA#722)."""
     assert count_in_processes("shared", str(tmp_path / "limits"), "100/hour", 1000, 4) == 100
 
 

@@ -97,7 +97,7 @@ async def test_handshakes_count_against_the_limit() -> None:
 
 
 async def test_closing_ends_it_with_1012() -> None:
-    """At closing the client is told to connect again elsewhere, and a deaf handler is cut."""
+    """At closing the client is told, and a deaf handler is cut (micronaut-core#10656)."""
     app = roadworthy(echo, stream_grace=0.05)
     socket = Socket(app)
     await socket.next()

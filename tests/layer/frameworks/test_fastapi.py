@@ -91,7 +91,7 @@ async def test_a_frontend_is_one_route(tmp_path: Any) -> None:
 
 
 def test_every_route_is_listed() -> None:
-    """Routes of included, nested and mounted routers are all there; laurentS/slowapi#281 lost them."""
+    """Routes of all routers are there (laurentS/slowapi#281, stephenhillier/starlette_exporter#107)."""
     found = {route.template for route in detect(fastapi_app.create()).routes()}
     assert {
         "/items",
