@@ -55,12 +55,12 @@ def numbers() -> str:
   more than uvicorn takes without any ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`;
   {cpu["layered_added_cpu_us"]} µs more where plain uvicorn serves the layer
 - the same FastAPI route equipped for the checklist, on plain uvicorn: **{rate["ratio"]} times** the
-  requests per second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS and gzip +
-  secure + structlog; {rate["run_ratio"]} times with `roadworthy run`
+  requests per second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS
+  and gzip + secure + structlog; {rate["run_ratio"]} times with `roadworthy run`
 
 Medians of {cost["rounds"]} alternating rounds of wrk, server and load on a core each; {machine["cpu"]},
-Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench` repeats them. What is proved at
-length, and what the runs showed: [docs/proofs.md](docs/proofs.md)."""
+Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench` repeats them. What is
+proved at length, and what the runs showed: [docs/proofs.md](docs/proofs.md)."""
 
 
 def items_table() -> str:
