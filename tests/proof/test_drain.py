@@ -20,7 +20,7 @@ CYCLES = 50
 def test_fifty_drains_lose_nothing(
     tmp_path: Path, workers: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Of fifty drains under load no response in flight is truncated, and no client that heeds readiness fails."""
+    """In fifty drains under load no response is truncated, and no client that heeds readiness fails."""
     total: Counter[str] = Counter()
     slowest = 0.0
     worst = 0

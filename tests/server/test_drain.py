@@ -80,7 +80,7 @@ def test_a_hanging_lifespan_is_cut(tmp_path: Path, workers: str) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_stuck_thread_is_cut(tmp_path: Path, workers: str) -> None:
-    """The interpreter waits for threads without an end (granian#459); the record names the one that was cut."""
+    """The interpreter waits for threads without an end (granian#459); the record names what was cut."""
     with lifecycle(tmp_path, "--grace", "1", "--workers", workers) as (process, url):
         assert get(url, "/thread?1000")[0] == 202
         process.signal(signal.SIGTERM)

@@ -25,8 +25,10 @@ class Files:
 
     def add(self, files: Iterable[str]) -> None:
         """Watch these as well: modules that were imported from elsewhere."""
-        self._more |= frozenset(files)
-        self._seen = self._look()
+        new = frozenset(files) - self._more - self._seen.keys()
+        self._more |= new
+        # Only these: a file that has changed since the last look is still to be told.
+        self._seen |= _times(new)
 
     def changed(self) -> list[str]:
         """Return the files that are new, gone or written since the last call."""
@@ -35,13 +37,7 @@ class Files:
         return sorted({name for name, _ in differing})
 
     def _look(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for name in (*self._below(str(self._folder)), *self._more):
-            try:
-                found[name] = os.stat(name).st_mtime_ns
-            except OSError:
-                continue
-        return found
+        return _times((*self._below(str(self._folder)), *self._more))
 
     def _below(self, folder: str) -> Iterator[str]:
         try:
@@ -56,3 +52,13 @@ class Files:
                     yield from self._below(entry.path)
             elif entry.name.endswith(".py"):
                 yield entry.path
+
+
+def _times(names: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        try:
+            found[name] = os.stat(name).st_mtime_ns
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,55 @@
+"""`--reload`: for development, the service starts again when a source file changes."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from roadworthy.server._files import Files
+
+from .process import get, running, until
+
+SOURCE = """
+from word import WORD
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": WORD})
+"""
+
+
+def test_a_change_is_served_and_a_mistake_is_survived(tmp_path: Path) -> None:
+    """A changed module is served within moments; broken code is told, and mending it is enough."""
+    (tmp_path / "main.py").write_text(SOURCE)
+    word = tmp_path / "word.py"
+    word.write_text("WORD = b'one'")
+    flags = ("--port", "0", "--ops-port", "off", "--reload", "--log-format", "json")
+    with running("run", "main:app", *flags, cwd=tmp_path) as process:
+        url = str(process.record("listening")["url"])
+        assert get(url)[1] == b"one"
+        word.write_text("WORD = b'second'")
+        until(lambda: get(url)[1] == b"second", "the change is served")
+        word.write_text("WORD = nonsense(")
+        until(lambda: "a worker refused to start" in process.output, "the mistake is told")
+        word.write_text("WORD = b'the third'")
+        until(lambda: get(url)[1] == b"the third", "the mended code is served")
+        process.signal(signal.SIGINT)
+        assert process.exit_code() == 0
+
+
+def test_files_of_others_are_not_watched(tmp_path: Path) -> None:
+    """Hidden folders, virtual environments and packages of others do not restart a service."""
+    for folder in (".git", "node_modules", "venv", "ours"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "venv" / "pyvenv.cfg").write_text("")
+    files = Files(tmp_path)
+    for folder in (".git", "node_modules", "venv"):
+        (tmp_path / folder / "new.py").write_text("")
+    (tmp_path / "ours" / "page.html").write_text("")
+    assert files.changed() == []
+    (tmp_path / "ours" / "new.py").write_text("")
+    assert files.changed() == [str(tmp_path / "ours" / "new.py")]
+    (tmp_path / "ours" / "new.py").unlink()
+    assert files.changed() == [str(tmp_path / "ours" / "new.py")]
+    assert files.changed() == []
