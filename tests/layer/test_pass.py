@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from math import inf
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI
 from fastapi.security import HTTPBearer
+from litestar import Litestar
 from pydantic import BaseModel, SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from roadworthy import Layer, RouteRule, roadworthy
+from roadworthy.layer.selftest import BrokenPromiseError, self_test
 from roadworthy.types import Headers, Receive, Scope, Send
 from tests.asgi_driver import Call, Driven, ask, http_scope
 
@@ -258,3 +264,65 @@ async def test_a_public_probe_tells_one_word() -> None:
     got = await request(app, "GET", "/readyz")
     assert (got.status, got.json()) == (503, {"status": "unavailable"})
     await app.pass_.health.stop()
+
+
+async def test_a_pool_without_a_free_connection_is_503(tmp_path: Path) -> None:
+    """Who waited for a connection in vain is told when to come back (full-stack-fastapi-template#104)."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'pool.db'}"
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    app = FastAPI()
+
+    @app.get("/query")
+    async def query() -> int:
+        async with engine.connect() as connection:
+            return int((await connection.execute(text("SELECT 1"))).scalar_one())
+
+    service = layered(app)
+    try:
+        async with engine.connect():
+            got = await request(service, "GET", "/query")
+        assert_the_shape(got, 503, "UNAVAILABLE")
+        assert int(got.headers["retry-after"]) >= 1
+        assert (await request(service, "GET", "/query")).status == 200
+    finally:
+        await engine.dispose()
+
+
+@pytest.mark.parametrize("settings", [{"cancel_on_disconnect": True}, {"request_timeout": 0.05}], ids=str)
+async def test_what_runs_after_the_response_is_not_interrupted(settings: dict[str, Any]) -> None:
+    """A background task answers nobody, so it is neither late nor left alone (Kludex/starlette#1438)."""
+    app = FastAPI()
+    go, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        done.set()
+
+    @app.get("/")
+    async def handler(tasks: BackgroundTasks) -> str:
+        tasks.add_task(work)
+        return "accepted"
+
+    service = layered(app, **settings)
+    call = Call(service, http_scope())
+    call.feed()
+    await call.until_sent(2)
+    # Servers say http.disconnect as soon as the response is complete, whether or not the client is there.
+    call.leave()
+    async with asyncio.timeout(5):
+        (live,) = service.pass_.live
+        while "request_timeout" in settings and live.deadline != inf:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    go.set()
+    await call.done()
+    assert done.is_set()
+
+
+@pytest.mark.parametrize("app", [FastAPI(debug=True), Litestar(debug=True)], ids=["fastapi", "litestar"])
+async def test_an_app_that_shows_stacks_is_not_served_in_production(app: Any) -> None:
+    """An app left in debug mode stops the start where env is production (quarkusio/quarkus#12256)."""
+    with pytest.raises(BrokenPromiseError, match="debug on"):
+        await self_test(roadworthy(app).pass_)
+    await self_test(roadworthy(app, env="development").pass_)

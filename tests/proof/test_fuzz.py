@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ _headers = st.fixed_dictionaries(
 _method = st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "FOO"])
 
 
-def _sent(running: Running) -> Callable[..., tuple[int, bytes]]:
+@contextmanager
+def _sending(running: Running) -> Iterator[Callable[..., tuple[int, bytes]]]:
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
 
     def send(method: str, target: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -94,7 +96,10 @@ def _sent(running: Running) -> Callable[..., tuple[int, bytes]]:
             connection.close()
             return 0, b""
 
-    return send
+    try:
+        yield send
+    finally:
+        connection.close()
 
 
 def test_random_requests_give_no_5xx_and_no_leak(
@@ -102,8 +107,7 @@ def test_random_requests_give_no_5xx_and_no_leak(
 ) -> None:
     """Ten thousand requests of random method, target, fields and body: no 5xx, nothing of the inside."""
     counted = {"requests": 0, "closed": 0}
-    with reference_service(tmp_path) as running:
-        send = _sent(running)
+    with reference_service(tmp_path) as running, _sending(running) as send:
 
         @settings(
             max_examples=REQUESTS,

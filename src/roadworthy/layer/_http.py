@@ -377,6 +377,10 @@ class Conversation(Exchange):
         error = pass_.framework.problem_of(self.status, media_type, body, self._scope)
         if error is None or pass_.settings.error_format == "app":
             return None
+        if self.status == 500 and self.exception is not None:
+            # The framework answered for an exception that we know more of: a pool without a connection is
+            # 503.
+            error = pass_.errors.from_exception(self.exception)
         if isinstance(error, MethodNotAllowedError):
             allowed = pass_.allowed_methods(self.path)
             if allowed:
@@ -485,8 +489,10 @@ class Conversation(Exchange):
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone = True
-        self._interrupt()
+        # Servers say so too when the response is complete; what runs on after it (a background task) may.
+        if not self.ended:
+            self._gone = True
+            self._interrupt()
 
     def _interrupt(self) -> None:
         if not self._interrupted and self._task is not None:
@@ -494,7 +500,10 @@ class Conversation(Exchange):
             self._task.cancel()
 
     def expire(self) -> None:
-        """End the exchange because its deadline has passed."""
+        """End the exchange because its deadline has passed; what runs after the response has none."""
+        if self.ended:
+            self.deadline = inf
+            return
         if not self._interrupted:
             self.deadline = perf_counter() + _UNWIND
             self._pass.deadlines.exceeded += 1

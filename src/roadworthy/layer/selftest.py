@@ -47,6 +47,7 @@ async def self_test(tested: Pass) -> None:
     Raises:
         BrokenPromiseError: one does not hold.
     """
+    _no_debug_in_production(tested)
     _rules_cover_their_routes(tested)
     _name_middleware(tested)
 
@@ -114,6 +115,14 @@ def _scope(path: str) -> Scope:
 def _promise(holds: bool, promise: str, seen: str) -> None:
     if not holds:
         raise BrokenPromiseError(f"roadworthy's self-test failed: {promise}, but {seen}")
+
+
+def _no_debug_in_production(tested: Pass) -> None:
+    if tested.settings.env == "production" and tested.framework.debug:
+        raise BrokenPromiseError(
+            f"roadworthy's self-test failed: no stack leaves in production, but the {tested.framework.name} "
+            "app has debug on and shows its own; turn it off, or set ROADWORTHY_ENV=development"
+        )
 
 
 def _rules_cover_their_routes(tested: Pass) -> None:

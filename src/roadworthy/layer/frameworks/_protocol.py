@@ -52,6 +52,11 @@ class Framework(Protocol):
         ...
 
     @property
+    def debug(self) -> bool:
+        """Whether the app shows stacks to its clients by itself."""
+        ...
+
+    @property
     def native_tracing(self) -> bool:
         """Whether the framework makes OpenTelemetry spans by itself."""
         ...

@@ -54,6 +54,13 @@ class DjangoFramework:
     name = "django"
     native_tracing = False
 
+    @property
+    def debug(self) -> bool:
+        """Django's DEBUG."""
+        from django.conf import settings
+
+        return bool(settings.DEBUG)
+
     def __init__(self, app: Any) -> None:
         # The handler for static files keeps the site's own handler in `application`.
         self.site: Any = getattr(app, "application", app)

@@ -16,6 +16,7 @@ class GenericFramework:
     """Adapter for any other ASGI app."""
 
     name = "asgi"
+    debug = False
     native_tracing = False
 
     def __init__(self, app: ASGIApp) -> None:

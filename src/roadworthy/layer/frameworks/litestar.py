@@ -55,6 +55,11 @@ class LitestarFramework:
         self._mounts: dict[int, str] = {}
 
     @property
+    def debug(self) -> bool:
+        """Whether the app was made with ``debug=True``."""
+        return bool(getattr(self.app, "debug", False))
+
+    @property
     def native_tracing(self) -> bool:
         """Whether Litestar's OpenTelemetry plugin or middleware is installed."""
         parts = [*self.app.plugins, *self.app.middleware]

@@ -30,6 +30,11 @@ class StarletteFramework:
         self._index: RouteIndex | None = None
 
     @property
+    def debug(self) -> bool:
+        """Whether the app was made with ``debug=True``."""
+        return bool(getattr(self.app, "debug", False))
+
+    @property
     def native_tracing(self) -> bool:
         """Starlette's OpenTelemetry middleware is a user's choice that its class name shows."""
         return any(
