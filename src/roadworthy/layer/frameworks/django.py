@@ -57,9 +57,7 @@ class DjangoFramework:
     @property
     def debug(self) -> bool:
         """Django's DEBUG."""
-        from django.conf import settings
-
-        return bool(settings.DEBUG)
+        return bool(import_module("django.conf").settings.DEBUG)
 
     def __init__(self, app: Any) -> None:
         # The handler for static files keeps the site's own handler in `application`.
