@@ -73,12 +73,13 @@ def serving(app: str, path: str, by: str = "uvicorn", **environment: str) -> Ite
     Parameters:
         app: the import path.
         path: what answers 200 when the server is ready.
-        by: ``uvicorn`` as it is, or ``roadworthy`` run.
+        by: ``uvicorn`` as it is, ``protocol`` for uvicorn with our protocol class, or ``roadworthy`` run.
         environment: variables for the server.
     """
     port = _free_port()
     commands = {
         "uvicorn": ["uvicorn", app, "--port", str(port), "--no-access-log", "--log-level", "warning"],
+        "protocol": ["benchmarks.uvicorn_with_protocol", app, str(port)],
         "roadworthy": [
             "roadworthy",
             "run",

@@ -228,6 +228,15 @@ def test_a_tls_handshake_is_closed_without_an_answer(
     assert "TLS handshake" in caplog.text
 
 
+@pytest.mark.parametrize("cut", [900, 1050])
+def test_a_long_field_in_two_pieces_is_refused(client: Client, cut: int) -> None:
+    """The limit holds for the whole head, not for what came last of it."""
+    data = REFUSED["a long field"][0]
+    client.send(data[:cut])
+    client.send(data[cut:])
+    _refusal_in(client.all_responses(), 431)
+
+
 def test_a_head_that_never_ends_is_refused_early(client: Client) -> None:
     """One endless field value is cut off at the limits, long before 16 MiB are in memory (uvicorn#2019)."""
     client.send(GET + b"X: ")

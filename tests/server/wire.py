@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import uvicorn
+import uvloop
 
 from roadworthy.server.protocol import HttpProtocol, Limits, RefusalEncoder, http_protocol
 from roadworthy.types import ASGIApp
@@ -81,6 +82,11 @@ class Client:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for at in range(len(data)):
                 self.socket.sendall(data[at : at + 1])
+
+    def send_some(self, data: bytes) -> None:
+        """Send bytes, as many as the server takes before it closes."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(data)
 
     def finish(self) -> None:
         """Send no more."""
@@ -199,6 +205,7 @@ class Served:
         **config: Any,
     ) -> None:
         self.protocol: type[HttpProtocol] = http_protocol(limits, refusals)
+        self._new_loop = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
         self.config = uvicorn.Config(
@@ -218,7 +225,7 @@ class Served:
             self.loop.set_exception_handler(lambda _, context: self.problems.append(context))
             await self.server.serve([self._socket])
 
-        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=self._new_loop) as runner:
             runner.run(serve())
 
     def connect(self, *, receive_buffer: int | None = None) -> Client:

@@ -52,11 +52,9 @@ _good: set[bytes] = set()
 _SINGLETONS = (b"host", b"content-type", b"content-length")
 
 FORBIDDEN_TRAILERS = frozenset(
-    (b"content-length", b"transfer-encoding", b"host", b"trailer", b"te", b"connection", b"content-type",
-     b"content-encoding", b"content-range", b"authorization", b"cookie", b"set-cookie", b"cache-control",
-     b"expect", b"max-forwards", b"range", b"upgrade")
-)  # fmt: skip
-"""Fields for framing, routing, authentication and request modifiers (RFC 9110 §6.5.1)."""
+    (b"content-length", b"transfer-encoding", b"host", b"trailer", b"te", b"connection", b"upgrade")
+)
+"""Fields for framing and routing (RFC 9110 §6.5.1). Other trailers are read and dropped, as §6.5.2 allows."""
 
 
 def check_host(host: bytes) -> None:

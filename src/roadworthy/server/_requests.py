@@ -66,8 +66,9 @@ class Requests(Stream):
         "_client",
         "_clocked",  # the deadline of this phase is set
         "_config",
-        "_fed",  # bytes fed since the request began
+        "_fed",  # bytes fed since the piece in which the request began
         "_fields",  # Headers: where parsed fields go, the head's and then the trailers'
+        "_first",  # length of the piece in which the request began
         "_lead",  # bytes before the first request line
         "_parser",
         "_piece",  # length of what is being fed
@@ -95,7 +96,7 @@ class Requests(Stream):
         self._scheme = "http"
         self._lead = self._replay = self._target = b""
         self._fields: Headers = []
-        self._fed = self._piece = 0
+        self._fed = self._first = self._piece = 0
         self._clocked = self._stopping = self._websocket = False
 
     # -- what the requests are given to
@@ -260,6 +261,7 @@ class Requests(Stream):
         self._clocked = False
         self._target = b""
         self._fed = 0
+        self._first = self._piece
         self._fields = []
 
     def on_url(self, url: bytes) -> None:
@@ -282,7 +284,7 @@ class Requests(Stream):
         parser = self._parser
         limits = self.limits
         names = dict(headers)
-        if self._fed + self._piece > limits.header_limit or len(headers) > limits.header_count:
+        if self._first + self._fed > limits.header_limit or len(headers) > limits.header_count:
             check_size(headers, limits)
         if len(names) != len(headers):
             check_repeated(headers)

@@ -15,8 +15,8 @@ from uvicorn.server import ServerState
 
 __all__ = ("Config", "State", "missing")
 
-CONFIG = ("loaded", "load", "http", "root_path", "limit_concurrency", "asgi_version", "ws")
-LOADED = ("loaded_app", "ws_protocol_class", "http_protocol_class")
+CONFIG = ("loaded", "load", "http", "root_path", "limit_concurrency", "ws")
+LOADED = ("loaded_app", "asgi_version", "ws_protocol_class", "http_protocol_class")
 STATE = ("connections", "tasks", "default_headers", "total_requests")
 
 

@@ -1,0 +1,37 @@
+"""A bare ASGI app on our protocol class and on uvicorn's own over the same parser."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from ..load import Measured, load, serving
+
+__all__ = ("throughput",)
+
+USER = "/api/users/1"
+APP = "benchmarks.peers.bare_asgi.app:plain"
+CLASSES = {"uvicorn": "uvicorn", "ours": "protocol"}
+
+
+def throughput(rounds: int, seconds: float) -> dict[str, Any]:
+    """Requests per second and CPU per request; both serve in each round, in turn, from one core."""
+    seen: dict[str, list[Measured]] = {name: [] for name in CLASSES}
+    for number in range(rounds):
+        order = list(CLASSES.items())
+        if number % 2:
+            order.reverse()
+        for name, by in order:
+            with serving(APP, USER, by=by) as server:
+                load(server, USER, 1)  # warm-up
+                seen[name].append(load(server, USER, seconds))
+    found: dict[str, Any] = {}
+    for name, measured in seen.items():
+        found[f"{name}_per_second"] = round(median(one.per_second for one in measured))
+        found[f"{name}_cpu_us"] = round(median(one.cpu_us for one in measured), 2)
+    pairs = list(zip(seen["ours"], seen["uvicorn"], strict=True))
+    ratios = [ours.per_second / theirs.per_second for ours, theirs in pairs]
+    found["ratio_per_second"] = round(median(ratios), 3)
+    found["ratio_cpu"] = round(median(theirs.cpu_us / ours.cpu_us for ours, theirs in pairs), 3)
+    found["rounds_ratio_per_second"] = [round(ratio, 3) for ratio in ratios]
+    return found

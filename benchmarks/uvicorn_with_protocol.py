@@ -1,0 +1,12 @@
+"""uvicorn with our HTTP protocol class: ``python -m benchmarks.uvicorn_with_protocol <app> <port>``."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from roadworthy.server.protocol import HttpProtocol
+
+if __name__ == "__main__":
+    uvicorn.run(sys.argv[1], port=int(sys.argv[2]), http=HttpProtocol, access_log=False, log_level="warning")
