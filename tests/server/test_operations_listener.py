@@ -73,7 +73,7 @@ def test_a_drain_can_be_asked_for(tmp_path: Path, workers: str) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_writes_want_the_token(tmp_path: Path, workers: str) -> None:
-    """Without a token, with a wrong one or without the setting nothing is changed, and the answer says why."""
+    """Without a token, with a wrong one or without the setting nothing is changed; the answer says why."""
     with start(tmp_path, workers) as process:
         _, operations = addresses(process)
         assert write(operations, "POST", "/drain", token=None)[0] == 401

@@ -1,4 +1,4 @@
-"""Several workers: replaced when they end or hang, gone with their parent, reloaded without a lost request."""
+"""Several workers: replaced when they end or hang, gone with their parent, reloaded without a loss."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_told_to_end_is_replaced(tmp_path: Path) -> None:
     """SIGTERM to one worker ends that worker, without a lost request."""
-    with service(tmp_path) as (process, port, operations):
+    with service(tmp_path) as (_, port, operations):
 
         async def act() -> None:
             over: list[bool] = []

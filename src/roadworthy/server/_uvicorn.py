@@ -299,7 +299,8 @@ class PublicServer(uvicorn.Server):
                 await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
 
     def _protocol(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+        protocol: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
