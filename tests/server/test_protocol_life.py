@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
+from roadworthy.errors import APIError
 from roadworthy.layer import Layer
 from roadworthy.layer._refusal import Refusals
 from roadworthy.server.protocol import Limits
@@ -338,3 +339,15 @@ def test_an_app_that_raises_under_the_layer_keeps_the_connection() -> None:
             response = client.response()
             assert (response.status, response.closes) == (500, False)
         until(lambda: _status_counts(layer) == {"500": 2}, "both are counted once")
+
+
+def test_a_forbidden_byte_in_an_errors_own_field_is_one_500_under_the_layer() -> None:
+    """Also when it is the layer that sends the field, for an error that the app raised."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise APIError(status=409, headers={"X-Reason": "a\r\nb"})
+
+    with layered(app) as (layer, served), served.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.response().status == 500
+        until(lambda: _status_counts(layer) == {"500": 1}, "it is counted once")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..errors import APIError, RequestTimeoutError
 from ..types import Message, Scope
-from ._exchange import Exchange, Reply
+from ._exchange import Exchange, Reply, current_exchange
 from ._http import Conversation
 from ._pass import Pass
 from .frameworks import EXCHANGE_KEY
@@ -61,17 +61,20 @@ class Refusals:
 
         The exchange is still running and makes its own record at its end, with this status.
         """
-        exchange = scope.get(EXCHANGE_KEY)
+        exchange: object = scope.get(EXCHANGE_KEY)
+        if exchange is None and exception is not None:
+            # The app is done, and it is the layer's own answer that could not be sent.
+            exchange = current_exchange.get()
         if not isinstance(exchange, Conversation):
             client = scope.get("client")
             return self.refused(error, client[0] if client else "")
         if exchange.exception is None:
             exchange.exception = exception
-        reply = _told(self._pass(), exchange, error)
+        exchange.error = error
         if isinstance(error, RequestTimeoutError):
             # Whatever the app does with a body that never came is of no use any more.
             exchange.expire()
-        return reply
+        return _told(self._pass(), exchange, error)
 
 
 def _told(pass_: Pass, exchange: Exchange, error: APIError) -> Reply:
