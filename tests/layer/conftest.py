@@ -1,12 +1,18 @@
 """One way to make the record of an exchange, for every test of an item."""
 
+from __future__ import annotations
+
 import time
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from roadworthy.layer._exchange import Exchange
+
+if TYPE_CHECKING:
+    from .log_stream import Stream
 
 __all__ = ("MakeExchange", "make_exchange")
 
@@ -79,3 +85,33 @@ def make_exchange(
 def exchange() -> MakeExchange:
     """Give :func:`make_exchange` itself."""
     return make_exchange
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Stream]]:
+    """Make streams of records with settings."""
+    from .log_stream import Stream
+
+    made: list[Stream] = []
+
+    def one(**settings: Any) -> Stream:
+        made.append(Stream(tmp_path / f"log{len(made)}", **settings))
+        return made[-1]
+
+    yield one
+    for stream in reversed(made):
+        stream.close()
+
+
+@pytest.fixture
+def stream(make: Callable[..., Stream]) -> Stream:
+    """A stream of access records."""
+    return make()
+
+
+@pytest.fixture
+def routed(make: Callable[..., Stream]) -> Stream:
+    """A stream that the process's loggers are routed to."""
+    stream = make()
+    stream.item.configure()
+    return stream

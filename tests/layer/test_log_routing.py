@@ -9,7 +9,7 @@ import json
 import logging as stdlib_logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +20,6 @@ from roadworthy.layer._exchange import ResponseAborted, current_exchange
 from roadworthy.layer._log_routing import RecordHandler
 
 from .log_stream import Stream, served
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Stream]]:
-    """Make streams with settings."""
-    made: list[Stream] = []
-
-    def one(**settings: Any) -> Stream:
-        made.append(Stream(tmp_path / f"log{len(made)}", **settings))
-        return made[-1]
-
-    yield one
-    for stream in reversed(made):
-        stream.close()
-
-
-@pytest.fixture
-def stream(make: Callable[..., Stream]) -> Stream:
-    """A stream of access records."""
-    return make()
-
-
-@pytest.fixture
-def routed(make: Callable[..., Stream]) -> Stream:
-    """A stream that the process's loggers are routed to."""
-    stream = make()
-    stream.item.configure()
-    return stream
 
 
 def test_both_kinds_of_loggers_give_the_same_record(routed: Stream) -> None:

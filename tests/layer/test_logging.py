@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,34 +30,6 @@ from roadworthy.layer.logging import Logging
 from roadworthy.settings import Settings
 
 from .log_stream import Stream, raised, served
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Stream]]:
-    """Make streams with settings."""
-    made: list[Stream] = []
-
-    def one(**settings: Any) -> Stream:
-        made.append(Stream(tmp_path / f"log{len(made)}", **settings))
-        return made[-1]
-
-    yield one
-    for stream in reversed(made):
-        stream.close()
-
-
-@pytest.fixture
-def stream(make: Callable[..., Stream]) -> Stream:
-    """A stream of access records."""
-    return make()
-
-
-@pytest.fixture
-def routed(make: Callable[..., Stream]) -> Stream:
-    """A stream that the process's loggers are routed to."""
-    stream = make()
-    stream.item.configure()
-    return stream
 
 
 def test_the_record_of_a_request(stream: Stream) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging as stdlib_logging
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,35 +14,6 @@ from roadworthy.layer.logging import Logging
 from roadworthy.settings import Settings
 
 from .log_stream import Stream, served
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Stream]]:
-    """Make streams with settings."""
-    made: list[Stream] = []
-
-    def one(**settings: Any) -> Stream:
-        made.append(Stream(tmp_path / f"log{len(made)}", **settings))
-        return made[-1]
-
-    yield one
-    for stream in reversed(made):
-        stream.close()
-
-
-@pytest.fixture
-def stream(make: Callable[..., Stream]) -> Stream:
-    """A stream of access records."""
-    return make()
-
-
-@pytest.fixture
-def routed(make: Callable[..., Stream]) -> Stream:
-    """A stream that the process's loggers are routed to."""
-    stream = make()
-    stream.item.configure()
-    return stream
-
 
 _SECRET_FIELDS = [
     "authorization", "Proxy-Authorization", "cookie", "Set-Cookie", "password", "new_password", "passwd",
