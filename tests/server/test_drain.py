@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -220,3 +222,33 @@ def test_ipv6_is_served(tmp_path: Path) -> None:
         with socket.create_connection(("::1", int(url.rpartition(":")[2])), timeout=30) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert client.recv(15) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_tls_is_served(tmp_path: Path, workers: str) -> None:
+    """`--tls-cert` and `--tls-key` make the listener speak https, and the URL says so."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    flags = ("--tls-cert", str(certificate), "--tls-key", str(key), "--workers", workers)
+    env = {"PYTHONPATH": str(ROOT)}
+    with running("run", APP, *FLAGS, *flags, cwd=tmp_path, env=env) as process:
+        url = str(process.record("listening")["url"])
+        assert url.startswith("https://127.0.0.1:")
+        context = ssl.create_default_context(cafile=str(certificate))
+        port = int(url.rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0

@@ -21,7 +21,16 @@ from .listeners import ServeError, activated, bind, bind_path, busy, close, url_
 from .notify import Notifier
 from .operations import add_controls, configuration_of
 
-__all__ = ("Addresses", "addresses_of", "bind_all", "busy_public", "check_tls", "record_start", "serve")
+__all__ = (
+    "Addresses",
+    "addresses_of",
+    "bind_all",
+    "busy_public",
+    "check_tls",
+    "open_operations",
+    "record_start",
+    "serve",
+)
 
 _log = logging.getLogger("roadworthy.server")
 

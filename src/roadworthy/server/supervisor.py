@@ -46,8 +46,8 @@ from .run import (
 
 __all__ = ("Errand", "Supervisor")
 
-State = Literal["starting", "serving", "reloading", "draining", "closing"]
-Event = Literal["up", "settled", "hangup", "terminate", "interrupt", "due"]
+_State = Literal["starting", "serving", "reloading", "draining", "closing"]
+_Event = Literal["up", "settled", "hangup", "terminate", "interrupt", "due"]
 
 _TICK = 0.1
 _ASK = 1.0
@@ -56,14 +56,14 @@ _STEADY = 5.0
 """Seconds after which a worker that ends has not failed at its start."""
 _ATTEMPTS = 5
 """Starts in a row that may fail before the service, or a reload, gives up."""
-_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_FAILING = 0.1, 2.0, 30.0
-"""Back-off in seconds, doubled from the first: to 2 s for workers that came up, else to 30 s."""
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_FAILING = 0.1, 1.0, 30.0
+"""Back-off in seconds, doubled from the first: to 1 s for workers that came up, else to 30 s."""
 _SPARE = 3.0
 """Seconds that workers get beyond their grace, to end by themselves, before they are killed."""
 _LOOK = 0.5
 """Seconds between two looks at the source files."""
 
-_TABLE: dict[tuple[State, Event], tuple[str, State]] = {
+_TABLE: dict[tuple[_State, _Event], tuple[str, _State]] = {
     ("starting", "up"): ("announce", "serving"),
     ("starting", "hangup"): ("remember", "starting"),
     ("serving", "hangup"): ("reload", "reloading"),
@@ -120,7 +120,7 @@ class Supervisor:
     ) -> None:
         self._errand = errand
         self._announce = announce
-        self._state: State = "starting"
+        self._state: _State = "starting"
         self._crew: list[Worker] = []
         self._due: list[float] = []
         self._generation = 0
@@ -137,7 +137,7 @@ class Supervisor:
         self._operations: list[socket.socket] | None = None
         self._ours = True
         self._reloading: asyncio.Task[None] | None = None
-        self._asked: list[Event] = []
+        self._asked: list[_Event] = []
         self._failure: ServeError | None = None
         self._watching = False
 
@@ -221,7 +221,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGINT, self._signalled, "interrupt")
         loop.add_signal_handler(signal.SIGHUP, self._signalled, "hangup")
 
-    def _signalled(self, event: Event) -> None:
+    def _signalled(self, event: _Event) -> None:
         if self._watching:
             self._on(event)
         else:
@@ -371,7 +371,7 @@ class Supervisor:
             if self._state == "closing" and not self._crew:
                 self._over.set()
 
-    def _on(self, event: Event) -> None:
+    def _on(self, event: _Event) -> None:
         found = _TABLE.get((self._state, event))
         if found is not None:
             action, self._state = found
