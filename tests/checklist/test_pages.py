@@ -27,6 +27,7 @@ def generate(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def copy(tmp_path: Path) -> Path:
     """Make an up-to-date copy of the documentation that a test may spoil."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
     generate(tmp_path)
     return tmp_path
 

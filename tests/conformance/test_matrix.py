@@ -344,6 +344,7 @@ def test_sigterm_drains(framework: str, kind: ServerKind, tmp_path: Any) -> None
             if kind == "uvicorn":
                 assert _status(server.port, "/readyz") == 503
                 assert _status(server.port, "/ok") == 200
-            while connection.recv(4096):
+            # From Python 3.12 on hypercorn waits for a stream as long as its client does.
+            while kind != "hypercorn" and connection.recv(4096):
                 pass
         assert server.wait_exit() in (0, -15)
