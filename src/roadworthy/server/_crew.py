@@ -81,10 +81,6 @@ class Worker:
         """Whether it said that it may get traffic."""
         return self.state == "ready" and bool(self.report.get("ready"))
 
-    def listen(self, heard: Callable[[Worker, Message], None]) -> None:
-        """Have its messages heard by somebody else from now on."""
-        self._heard = heard
-
     def tell(self, **message: Any) -> None:
         """Send it a message."""
         self.channel.send(message)

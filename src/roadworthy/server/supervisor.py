@@ -8,10 +8,8 @@ starts the workers and serves the operations listener. What may happen in which 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import os
-import pickle
 import shutil
 import signal
 import socket
@@ -21,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..layer._exchange import Reply
 from ..layer._workers import ENVIRONMENT_VARIABLE, process_key, worker_group
 from ..layer.logging import Level, configure
 from ..layer.metrics import Metrics
-from ..layer.operations import OperationsApp, json_page
+from ..layer.operations import OperationsApp
 from ..settings import Settings
 from ._crew import Worker, variables
 from ._files import Files
+from ._rehearsal import Rehearsal, StoppedError
+from ._service_health import ServiceHealth, details_of
 from ._uvicorn import OperationsServer, operations_config, quiet
 from .channel import Message
 from .listeners import ServeError, close, refuse_new
@@ -50,8 +49,6 @@ _State = Literal["starting", "serving", "reloading", "draining", "closing"]
 _Event = Literal["up", "settled", "hangup", "terminate", "interrupt", "due"]
 
 _TICK = 0.1
-_ASK = 1.0
-"""Seconds a worker gets to tell its health; one that needs longer is shown without."""
 _STEADY = 5.0
 """Seconds after which a worker that ends has not failed at its start."""
 _ATTEMPTS = 5
@@ -100,10 +97,6 @@ class Errand:
     target: str
     flags: Mapping[str, str]
     reload: bool = False
-
-
-class _StoppedError(Exception):
-    """Raised when the service is told to end before it has begun to serve."""
 
 
 class Supervisor:
@@ -168,7 +161,7 @@ class Supervisor:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._environment["PROMETHEUS_MULTIPROC_DIR"]
         try:
             return await self._serve(group.directory)
-        except _StoppedError:
+        except StoppedError:
             return 0
         finally:
             for worker in self._crew:
@@ -180,7 +173,17 @@ class Supervisor:
                 shutil.rmtree(group.directory, ignore_errors=True)
 
     async def _serve(self, directory: Path) -> int:
-        checker = await self._checked()
+        rehearsal = Rehearsal(
+            lambda heard: self._child("check", heard),
+            lambda: bool({"terminate", "interrupt"}.intersection(self._asked)),
+        )
+        try:
+            self._settings, self._configuration = await rehearsal.settings(self._errand.target)
+            return await self._serve_with(rehearsal, directory)
+        finally:
+            rehearsal.kill()
+
+    async def _serve_with(self, rehearsal: Rehearsal, directory: Path) -> int:
         settings = self._settings
         check_tls(settings)
         self._logging = configure(settings)
@@ -192,12 +195,13 @@ class Supervisor:
         self._metrics.watch(
             "roadworthy_worker_restarts_total", "Workers that were replaced.", lambda: self._restarts
         )
-        pages = add_controls(OperationsApp(settings, _Health(self), self._metrics), self)
+        pages = add_controls(OperationsApp(settings, ServiceHealth(self), self._metrics), self)
         operations = OperationsServer(operations_config(pages))
         await open_operations(operations, settings, self._operations)
         try:
-            if not await self._prepared(checker):
+            if not await rehearsal.prepare():
                 return 1
+            rehearsal.end()
             self._files = Files(Path.cwd()) if self._errand.reload else None
             for _ in range(self._wanted):
                 self._start()
@@ -226,73 +230,6 @@ class Supervisor:
             self._on(event)
         else:
             self._asked.append(event)
-
-    # -- before the first worker
-
-    async def _checked(self) -> Worker:
-        """Have the app imported by a child, and take over its settings."""
-        told = asyncio.get_running_loop().create_future()
-
-        def heard(worker: Worker, message: Message) -> None:
-            if not told.done():
-                told.set_result(message)
-
-        checker = self._child("check", heard)
-        self._crew.append(checker)
-        message: Message = await self._unless_stopped(checker, told) or {
-            "refused": f"the process that imported {self._errand.target} ended with "
-            f"{checker.process.returncode}"
-        }
-        if "refused" in message:
-            self._dismiss(checker)
-            raise ServeError(message["refused"])
-        # From our own child, over a socket that nobody else has.
-        values: dict[str, Any] = pickle.loads(base64.b64decode(message["settings"]))  # noqa: S301
-        self._settings = Settings.model_construct(None, **values)
-        self._configuration: dict[str, Any] = message["configuration"]
-        return checker
-
-    async def _prepared(self, checker: Worker) -> bool:
-        """Have the child do what is done once before any worker serves; return whether it went well."""
-        told = asyncio.get_running_loop().create_future()
-
-        def heard(worker: Worker, message: Message) -> None:
-            if not told.done():
-                told.set_result(message)
-
-        checker.listen(heard)
-        checker.tell(do="prepare")
-        message = await self._unless_stopped(checker, told)
-        self._dismiss(checker)
-        if message is None or "refused" in message:
-            _log.error("not started: %s", (message or {}).get("refused", "the preparing process was ended"))
-            return False
-        return True
-
-    async def _unless_stopped(self, worker: Worker, told: asyncio.Future[Message]) -> Message | None:
-        """Wait for what a child tells; None when it ended instead.
-
-        Raises:
-            _StoppedError: the service was told to end meanwhile.
-        """
-        while not told.done():
-            if {"terminate", "interrupt"}.intersection(self._asked):
-                worker.end()
-                raise _StoppedError
-            if worker.gone():
-                return told.result() if told.done() else None
-            await asyncio.wait((told,), timeout=_TICK / 4)
-        return told.result()
-
-    def _dismiss(self, worker: Worker) -> None:
-        if worker in self._crew:
-            self._crew.remove(worker)
-        try:
-            worker.process.wait(_ASK)
-        except Exception:
-            worker.kill()
-            worker.process.wait()
-        worker.gone()
 
     def _child(self, do: str, heard: Callable[[Worker, Message], None]) -> Worker:
         errand: Message = {
@@ -595,39 +532,9 @@ class Supervisor:
 
     async def details(self) -> dict[str, Any]:
         """Return the state of the service and of each worker."""
-        crew = list(self._crew)
-        answers = await asyncio.gather(*(one.ask("health", _ASK) for one in crew))
-        now = time.monotonic()
-        workers = [
-            {
-                "pid": one.pid,
-                "state": one.state,
-                "ready": one.ready,
-                "seconds_up": round(now - one.started_at, 1),
-                "seconds_silent": round(now - one.heard_at, 1),
-                "health": None if answer is None else answer["health"],
-            }
-            for one, answer in zip(crew, answers, strict=True)
-        ]
+        workers = await details_of(list(self._crew))
         whole = sum(one.ready for one in self._current()) >= self._wanted
         status: str = self._state
         if status in ("serving", "reloading"):
             status = "unavailable" if not self.ready() else "ready" if whole else "degraded"
         return {"status": status, "restarts": self._restarts, "workers": workers}
-
-
-class _Health:
-    """The health of the service as its operations listener tells it."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-
-    def probe(self, path: str, method: str = "GET") -> Reply:
-        supervisor = self._supervisor
-        passing = {"/livez": lambda: True, "/startupz": supervisor.started, "/readyz": supervisor.ready}[
-            path
-        ]()
-        return json_page({"status": "ok"}) if passing else json_page({"status": "unavailable"}, 503)
-
-    async def details(self) -> dict[str, Any]:
-        return await self._supervisor.details()
