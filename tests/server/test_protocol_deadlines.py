@@ -207,6 +207,17 @@ def test_a_request_in_progress_has_no_deadline_here() -> None:
         assert client.response().status == 200
 
 
+def test_requests_that_wait_behind_others_have_no_deadline() -> None:
+    """All were sent at once; that their turn comes late is not the client's fault."""
+    with gate(QUICK) as (app, served), served.connect() as client:
+        client.send(GET.replace(b" / ", b" /wait ") + GET * 1000)
+        until(lambda: served.tasks == 1, "the first begins")
+        end = time.monotonic() + 0.8
+        until(lambda: time.monotonic() > end, "every deadline passes")
+        app.open.set()
+        assert [client.response().status for _ in range(1001)] == [200] * 1001
+
+
 @pytest.mark.parametrize("path", [b"/large", b"/whole"])
 def test_a_client_that_does_not_read_is_cut(path: bytes) -> None:
     """The app waits in send instead of filling memory, and ends when the connection does."""

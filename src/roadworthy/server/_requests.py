@@ -208,6 +208,11 @@ class Requests(Stream):
         phase = self._phase
         if phase == BUSY or phase >= LINGER:
             return
+        if self._stash:
+            # The rest is here and waits for its turn; the client has no part in how long that takes.
+            self._clocked = False
+            self.read_deadline = inf
+            return
         limits = self.limits
         if phase == HEAD:
             if self._fed > limits.header_limit + limits.url_limit + _SLICE:
