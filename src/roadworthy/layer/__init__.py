@@ -11,6 +11,7 @@ from ._exchange import current_exchange
 from ._http import Conversation
 from ._lifespan import Lifespan
 from ._pass import Pass
+from ._refusal import Refusals
 from ._websocket import WebSocketConversation
 from .connection_pooling import Resource
 from .frameworks import detect
@@ -74,6 +75,11 @@ class Layer:
     def operations(self) -> ASGIApp:
         """The app of the operations listener: metrics and health details."""
         return OperationsApp(self.settings, self.pass_.health, self.pass_.metrics)
+
+    @property
+    def refusals(self) -> Refusals:
+        """What tells, records and counts the requests that the server itself refuses."""
+        return Refusals(lambda: self.pass_)
 
     @property
     def health(self) -> HealthCheck:

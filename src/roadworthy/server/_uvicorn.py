@@ -58,7 +58,7 @@ def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return _config(
         app,
         lifespan="auto",
-        http=http_protocol(settings),
+        http=http_protocol(settings, app.refusals if isinstance(app, Layer) else None),
         timeout_keep_alive=math.ceil(settings.keep_alive),
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
