@@ -478,3 +478,14 @@ def test_a_response_that_breaks_off_looks_broken_off(
         data = client.rest()
     assert data.startswith(b"HTTP/1.1 200 OK")
     assert not data.endswith((b"0\r\n\r\n", b"abc"))
+
+
+def test_a_response_to_http_1_0_that_breaks_off_is_reset(place: tuple[App, Served]) -> None:
+    """Where the end of the connection is the end of the body, an orderly end would be a lie."""
+    app, served = place
+    app.sends = (start(200), piece(b"a", True))
+    with served.connect() as client:
+        client.send(b"GET /sent HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            while client.socket.recv(65536):
+                pass

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import urllib.request
 from pathlib import Path
 
-from tests.reference_service import reference_service
+from tests.reference_service import Running, reference_service
+
+
+def _operations(running: Running) -> str:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for line in running.lines():
+            if line.endswith("}") and (record := json.loads(line))["message"] == "listening":
+                return str(record["operations_url"])
+    raise AssertionError("the service did not say where operations are served")
 
 
 def test_a_request_without_host_is_refused_in_the_services_shape_and_counted(tmp_path: Path) -> None:
@@ -22,9 +32,7 @@ def test_a_request_without_host_is_refused_in_the_services_shape_and_counted(tmp
         assert head.startswith(b"HTTP/1.1 400 ")
         assert json.loads(body)["error"]["code"] == "BAD_REQUEST"
         assert b"\r\nx-request-id: " in head
-        records = [json.loads(line) for line in running.lines()]
-        operations = next(one["operations_url"] for one in records if one["message"] == "listening")
-        with urllib.request.urlopen(f"{operations}/metrics", timeout=5) as scraped:
+        with urllib.request.urlopen(f"{_operations(running)}/metrics", timeout=5) as scraped:
             page = scraped.read().decode()
     counted = [
         line for line in page.splitlines() if line.startswith("http_requests_total") and '"400"' in line

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from fcntl import ioctl
 from math import inf
+from struct import pack
 from sys import byteorder
 from termios import TIOCOUTQ
 from typing import Any, ClassVar
@@ -25,6 +27,8 @@ FRESH, IDLE, HEAD, BODY, BUSY, LINGER, CLOSING = range(7)
 # (RFC 9112 §9.6). So what still comes is read first, for a while.
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 16 << 20
+
+_RESET = pack("ii", 1, 0)
 
 
 class Stream(asyncio.Protocol):
@@ -183,6 +187,10 @@ class Stream(asyncio.Protocol):
             self._current.leave(lost=True)
         if hard:
             self._phase = CLOSING
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None and sock.family != socket.AF_UNIX:
+                # Only with this is the end a reset; it would be an orderly one, and the body seem complete.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._transport.abort()
         else:
             self._close()
