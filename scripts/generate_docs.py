@@ -59,8 +59,8 @@ def numbers() -> str:
   and gzip + secure + structlog; {rate["run_ratio"]} times with `roadworthy run`
 
 Medians of {cost["rounds"]} alternating rounds of wrk, server and load on a core each; {machine["cpu"]},
-Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench` repeats them. What is
-proved at length, and what the runs showed: [docs/proofs.md](docs/proofs.md)."""
+Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench` repeats them, `make proof`
+runs the long proofs."""
 
 
 def items_table() -> str:
