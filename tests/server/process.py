@@ -39,7 +39,10 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(PREFIX) and name not in WELL_KNOWN.values()
+        if not name.startswith(PREFIX)
+        and name not in WELL_KNOWN.values()
+        # Importing the fixture site in this process sets it for good.
+        and name != "DJANGO_SETTINGS_MODULE"
     }
     return {**kept, "PYTHONWARNINGS": "default", **(more or {})}
 
