@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from .scenarios import layer
+from .scenarios import layer, protocol
 
 RESULTS = Path(__file__).parent / "results"
-SCENARIOS = {"layer-cost": layer.cost, "equipped-fastapi": layer.equipped}
+SCENARIOS = {"layer-cost": layer.cost, "equipped-fastapi": layer.equipped, "protocol": protocol.throughput}
 
 
 def _machine() -> dict[str, str]:
