@@ -34,12 +34,6 @@ from .conftest import make_exchange
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, as the layer does."""
-    return "asyncio"
-
-
 def settings(**values: Any) -> Settings:
     """Make settings without a file."""
     return Settings(_env_file=None, **{"pool_timeout": 0.2, **values})

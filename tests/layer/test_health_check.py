@@ -20,12 +20,6 @@ from .conftest import MakeExchange, make_exchange
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, as the layer does."""
-    return "asyncio"
-
-
 def health(**values: Any) -> HealthCheck:
     """Make the item with short times."""
     return HealthCheck(Settings(_env_file=None, **{"health_interval": 0.05, "health_timeout": 0.2, **values}))

@@ -388,7 +388,7 @@ async def test_head_has_the_fields_and_no_body() -> None:
 async def test_the_apps_attributes_are_reached_through_the_layer() -> None:
     """The wrapped app still answers for its own attributes, and is not wrapped twice."""
     service = layered()
-    assert service.__wrapped__ is app if hasattr(app, "__wrapped__") else service.app is app
+    assert service.app is app
     assert roadworthy(service) is service
 
 

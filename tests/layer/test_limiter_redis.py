@@ -23,12 +23,6 @@ _LATEST = 0.1
 """Seconds within which a decision must be taken whatever the server does (reliability: p99 <= 100 ms)."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, which redis-py's client needs."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def running() -> Iterator[RedisServer]:
     """Share one server that stays up among the tests that only use it."""

@@ -21,12 +21,6 @@ pytestmark = pytest.mark.anyio
 TOKEN = "a-token-of-forty-characters-for-scrapers"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, as the layer does."""
-    return "asyncio"
-
-
 def settings(**values: Any) -> Settings:
     """Make settings without a file."""
     return Settings(_env_file=None, **values)

@@ -29,12 +29,6 @@ JSON = (b"content-type", b"application/json")
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, as the layer does."""
-    return "asyncio"
-
-
 class Account(BaseModel):
     email: str
     password: SecretStr

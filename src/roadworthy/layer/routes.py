@@ -15,10 +15,20 @@ from typing import Any, TypeVar
 
 from ..settings import Rate, parse_duration, parse_rate, parse_size
 
-__all__ = ("RouteInfo", "RouteRule", "RouteTable", "bind_rules", "route_rule", "rule_of", "template_pattern")
+__all__ = (
+    "ANY_METHOD",
+    "RouteInfo",
+    "RouteRule",
+    "RouteTable",
+    "bind_rules",
+    "route_rule",
+    "rule_of",
+    "template_pattern",
+)
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+ANY_METHOD = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods of a route, or a rule, that leaves the choice to its app (a mount)."""
 _ATTRIBUTE = "__roadworthy_rule__"
 
 
@@ -123,7 +133,7 @@ def bind_rules(
             raise ValueError(f'a rule is given by "METHOD /template" or "/template", not {key!r}')
         method, template = match[1], match[2]
         if not routes:
-            bound.append((frozenset((method,)) if method else _METHODS, template, rule))
+            bound.append((frozenset((method,)) if method else ANY_METHOD, template, rule))
             continue
         covered = [
             route

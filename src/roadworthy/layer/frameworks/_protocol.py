@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from ..routes import ANY_METHOD
+
 if TYPE_CHECKING:
     from ...errors import APIError
     from ...types import Scope
@@ -25,9 +27,6 @@ EXCHANGE_KEY = "roadworthy.exchange"
 """The scope's key under which the layer puts the exchange, for hooks that run inside the app."""
 
 ErrorFormat: TypeAlias = Literal["problem", "envelope", "app"]
-
-ANY_METHOD = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods of a route that leaves the choice to its app (a mount)."""
 
 WEBSOCKET = frozenset({"WEBSOCKET"})
 """Stands where a WebSocket route would have methods; no HTTP method matches it."""
