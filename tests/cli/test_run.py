@@ -92,7 +92,7 @@ def test_a_wrong_import_path_is_explained(
             "speaks WSGI",
         ),
         (
-            "from django.conf import settings\nsettings.configure()\n"
+            "from django.conf import settings\nsettings.configured or settings.configure()\n"
             "from django.core.wsgi import get_wsgi_application\napp = get_wsgi_application()",
             "a Django WSGI application",
         ),
