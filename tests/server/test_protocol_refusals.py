@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +11,7 @@ from roadworthy.layer._exchange import Reply
 from roadworthy.server.protocol import Limits
 from roadworthy.types import Receive, Scope, Send
 
-from .wire import Client, Response, Served, parse, serving
+from .wire import Client, Served, expect_refusal, parse, serving
 
 SMALL = Limits(header_limit=1000, header_count=20, url_limit=200)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -146,29 +144,18 @@ REFUSED = {
 }  # fmt: skip
 
 
-def _refusal_in(responses: list[Response], status: int) -> None:
-    [response] = responses
-    assert response.status == status
-    assert response.closes
-    document = json.loads(response.body)
-    assert document["status"] == status
-    assert document["request_id"] == response.headers["x-request-id"]
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(client: Client, name: str) -> None:
     """The answer is an error in the common shape, says that it closes, and closes."""
     data, status = REFUSED[name]
-    client.send(data)
-    _refusal_in(client.all_responses(), status)
+    expect_refusal(client, status, data)
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_byte_by_byte(client: Client, name: str) -> None:
     """Where the bytes are cut changes nothing."""
     data, status = REFUSED[name]
-    client.send_one_by_one(data)
-    _refusal_in(client.all_responses(), status)
+    expect_refusal(client, status, data, one_by_one=True)
 
 
 @pytest.mark.parametrize(
@@ -177,10 +164,7 @@ def test_refused_byte_by_byte(client: Client, name: str) -> None:
 def test_refused_behind_a_good_one(client: Client, name: str) -> None:
     """The request before it is answered first; what comes behind is not looked at."""
     data, status = REFUSED[name]
-    client.send(GET + b"\r\n" + data + GET + b"\r\n")
-    good, *refused = client.all_responses()
-    assert good.body == b"GET / b''"
-    _refusal_in(refused, status)
+    expect_refusal(client, status, GET + b"\r\n" + data + GET + b"\r\n", after=(b"GET / b''",))
 
 
 ACCEPTED = {
@@ -232,27 +216,17 @@ def test_a_tls_handshake_is_closed_without_an_answer(
 def test_a_long_field_in_two_pieces_is_refused(client: Client, cut: int) -> None:
     """The limit holds for the whole head, not for what came last of it."""
     data = REFUSED["a long field"][0]
-    client.send(data[:cut])
-    client.send(data[cut:])
-    _refusal_in(client.all_responses(), 431)
+    expect_refusal(client, 431, data[:cut], data[cut:])
 
 
 def test_a_head_that_never_ends_is_refused_early(client: Client) -> None:
     """One endless field value is cut off at the limits, long before 16 MiB are in memory (uvicorn#2019)."""
-    client.send(GET + b"X: ")
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        for _ in range(20):
-            client.send(b"a" * 1000)
-    _refusal_in(client.all_responses(), 431)
+    expect_refusal(client, 431, GET + b"X: ", *[b"a" * 1000] * 20)
 
 
 def test_chunks_that_are_mostly_framing_are_refused(client: Client) -> None:
     """Extensions are no way to send without end below the body limit (CVE-2023-39326)."""
-    client.send(CHUNKED)
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        for _ in range(100):
-            client.send(b"1;" + b"a" * 4000 + b"\r\nx\r\n")
-    _refusal_in(client.all_responses(), 400)
+    expect_refusal(client, 400, CHUNKED, *[b"1;" + b"a" * 4000 + b"\r\nx\r\n"] * 100)
 
 
 @pytest.mark.parametrize("body", [b"z\r\n", b"3\r\nabcd"])

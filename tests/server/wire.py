@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -17,7 +18,9 @@ import uvloop
 from roadworthy.server.protocol import HttpProtocol, Limits, RefusalEncoder, http_protocol
 from roadworthy.types import ASGIApp
 
-__all__ = ("DEADLINE", "Client", "Closed", "Response", "Served", "parse", "serving", "until")
+__all__ = (
+    "DEADLINE", "Client", "Closed", "Response", "Served", "expect_refusal", "parse", "serving", "until",
+)  # fmt: skip
 
 DEADLINE = 20.0
 
@@ -191,6 +194,27 @@ def parse(data: bytes) -> list[Response]:
     theirs.close()
     with ours:
         return client.all_responses() if data else []
+
+
+def expect_refusal(
+    client: Client, status: int, *pieces: bytes, one_by_one: bool = False, after: tuple[bytes, ...] = ()
+) -> None:
+    """Send pieces, and expect one error in the common shape, which says that it closes and closes.
+
+    Parameters:
+        status: of the error.
+        pieces: each is one write; the server may close before the last.
+        one_by_one: each byte is one write.
+        after: bodies of the responses that come before it.
+    """
+    for piece in pieces:
+        (client.send_one_by_one if one_by_one else client.send_some)(piece)
+    *before, refusal = client.all_responses()
+    assert tuple(one.body for one in before) == after
+    assert (refusal.status, refusal.closes) == (status, True)
+    document = json.loads(refusal.body)
+    assert document["status"] == status
+    assert document["request_id"] == refusal.headers["x-request-id"]
 
 
 class Served:
