@@ -13,7 +13,7 @@ framework answers by default; those are told again in the one error shape. The l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -88,6 +88,8 @@ class Conversation(Exchange):
     """The client has left."""
     _interrupted: bool = False
     """We have cancelled the app ourselves."""
+    _settle: Callable[[int], Awaitable[None]] | None = None
+    """What has to be done before the head may leave."""
     _told: bool = False
     """A stream was told that the process closes."""
     _waiting: bool = False
@@ -239,9 +241,27 @@ class Conversation(Exchange):
                 return self._after_flush(body, more)
             return self._chunk(body, more)
         self._start = None
+        if self._settle is not None:
+            return self._settled(start, body, more)
         if more:
             return self._begin_stream(start, body)
         return self._whole(start, body)
+
+    def hold_for(self, settle: Callable[[int], Awaitable[None]]) -> bool:
+        """Have ``settle(status)`` awaited before the head leaves: a unit of work that the request keeps open.
+
+        Only the request's own task can ask for it, before the response has begun; False tells others.
+        """
+        if self.begun or self._task is None or asyncio.current_task() is not self._task:
+            return False
+        self._settle = settle
+        return True
+
+    async def _settled(self, start: Message, body: bytes, more: bool) -> None:
+        settle, self._settle = self._settle, None
+        assert settle is not None
+        await settle(self.status)
+        await (self._begin_stream(start, body) if more else self._whole(start, body))
 
     def _on_start(self, message: Message) -> Awaitable[None]:
         if self.begun or self._start is not None:
@@ -320,7 +340,7 @@ class Conversation(Exchange):
 
     def _flush_head(self) -> None:
         start = self._start
-        if start is None or self._discard or self._held is not None:
+        if start is None or self._discard or self._held is not None or self._settle is not None:
             return
         self._start = None
         head = self._send(self._head_of_stream(start))
@@ -367,6 +387,8 @@ class Conversation(Exchange):
                 self._discard = True
                 return _DONE
         self._held = self._start = None
+        if self._settle is not None:
+            return self._settled(start, bytes(held), more)
         if more:
             return self._begin_stream(start, bytes(held))
         return self._whole(start, bytes(held))
