@@ -1,0 +1,46 @@
+"""What a pattern asks about the request it works for. Outside a request there are no bounds, no name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from time import perf_counter
+
+from ..layer._exchange import current_exchange
+from ..layer._http import Conversation
+
+__all__ = ("before_response", "response_begun", "response_status", "time_left", "user_key")
+
+
+def time_left() -> float:
+    """Return the seconds until the request's deadline; infinite where there is none."""
+    exchange = current_exchange.get()
+    return inf if exchange is None else exchange.deadline - perf_counter()
+
+
+def user_key() -> str | None:
+    """Return who the request is for, as ``user_key`` of :func:`roadworthy.roadworthy` told the layer."""
+    exchange = current_exchange.get()
+    return None if exchange is None else exchange.user_key
+
+
+def before_response(settle: Callable[[int], Awaitable[None]]) -> bool:
+    """Have ``settle(status)`` awaited before the head of the response leaves; tell whether it will be.
+
+    It will not outside the layer, and not in a task that the request has started: what such a task does may
+    outlive the response by intention.
+    """
+    exchange = current_exchange.get()
+    return isinstance(exchange, Conversation) and exchange.hold_for(settle)
+
+
+def response_status() -> int:
+    """Return the status of the response, 0 before there is one."""
+    exchange = current_exchange.get()
+    return 0 if exchange is None else exchange.status
+
+
+def response_begun() -> bool:
+    """Tell whether the head of the response has left."""
+    exchange = current_exchange.get()
+    return isinstance(exchange, Conversation) and exchange.begun

@@ -1,0 +1,447 @@
+"""The unit of work: what a service method changes is committed as a whole when it returns, or not at all.
+
+A unit begins without a store. The first repository, session or connection that is used inside it begins the
+transaction, and whatever is used after that takes part in it: until then no connection is held. It is found
+by a context variable, so the method's signature says nothing of it, and tasks started inside it take part as
+well.
+
+COMMIT has returned before anyone hears of a success. A method that returned has committed; a unit that a
+request keeps open (a FastAPI dependency with ``yield``, whose end runs after the response was sent:
+fastapi/fastapi#11143) is committed by the layer before the head of the response leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast, overload
+
+from ._request import before_response, response_begun, response_status, time_left
+from ._to_the_end import to_the_end
+
+__all__ = (
+    "Isolation",
+    "Rules",
+    "Savepoint",
+    "Store",
+    "Transaction",
+    "TransactionError",
+    "UnitOfWork",
+    "current_unit",
+    "transactional",
+    "unit_of_work",
+)
+
+_logger = logging.getLogger("roadworthy.transactions")
+
+Isolation: TypeAlias = Literal["read committed", "repeatable read", "serializable"]
+"""Levels of ISO/IEC 9075-2 §4.41, in rising order; a store gives at least the level that is asked for."""
+
+_LEVELS: tuple[Isolation, ...] = ("read committed", "repeatable read", "serializable")
+
+_BUDGET = 5.0
+"""Seconds in which a unit may begin again, where its request has no deadline or a later one. A caller that
+waits longer for a write has given up: the default of SQLite drivers and of connection pools is of this
+order."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
+"""Seconds before the second attempt and at most, each drawn from 0 to this ("full jitter": M. Brooker,
+Exponential Backoff And Jitter, AWS Architecture Blog 2015). 10 ms is about one commit to a disk."""
+
+
+class TransactionError(RuntimeError):
+    """Raised when a unit of work is used in a way that would break its promise: a mistake of the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a unit of work asks of its store.
+
+    Parameters:
+        isolation: the least level of isolation; the store's own default when left out.
+        read_only: nothing may be written.
+    """
+
+    isolation: Isolation | None = None
+    read_only: bool = False
+
+
+class Savepoint(Protocol):
+    """A point inside a transaction to go back to."""
+
+    async def release(self) -> None:
+        """Keep what was done since."""
+
+    async def rollback(self) -> None:
+        """Undo what was done since."""
+
+
+class Transaction(Protocol):
+    """What a store has begun for a unit of work. Either end gives back what the transaction holds."""
+
+    async def commit(self) -> None:
+        """Make everything permanent. When it raises, nothing is."""
+
+    async def rollback(self) -> None:
+        """Undo everything. It has to succeed, whatever state the transaction is in."""
+
+    async def savepoint(self) -> Savepoint:
+        """Set a point to go back to."""
+        ...
+
+
+TransactionT_co = TypeVar("TransactionT_co", bound=Transaction, covariant=True)
+
+
+class Store(Protocol, Generic[TransactionT_co]):
+    """Where rows are kept: a database, or the memory of a test."""
+
+    @property
+    def name(self) -> str:
+        """A short name for messages."""
+        ...
+
+    async def begin(self, rules: Rules) -> TransactionT_co:
+        """Begin a transaction. When it raises or is cancelled, nothing is held."""
+        ...
+
+    def is_passing(self, error: Exception) -> bool:
+        """Tell whether the same unit of work may succeed if it begins again at once (a lock, a deadlock)."""
+        ...
+
+    def translate(self, error: Exception) -> Exception | None:
+        """Return what a service raises in place of the driver's ``error``, None to leave it as it is."""
+        ...
+
+
+_TransactionT = TypeVar("_TransactionT", bound=Transaction)
+
+
+class UnitOfWork:
+    """All or nothing, over one store. Made by :func:`transactional` and :func:`unit_of_work`.
+
+    Attributes:
+        rules: what it asks of its store.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._store: Store[Transaction] | None = None
+        self._transaction: Transaction | None = None
+        self._beginning = asyncio.Lock()
+        self._broken_by: BaseException | None = None
+        self._parts: dict[asyncio.Task[Any] | None, int] = {}
+        self._outer: UnitOfWork | None = None
+        self.ended = False
+        """Whether it was committed or rolled back."""
+
+    async def join(self, store: Store[_TransactionT]) -> _TransactionT:
+        """Return the transaction of ``store`` in this unit; the first call begins it.
+
+        Raises:
+            TransactionError: the unit has ended, or has begun in another store: two stores cannot be
+                committed as one.
+        """
+        async with self._beginning:
+            if self.ended:
+                raise TransactionError(
+                    "this unit of work has ended; a task that outlives it needs one of its own"
+                )
+            if self._transaction is None:
+                self._store = store
+                self._transaction = await store.begin(self.rules)
+        if self._store is not store:
+            began = self._store.name if self._store is not None else ""
+            raise TransactionError(
+                f"this unit of work began in the store {began!r} and cannot take in {store.name!r}: "
+                "two stores cannot be committed as one"
+            )
+        return cast("_TransactionT", self._transaction)
+
+    async def commit(self) -> None:
+        """Commit now. When this returns, everything is permanent; when it raises, nothing is.
+
+        Raises:
+            TransactionError: a part of it has failed although nobody told so, or a task that it started is
+                still at work in it.
+        """
+        if self.ended:
+            return
+        mistake = self._mistake()
+        if mistake is not None:
+            await self.rollback()
+            raise mistake from self._broken_by
+        self.ended = True
+        if self._transaction is not None:
+            await to_the_end(self._transaction.commit())
+
+    async def rollback(self) -> None:
+        """Undo everything now."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._transaction is not None:
+            await to_the_end(self._transaction.rollback())
+
+    def is_passing(self, error: Exception) -> bool:
+        """Tell whether the unit may succeed if it begins again."""
+        return self._store is not None and self._store.is_passing(error)
+
+    def translate(self, error: Exception) -> Exception:
+        """Return what is raised in place of ``error``."""
+        told = None if self._store is None else self._store.translate(error)
+        return error if told is None else told
+
+    async def settle(self, status: int) -> None:
+        """Commit before a response of this status leaves; a refusal (400 and above) rolls back."""
+        if status >= 400:
+            await self.rollback()
+        else:
+            try:
+                await self.commit()
+            except Exception as error:
+                raise self.translate(error) from error
+
+    def _mistake(self) -> TransactionError | None:
+        if self._broken_by is not None:
+            return TransactionError(
+                f"a part of this unit of work raised {type(self._broken_by).__name__}, which was caught; "
+                "a part that may fail alone needs nested=True"
+            )
+        current = asyncio.current_task()
+        if any(task is not current and task is not None and not task.done() for task in self._parts):
+            return TransactionError(
+                "a task started in this unit of work is still at work in it; wait for it before the unit ends"
+            )
+        return None
+
+    async def __aenter__(self) -> Self:
+        self._outer = _current.get()
+        _current.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.set(self._outer)
+        if error is None:
+            await self.commit()
+        else:
+            await self.rollback()
+
+    @asynccontextmanager
+    async def part(self, rules: Rules, nested: bool = False) -> AsyncGenerator[Self]:
+        """Take part in this unit, as an inner ``@transactional`` does.
+
+        Parameters:
+            rules: what the part asks for; the unit has to give it already.
+            nested: undo only the part when it raises, so that whoever catches it may go on. Without, a part
+                that raised leaves the unit only one end: to be rolled back.
+
+        Raises:
+            TransactionError: the part asks for more isolation than the unit has.
+        """
+        _fits(self.rules, rules)
+        task = asyncio.current_task()
+        self._parts[task] = self._parts.get(task, 0) + 1
+        try:
+            async with self._nested() if nested else self._joined():
+                yield self
+        finally:
+            self._parts[task] -= 1
+            if not self._parts[task]:
+                del self._parts[task]
+
+    @asynccontextmanager
+    async def _joined(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        except BaseException as error:
+            if self._broken_by is None:
+                self._broken_by = error
+            raise
+
+    @asynccontextmanager
+    async def _nested(self) -> AsyncGenerator[None]:
+        broken_before = self._broken_by
+        savepoint = None if self._transaction is None else await self._transaction.savepoint()
+        try:
+            yield
+            if self._broken_by is not broken_before:
+                raise self._mistake() or TransactionError from self._broken_by
+        except Exception:
+            if savepoint is not None:
+                await to_the_end(savepoint.rollback())
+            elif self._transaction is not None:
+                # The part itself began the transaction, so all of it is the part's.
+                transaction, self._transaction = self._transaction, None
+                await to_the_end(transaction.rollback())
+            self._broken_by = broken_before
+            raise
+        except BaseException as error:
+            self._broken_by = error  # cancelled: the connection may be in the middle of a statement
+            raise
+        else:
+            if savepoint is not None:
+                await savepoint.release()
+
+
+_current: ContextVar[UnitOfWork | None] = ContextVar("roadworthy_unit_of_work", default=None)
+
+
+def current_unit() -> UnitOfWork | None:
+    """Return the unit of work that the running code takes part in, None outside one."""
+    unit = _current.get()
+    return None if unit is None or unit.ended else unit
+
+
+@asynccontextmanager
+async def unit_of_work(
+    *, isolation: Isolation | None = None, read_only: bool = False, nested: bool = False
+) -> AsyncGenerator[UnitOfWork]:
+    """Open a unit of work for a block; join the one that is open already.
+
+    For what is no method: a script, a test, a FastAPI dependency with ``yield``. Held open while a request is
+        answered, it is committed before the response leaves, and rolled back when the response is a refusal.
+        It does not begin again when the store was busy; :func:`transactional` does.
+
+    Parameters:
+        isolation, read_only, nested: as for :func:`transactional`.
+
+    Raises:
+        UnavailableError: the store was busy.
+        TransactionError: it was used in a way that would break its promise.
+    """
+    rules = Rules(_known(isolation), read_only)
+    outer = current_unit()
+    if outer is not None:
+        async with outer.part(rules, nested):
+            yield outer
+        return
+    unit = UnitOfWork(rules)
+    begun = response_begun()
+    before_response(unit.settle)
+    try:
+        async with unit:
+            yield unit
+            if response_status() >= 400 and not begun:
+                await unit.rollback()
+            elif not unit.ended and response_begun() and not begun:
+                _logger.error("a unit of work is committed after its response has left; end it before")
+    except Exception as error:
+        refusal = unit.translate(error)
+        if refusal is error:
+            raise
+        raise refusal from error
+
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+_Method: TypeAlias = Callable[_Parameters, Coroutine[Any, Any, _Result]]
+
+
+@overload
+def transactional(function: _Method[_Parameters, _Result], /) -> _Method[_Parameters, _Result]: ...
+
+
+@overload
+def transactional(
+    *,
+    isolation: Isolation | None = None,
+    read_only: bool = False,
+    retries: int = 3,
+    nested: bool = False,
+) -> Callable[[_Method[_Parameters, _Result]], _Method[_Parameters, _Result]]: ...
+
+
+def transactional(
+    function: Callable[..., Coroutine[Any, Any, Any]] | None = None,
+    /,
+    *,
+    isolation: Isolation | None = None,
+    read_only: bool = False,
+    retries: int = 3,
+    nested: bool = False,
+) -> Any:
+    """Make an async function or method one unit of work.
+
+    It is committed when the function returns and rolled back when it raises or is cancelled: a client that
+    left, a deadline that passed. Called inside another unit it joins that one, whose end then decides. A
+    failure that passes (SQLite's file was locked, a deadlock was resolved against it) runs the function
+    again, so what it does besides the store has to bear repetition.
+
+    Parameters:
+        isolation: the least level of isolation; the store's default when left out.
+        read_only: writing is refused; all reads see one state of the store.
+        retries: how often it is run again, 0 to 10, at random intervals, within the request's deadline and 5
+            s.
+        nested: inside another unit, undo only this part when it raises.
+
+    Raises:
+        TypeError: what is decorated is not an async function.
+        ValueError: a parameter is out of its range.
+        UnavailableError: when called: the store was still busy after the last attempt.
+        TransactionError: when called: it was used in a way that would break its promise.
+    """
+    rules = Rules(_known(isolation), read_only)
+    if not 0 <= retries <= 10:
+        raise ValueError(f"retries is between 0 and 10, not {retries}")
+
+    def decorate(
+        method: Callable[_Parameters, Coroutine[Any, Any, _Result]],
+    ) -> Callable[_Parameters, Coroutine[Any, Any, _Result]]:
+        if not inspect.iscoroutinefunction(method):
+            name = getattr(method, "__qualname__", repr(method))
+            raise TypeError(f"@transactional needs an async function, and {name} is none")
+
+        @functools.wraps(method)
+        async def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            outer = current_unit()
+            if outer is not None:
+                async with outer.part(rules, nested):
+                    return await method(*args, **kwargs)
+            until, attempt = perf_counter() + min(_BUDGET, time_left()), 0
+            while True:
+                unit = UnitOfWork(rules)
+                try:
+                    async with unit:
+                        return await method(*args, **kwargs)
+                except Exception as error:
+                    pause = random.uniform(0.0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
+                    if attempt >= retries or perf_counter() + pause >= until or not unit.is_passing(error):
+                        refusal = unit.translate(error)
+                        if refusal is error:
+                            raise
+                        raise refusal from error
+                attempt += 1
+                await asyncio.sleep(pause)
+
+        return run
+
+    return decorate if function is None else decorate(function)
+
+
+def _known(isolation: Isolation | None) -> Isolation | None:
+    if isolation is not None and isolation not in _LEVELS:
+        raise ValueError(f"isolation is one of {', '.join(map(repr, _LEVELS))}")
+    return isolation
+
+
+def _fits(unit: Rules, part: Rules) -> None:
+    if part.isolation is None:
+        return
+    given = -1 if unit.isolation is None else _LEVELS.index(unit.isolation)
+    if given < _LEVELS.index(part.isolation):
+        raise TransactionError(
+            f"a part asks for {part.isolation!r} and the unit of work that it joins began with "
+            f"{unit.isolation or 'the default of its store'!r}; ask for it where the unit begins"
+        )
