@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..settings import Settings
-from ._crew import Worker
+from ._child import Worker
 from .channel import Message
 from .listeners import ServeError
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..layer._exchange import Reply
 from ..layer.operations import json_page
-from ._crew import Worker
+from ._child import Worker
 
 __all__ = ("ServiceHealth", "details_of")
 

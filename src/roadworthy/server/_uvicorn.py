@@ -1,11 +1,12 @@
 """The one place that depends on how uvicorn's server works inside.
 
 Names used of :class:`uvicorn.Server` besides its documented ones: ``startup``, ``shutdown``, ``on_tick``,
-``handle_exit``, ``capture_signals``, ``lifespan``, ``started``, ``should_exit``, ``force_exit``, ``servers``,
-``server_state`` with ``connections`` and ``tasks``, ``config`` with ``http_protocol_class`` and ``ssl``; of
-the connections ``shutdown``, and ``cycle`` of uvicorn's own. None begins with an underscore. Overriding
-``handle_exit`` without calling the original also keeps uvicorn from raising the signal again at the end,
-which made the exit code -15 instead of 0.
+``handle_exit``, ``capture_signals``, ``lifespan`` with ``startup``, ``shutdown``, ``should_exit`` and
+``state``, ``started``, ``should_exit``, ``force_exit``, ``servers``, ``server_state`` with ``connections``
+and ``tasks``, ``config`` with ``http_protocol_class`` and ``ssl``; of the connections ``shutdown``, and
+``cycle`` of uvicorn's own. None begins with an underscore. Overriding ``handle_exit`` without calling the
+original also keeps uvicorn from raising the signal again at the end, which made the exit code -15 instead
+of 0.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ..settings import Settings
 from ..types import ASGIApp
 from ._background import Background
 from ._watchdog import Watchdog
-from .listeners import listen, refuse_new
+from .listeners import BACKLOG, listen, refuse_new
 from .protocol import http_protocol
 
 __all__ = (
@@ -65,10 +66,10 @@ def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
-def operations_config(app: ASGIApp) -> uvicorn.Config:
+def operations_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration of the operations listener."""
-    # One second: a scrape is short, and the process is about to end.
-    return _config(app, lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=1)
+    # A scrape is short, the process is about to end, and a connection without a request has a second.
+    return _config(app, lifespan="off", http=http_protocol(settings), timeout_graceful_shutdown=2)
 
 
 def _config(app: ASGIApp, **more: Any) -> uvicorn.Config:
@@ -96,35 +97,6 @@ def _at_least_warning(record: logging.LogRecord) -> bool:
 
 class PortTakenError(Exception):
     """Raised when another process listened on the public port between bind and listen."""
-
-
-class _ThenListen:
-    """An app's lifespan whose start ends with listening.
-
-    uvloop 0.23 reports no error when a socket that it was given cannot listen, so that a server that nobody
-    can reach would call itself started. Listening by ourselves does report it.
-    """
-
-    def __init__(self, lifespan: Any, sockets: list[socket.socket]) -> None:
-        self._lifespan = lifespan
-        self._sockets = sockets
-
-    @property
-    def should_exit(self) -> bool:
-        return bool(self._lifespan.should_exit)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self._lifespan.state
-        return state
-
-    async def startup(self) -> None:
-        await self._lifespan.startup()
-        if not self.should_exit:
-            listen(self._sockets)
-
-    async def shutdown(self) -> None:
-        await self._lifespan.shutdown()
 
 
 class PublicServer(uvicorn.Server):
@@ -168,27 +140,47 @@ class PublicServer(uvicorn.Server):
         self._close_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: Background | None = None
+        self._told_to_end = False
         self._end = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start what has to run first, then the app, then listen."""
         self._loop = asyncio.get_running_loop()
         await self._before()
-        self.lifespan: Any = _ThenListen(self.lifespan, sockets or [])
-        try:
-            await super().startup(sockets)
-        except OSError:
-            # Listening failed, and that is after the app has started.
-            await self.lifespan.shutdown()
-            raise PortTakenError from None
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise SystemExit(1)
+        self.servers = []
+        if not self.should_exit:
+            try:
+                await self._listen(sockets or [])
+            except OSError:
+                await self.lifespan.shutdown()
+                raise PortTakenError from None
+        self.started = True
         self._background = Background()
         if not self.should_exit:
             self._ready()
 
+    async def _listen(self, sockets: list[socket.socket]) -> None:
+        assert self._loop is not None
+        # uvloop 0.23 reports no error when a socket that it was given cannot listen.
+        listen(sockets)
+        for one in sockets:
+            self.servers.append(
+                await self._loop.create_server(self._protocol, sock=one, backlog=BACKLOG, **self._tls())
+            )
+
+    def _tls(self) -> dict[str, Any]:
+        """Return how connections are encrypted. A handshake is bounded like the header section behind it."""
+        if self.config.ssl is None:
+            return {}
+        return {"ssl": self.config.ssl, "ssl_handshake_timeout": self._app.settings.header_timeout or None}
+
     def drain(self) -> None:
         """Turn readiness to 503, and close after the drain delay; on the loop. Nothing when repeated."""
         if not self.started:
-            self.should_exit = True
+            self._stop_starting()
         elif self._close_at is None:
             self._app.begin_drain()
             self._close_at = time.monotonic() + self._app.settings.drain_delay
@@ -196,7 +188,7 @@ class PublicServer(uvicorn.Server):
     def retire(self, delay: float) -> None:
         """Accept no more, and close after ``delay`` seconds: other workers serve on; on the loop."""
         if not self.started:
-            self.should_exit = True
+            self._stop_starting()
         elif self._close_at is None:
             self._app.pass_.shutdown.retire()
             for server in self.servers:
@@ -214,12 +206,20 @@ class PublicServer(uvicorn.Server):
             self._end = min(self._end, time.monotonic() + grace)
         if self.started:
             self._app.begin_drain()
+        else:
+            self._stop_starting()
         self.should_exit = True
+
+    def _stop_starting(self) -> None:
+        """End once the app has started, for it cannot be stopped within its start; or when it does not."""
+        self.should_exit = True
+        self._watchdog.expect("start", self.grace)
 
     def quit(self) -> None:
         """End without waiting for anything."""
         self.force_exit = True
         self.should_exit = True
+        self._watchdog.expect("rest", _LEAST)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain on SIGTERM and SIGHUP, close on SIGINT, quit on a second SIGINT."""
@@ -231,6 +231,11 @@ class PublicServer(uvicorn.Server):
             self.should_exit = True
         else:
             self._loop.call_soon_threadsafe(self.close if sig == signal.SIGINT else self.drain)
+            if not self._told_to_end:
+                # A loop that is held does not come to do it.
+                self._told_to_end = True
+                delay = 0.0 if sig == signal.SIGINT else self._app.settings.drain_delay
+                self._watchdog.expect("requests", delay + self.grace + 2 * _UNWIND + _LEAST)
             if sig == signal.SIGINT:
                 self.should_exit = True
 
@@ -280,23 +285,25 @@ class PublicServer(uvicorn.Server):
             server.close()
         for one in sockets:
             one.close()
-        for copy in copies:
-            await self._accept_rest(copy)
-            copy.close()
+        await asyncio.gather(*map(self._accept_rest, copies))
         _log.info("listener closed")
         self._tell_connections()
 
     async def _accept_rest(self, listener: socket.socket) -> None:
         """Serve the connections that wait: closing the listener would reset them."""
         assert self._loop is not None
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            connection.setblocking(False)
-            with suppress(OSError):
-                await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+        waiting: list[socket.socket] = []
+        with listener, suppress(OSError):
+            while True:
+                waiting.append(listener.accept()[0])
+        # All at once: with TLS each is waited for until its handshake is done, and some never are.
+        tls = self._tls() and {"ssl": self.config.ssl, "ssl_handshake_timeout": _FIRST_REQUEST}
+        for one in waiting:
+            one.setblocking(False)
+        await asyncio.gather(
+            *(self._loop.connect_accepted_socket(self._protocol, one, **tls) for one in waiting),
+            return_exceptions=True,
+        )
 
     def _protocol(self) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class

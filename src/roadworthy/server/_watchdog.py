@@ -11,7 +11,7 @@ from typing import Literal
 
 __all__ = ("Step", "Watchdog")
 
-Step = Literal["requests", "lifespan", "threads"]
+Step = Literal["start", "requests", "lifespan", "threads", "rest"]
 
 _log = logging.getLogger("roadworthy.server")
 
@@ -53,7 +53,7 @@ class Watchdog:
         else:
             _log.error("cut: the event loop is held, or the %s did not end", step)
         self._flush()
-        # What remains after the requests does not make them any less answered.
+        # What remains before or after the requests does not make them any less answered.
         os._exit(1 if step == "requests" else 0)
 
 

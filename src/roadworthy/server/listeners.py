@@ -11,9 +11,20 @@ import struct
 import sys
 from collections.abc import MutableMapping, Sequence
 
-__all__ = ("ServeError", "activated", "bind", "bind_path", "busy", "close", "listen", "refuse_new", "url_of")
+__all__ = (
+    "BACKLOG",
+    "ServeError",
+    "activated",
+    "bind",
+    "bind_path",
+    "busy",
+    "close",
+    "listen",
+    "refuse_new",
+    "url_of",
+)
 
-_BACKLOG = 2048
+BACKLOG = 2048
 """Connections that may wait to be accepted: uvicorn's own default."""
 _FIRST_PASSED = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
@@ -108,7 +119,7 @@ def listen(sockets: Sequence[socket.socket]) -> None:
         OSError: another process listens on the address; uvloop 0.23 would not say so.
     """
     for one in sockets:
-        one.listen(_BACKLOG)
+        one.listen(BACKLOG)
 
 
 def refuse_new(one: socket.socket) -> bool:

@@ -201,7 +201,7 @@ def _serve(
     pass_ = app.pass_
     notifier = Notifier()
     pages = add_controls(OperationsApp(settings, pass_.health, pass_.metrics), _Control(app))
-    second = OperationsServer(operations_config(pages))
+    second = OperationsServer(operations_config(pages, settings))
     addresses = addresses_of(settings, public, operations)
     pass_.shutdown.on_change(lambda state: notifier.stopping() if state == "draining" else None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import logging
 import os
 import pickle
@@ -31,6 +32,7 @@ _ORPHAN_GRACE = 2.0
 """Seconds for what is in flight when the supervisor is gone: nobody replaces this worker, or can stop it."""
 _ORPHAN_END = 4.0
 """Seconds after which a worker without a supervisor is gone, whatever hangs."""
+_PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger("roadworthy.server")
 
@@ -47,6 +49,7 @@ class Line:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        _wake_when_orphaned()
         self.errand = self._first()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handle: Callable[[Message | None], None] = lambda message: None
@@ -93,6 +96,15 @@ class Line:
         self._pass_on(None)
         threading.Event().wait(_ORPHAN_END)
         os._exit(1)
+
+
+def _wake_when_orphaned() -> None:
+    """Have the kernel wake this process when its supervisor ends (prctl(2), PR_SET_PDEATHSIG).
+
+    A stopped process does not see that its channel has ended. To one that runs, SIGCONT does nothing.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
 
 
 def check(app: Layer, line: Line) -> int:
