@@ -106,6 +106,7 @@ def _engine(path: str, wait: float, size: int, *, writes: bool) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=wait,
         connect_args={"timeout": wait},
+        hide_parameters=True,  # what clients sent belongs into no record of a failure
     )
     event.listen(engine.sync_engine, "connect", _prepared(writes))
     event.listen(engine.sync_engine, "begin", _begin)

@@ -382,8 +382,8 @@ def transactional(
     Parameters:
         isolation: the least level of isolation; the store's default when left out.
         read_only: writing is refused; all reads see one state of the store.
-        retries: how often it is run again, 0 to 10, at random intervals, within the request's deadline and 5
-            s.
+        retries: how often it is run again, 0 to 10, after random pauses, within 5 s and the request's
+            deadline.
         nested: inside another unit, undo only this part when it raises.
 
     Raises:
