@@ -26,6 +26,7 @@ _DEFAULTS: dict[str, Any] = {
     "client_key": "203.0.113.7",
     "close": False,
     "deadline": float("inf"),
+    "duration": 0.012,
     "ended": False,
     "http_version": "1.1",
     "logged": False,

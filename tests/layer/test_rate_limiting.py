@@ -12,7 +12,7 @@ from roadworthy.layer._limiter_memory import MemoryStore
 from roadworthy.layer._limiter_redis import RedisStore
 from roadworthy.layer._limiter_shared import SharedStore
 from roadworthy.layer._workers import ENVIRONMENT_VARIABLE, process_key, worker_group
-from roadworthy.layer.rate_limiting import RateLimiting, RateResult, choose_store
+from roadworthy.layer.rate_limiting import RateLimiting, choose_store
 from roadworthy.layer.routes import RouteRule
 from roadworthy.settings import Rate, Settings
 
@@ -62,15 +62,16 @@ def test_a_request_above_the_limit_is_refused_and_told_when_to_come_back() -> No
 
 
 def test_the_result_is_readable_for_others() -> None:
-    """The note on the exchange says limited, limit, remaining, reset and the policy's name."""
+    """The note on the exchange has the policy and the room left, which say limited, remaining and reset."""
     limiter = RateLimiting(_settings("2/minute"), store=MemoryStore(1000))
     notes = []
     for _ in range(3):
         exchange = make_exchange()
         limiter.admit(exchange)
         note = exchange.rate
-        assert isinstance(note, RateResult)
-        notes.append((note.name, note.limit, note.limited, note.remaining, note.reset))
+        assert note is not None
+        policy, room = note
+        notes.append((policy.name, policy.count, room < 0, policy.remaining(room), policy.reset(room)))
     assert notes == [
         ("default", 2, False, 1, 30),
         ("default", 2, False, 0, 30),

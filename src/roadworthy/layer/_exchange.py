@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from ..errors import APIError
     from ..types import Headers
+    from ._limiter_policy import Policy
     from .routes import RouteRule
 
 __all__ = (
@@ -77,11 +78,13 @@ class Exchange:
         "body_complete",  # bool: the last byte of the request body was read
         "body_limit",  # int: bytes the body may have
         "body_received",  # int: bytes of the body read so far
+        "bounded",  # bool: the server has held the request's head to the limits already
         "bytes_sent",  # int: bytes of response body handed to the server (after compression)
         "client",  # str: the client's address after trusted proxies were walked
         "client_key",  # str: what limits count by (an IPv4 address, an IPv6 /64 prefix)
         "close",  # bool: the connection is to be closed after this response
         "deadline",  # float: event-loop time at which the exchange is cut, inf for none
+        "duration",  # float: seconds from the request to the end of its response; set before the finish steps
         "encoding",  # the compression item's own note, None where the body is sent as it is
         "ended",  # bool: the last byte of the response was handed to the server
         "error",  # APIError | None: the layer's own verdict; overrides whatever the app answers
@@ -93,7 +96,7 @@ class Exchange:
         "path",  # str: decoded path without the query
         "peer",  # str: address of the other end of the connection, "" when unknown
         "query",  # bytes: raw query string
-        "rate",  # the limiter's own note, None where no limit applied
+        "rate",  # (Policy, int) | None: the limit that counted the request, and the room left (see Room)
         "raw_headers",  # Headers: request fields as they came, in order, repeats kept
         "request_id",  # str
         "response_headers",  # Headers: the response's fields; respond steps append to it
@@ -117,7 +120,9 @@ class Exchange:
     client: str
     client_key: str
     close: bool
+    bounded: bool
     deadline: float
+    duration: float
     encoding: object | None
     ended: bool
     error: APIError | None
@@ -129,7 +134,7 @@ class Exchange:
     path: str
     peer: str
     query: bytes
-    rate: object | None
+    rate: tuple[Policy, int] | None
     raw_headers: Headers
     request_id: str
     response_headers: Headers

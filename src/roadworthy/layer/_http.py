@@ -30,6 +30,8 @@ __all__ = ("Conversation",)
 _HELD_ERROR_SIZE = 64 << 10
 # Time for cancelled work to unwind; after it the answer is sent over its head.
 _UNWIND = 1.0
+# Names of response fields known to be in lower case.
+_REMEMBERED = 512
 _PATHSEND = "http.response.pathsend"
 # What nginx records for a client that left before its answer; it never goes out.
 _CLIENT_CLOSED_REQUEST = 499
@@ -64,12 +66,14 @@ class Conversation(Exchange):
         "_receive",
         "_scope",
         "_send",
+        "_send_whole",  # the server's way to take a response at once, if it has one
         "_start",  # the held head
         "_task",
         "begun",  # the head was handed to the server
     )
     _discard: bool
     _held: bytearray | None
+    _send_whole: Callable[[int, Headers, bytes], bool] | None
     _start: Message | None
     _task: asyncio.Task[Any] | None
     begun: bool
@@ -120,6 +124,10 @@ class Conversation(Exchange):
         self.request_id = self.trace_id = self.span_id = ""
         self.route = self.rule = self.span = self.user_key = None
         self.error = self.exception = self.rate = self.encoding = None
+        # Our own server holds the head to the limits, and takes a response whole. Whoever stands between it
+        # and us has a send of its own.
+        self._send_whole = whole = getattr(getattr(send, "__self__", None), "send_whole", None)
+        self.bounded = whole is not None
         self.body_complete = self.close = self.logged = self.streaming = False
         self.body_limit = self.body_received = self.bytes_sent = self.status = 0
         self.deadline = inf
@@ -180,6 +188,7 @@ class Conversation(Exchange):
                 await self._complete()
         finally:
             current_exchange.reset(token)
+            self.duration = perf_counter() - self.started
             for done in pass_.finish:
                 done(self)
 
@@ -269,11 +278,9 @@ class Conversation(Exchange):
         self.status = status = message["status"]
         self.response_headers = headers = list(message.get("headers", ()))
         names = dict(headers)
-        together = b"".join(names)
-        # ASGI asks for lower case; Django and others do not keep to it. Most do, so look before lowering
-        # each.
-        if together != together.lower():
-            names = {name.lower(): value for name, value in headers}
+        # ASGI asks for lower case; Django and others do not keep to it. Most do, with names seen before.
+        if not _lower.issuperset(names):
+            names = _lowered(headers)
         self.response_names = names
         self._start = message
         if self.error is not None:
@@ -299,6 +306,8 @@ class Conversation(Exchange):
             pass_.compression.respond(self)
         self.begun = self.ended = True
         self.bytes_sent = len(body)
+        if self._send_whole is not None and self._send_whole(self.status, self.response_headers, body):
+            return _DONE
         return self._send_both(
             {**start, "headers": self.response_headers}, {"type": "http.response.body", "body": body}
         )
@@ -557,6 +566,19 @@ class Conversation(Exchange):
         if self.streaming and not self.ended:
             self._told = True
             self._interrupt()
+
+
+_lower: set[bytes] = set()
+
+
+def _lowered(headers: Headers) -> dict[bytes, bytes]:
+    names: dict[bytes, bytes] = {}
+    for name, value in headers:
+        lower = name.lower()
+        names[lower] = value
+        if lower == name and len(_lower) < _REMEMBERED:
+            _lower.add(lower)
+    return names
 
 
 def _joined(raw: Headers) -> dict[bytes, bytes]:

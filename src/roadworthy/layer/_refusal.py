@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 
 from ..errors import APIError, RequestTimeoutError
 from ..types import Message, Scope
@@ -52,6 +53,7 @@ class Refusals:
         pass_.request_id.admit(exchange)
         pass_.client.admit(exchange)
         reply = _told(pass_, exchange, error)
+        exchange.duration = perf_counter() - exchange.started
         for done in pass_.finish:
             done(exchange)
         return reply

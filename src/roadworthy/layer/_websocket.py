@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from math import inf
+from time import perf_counter
 
 from ..errors import APIError, ForbiddenError
 from ..types import Message, Receive, Scope, Send
@@ -71,6 +72,7 @@ class WebSocketConversation:
             pass_.live.discard(self)
             handshake.route = pass_.framework.route_of(self._scope)
             current_exchange.reset(token)
+            handshake.duration = perf_counter() - handshake.started
             for done in pass_.finish:
                 done(handshake)
 

@@ -12,7 +12,7 @@ import logging as stdlib_logging
 import os
 from collections.abc import Iterable
 from functools import cache
-from time import perf_counter, time_ns
+from time import time_ns
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import APIError
@@ -166,7 +166,7 @@ class Logging:
             end = f',"trace_id":{quote(exchange.trace_id)},"span_id":{quote(exchange.span_id)}}}\n'
         line = (
             f'{{"time":"{moment}{head}{quote(path)},"status":{exchange.status},'
-            f'"duration_ms":{(perf_counter() - exchange.started) * 1000:.3f},"bytes":{exchange.bytes_sent},'
+            f'"duration_ms":{exchange.duration * 1000:.3f},"bytes":{exchange.bytes_sent},'
             f'"client":{client},"request_id":{quoted_id}{end}'
         ).encode("ascii")
         self._write(line if len(line) <= LINE_LIMIT else json_line(self._fields(exchange, "info")))
@@ -210,7 +210,7 @@ class Logging:
             "route": exchange.route,
             "path": text(exchange.path),
             "status": exchange.status,
-            "duration_ms": round((perf_counter() - exchange.started) * 1000, 3),
+            "duration_ms": round(exchange.duration * 1000, 3),
             "bytes": exchange.bytes_sent,
             "client": exchange.client,
             "request_id": exchange.request_id,

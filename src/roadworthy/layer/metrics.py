@@ -134,7 +134,7 @@ class Metrics:
             base = self._base(exchange.method, exchange.route, exchange.status)
         numbers = self._numbers
         # Rounded as exact() does it, without the call.
-        seconds = time.perf_counter() - exchange.started + MAGNET - MAGNET
+        seconds = exchange.duration + MAGNET - MAGNET
         numbers[base + bisect_left(BUCKETS, seconds)] += 1.0
         numbers[base + _SECONDS] += seconds
         received = exchange.body_received

@@ -24,49 +24,9 @@ if TYPE_CHECKING:
     from ._exchange import Exchange
     from .routes import RouteRule
 
-__all__ = ("RateLimiting", "RateResult", "choose_store")
+__all__ = ("RateLimiting", "choose_store")
 
 _LONGEST_KEY = 64
-
-
-class RateResult:
-    """What was decided about one request."""
-
-    __slots__ = ("_room", "policy")
-
-    def __init__(self, policy: Policy, room: int) -> None:
-        self.policy = policy
-        self._room = room
-
-    @property
-    def limited(self) -> bool:
-        """Whether the request was refused."""
-        return self._room < 0
-
-    @property
-    def name(self) -> str:
-        """The policy's name: ``default``, or a route's template."""
-        return self.policy.name
-
-    @property
-    def limit(self) -> int:
-        """Requests in a burst."""
-        return self.policy.count
-
-    @property
-    def remaining(self) -> int:
-        """Further requests that would have been admitted at that instant."""
-        return self.policy.remaining(self._room)
-
-    @property
-    def reset(self) -> int:
-        """Whole seconds until one more request is admitted, at least 1."""
-        return self.policy.reset(self._room)
-
-    @property
-    def value(self) -> bytes:
-        """The value of the ``RateLimit`` field."""
-        return self.policy.value(self._room)
 
 
 class RateLimiting:
@@ -135,10 +95,8 @@ class RateLimiting:
             return None
         room = self._take(policy, key)
         if isinstance(room, int):
-            exchange.rate = RateResult(policy, room)
-            if room >= 0:
-                return None
-            return _refusal(policy, room)
+            exchange.rate = policy, room
+            return None if room >= 0 else _refusal(policy, room)
         if room is None:
             exchange.rate = None
             return UnavailableError()
@@ -149,16 +107,17 @@ class RateLimiting:
         if room is None:
             exchange.rate = None
             return UnavailableError()
-        exchange.rate = RateResult(policy, room)
+        exchange.rate = policy, room
         return None if room >= 0 else _refusal(policy, room)
 
     def respond(self, exchange: Exchange) -> None:
         """Add ``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11)."""
         rate = exchange.rate
-        if isinstance(rate, RateResult):
+        if rate is not None:
+            policy, room = rate
             headers = exchange.response_headers
-            headers.append(rate.policy.field)
-            headers.append((b"ratelimit", rate.value))
+            headers.append(policy.field)
+            headers.append((b"ratelimit", policy.value(room)))
 
     def _first_take(self, policy: Policy, key: str) -> Room | Awaitable[Room]:
         return self._open().take(policy, key)

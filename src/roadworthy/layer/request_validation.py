@@ -55,13 +55,14 @@ class RequestValidation:
     def admit(self, exchange: Exchange) -> APIError | None:
         """Judge what the request head declares; a body whose declared length is too large is never read."""
         headers = exchange.headers
-        if len(exchange.path) + len(exchange.query) > self._url_limit:
-            return URITooLongError()
-        if len(exchange.raw_headers) > self._header_count:
-            return RequestHeaderFieldsTooLargeError()
-        # A join is cheaper than a sum in Python.
-        if len(b"".join([*headers, *headers.values()])) > self._header_limit:
-            return RequestHeaderFieldsTooLargeError()
+        if not exchange.bounded:
+            if len(exchange.path) + len(exchange.query) > self._url_limit:
+                return URITooLongError()
+            if len(exchange.raw_headers) > self._header_count:
+                return RequestHeaderFieldsTooLargeError()
+            # A join is cheaper than a sum in Python.
+            if len(b"".join([*headers, *headers.values()])) > self._header_limit:
+                return RequestHeaderFieldsTooLargeError()
         rule = exchange.rule
         limit = self._body_limit
         if rule is not None and rule.body_limit is not None:

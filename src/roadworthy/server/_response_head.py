@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 __all__ = ("STATUS_LINES", "Head", "InvalidResponseError", "default_fields", "encode")
 
@@ -21,6 +21,25 @@ _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 # RFC 9110 §5.5: a field value has visible characters, obs-text, space and tab.
 _CONTROL = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 _REMEMBERED = 1024
+# Fields that have few values in one service: their lines are made and checked once.
+_OF_FEW_VALUES = frozenset(
+    (
+        b"access-control-allow-credentials",
+        b"access-control-expose-headers",
+        b"cache-control",
+        b"content-encoding",
+        b"content-security-policy",
+        b"content-type",
+        b"cross-origin-opener-policy",
+        b"cross-origin-resource-policy",
+        b"ratelimit-policy",
+        b"referrer-policy",
+        b"strict-transport-security",
+        b"vary",
+        b"x-content-type-options",
+        b"x-frame-options",
+    )
+)
 _NONE: tuple[bytes, int] = (b"", _ORDINARY)
 
 
@@ -36,6 +55,7 @@ STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 """Of every final status (RFC 9110 §15)."""
 
 _names: dict[bytes, tuple[bytes, int]] = {}
+_lines: dict[tuple[bytes, bytes], bytes] = {}
 
 
 class InvalidResponseError(RuntimeError):
@@ -69,10 +89,18 @@ def encode(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             number or is there twice with different numbers.
     """
     parts: list[bytes] = []
-    lines = 0
+    values: list[bytes] = []
     length: int | None = None
     close = dated = False
-    for name, value in headers:
+    for field in headers:
+        try:
+            line = _lines.get(field)
+        except TypeError:
+            line = None  # a list, or a bytearray in it: ASGI allows any pair
+        if line is not None:
+            parts.append(line)
+            continue
+        name, value = field
         prefix, kind = _names.get(name, _NONE) if type(name) is bytes else _NONE
         if not prefix:
             prefix, kind = _learn(name)
@@ -87,15 +115,23 @@ def encode(headers: Iterable[tuple[bytes, bytes]]) -> Head:
                 continue
             dated = True
         parts += (prefix, value, b"\r\n")
-        lines += 1
+        values.append(value)
+        if name in _OF_FEW_VALUES:
+            _remember(name, value, prefix)
     try:
         fields = b"".join(parts)
+        together = b"".join(values)
     except TypeError:
         raise InvalidResponseError("a value of a response field is not bytes") from None
-    # Control bytes beyond the line ends, found in one go; then again slowly to tell where.
-    if len(fields) - len(fields.translate(None, _CONTROL)) != 2 * lines:
-        _blame(parts)
+    # Control bytes are looked for in one go; then again slowly to tell where.
+    if len(together) != len(together.translate(None, _CONTROL)):
+        _blame(headers)
     return Head(fields, length, close, dated)
+
+
+def _remember(name: bytes, value: object, prefix: bytes) -> None:
+    if type(value) is bytes and len(_lines) < _REMEMBERED and value == value.translate(None, _CONTROL):
+        _lines[name, value] = prefix + value + b"\r\n"
 
 
 def _learn(name: object) -> tuple[bytes, int]:
@@ -121,13 +157,14 @@ def _length(value: bytes, before: int | None) -> int:
     return length
 
 
-def _blame(parts: list[bytes]) -> None:
-    for prefix, value in zip(parts[::3], parts[1::3], strict=True):
+def _blame(headers: Iterable[tuple[bytes, bytes]]) -> NoReturn:
+    for name, value in headers:
         if value != value.translate(None, _CONTROL):
-            name = prefix[:-2].decode("ascii")
             raise InvalidResponseError(
-                f"the value of the response field {name} has control bytes (CR, LF, NUL or the like)"
+                f"the value of the response field {name.lower().decode('ascii')} has control bytes "
+                "(CR, LF, NUL or the like)"
             )
+    raise InvalidResponseError("the value of a response field has control bytes (CR, LF, NUL or the like)")
 
 
 _made: tuple[list[tuple[bytes, bytes]] | None, bytes, bytes] = (None, b"", b"")
