@@ -269,7 +269,12 @@ class Conversation(Exchange):
     async def _settled(self, start: Message, body: bytes, more: bool) -> None:
         settle, self._settle = self._settle, None
         assert settle is not None
-        await settle(self.status)
+        try:
+            await settle(self.status)
+        except Exception as error:
+            # Frameworks turn a known error that comes out of send into another one.
+            self._failed(error)
+            raise
         await (self._begin_stream(start, body) if more else self._whole(start, body))
 
     def _on_start(self, message: Message) -> Awaitable[None]:

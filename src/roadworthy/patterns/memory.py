@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from ._rows import maker
+from .idempotency import Answer
 from .repository import (
     Page,
     VersionConflictError,
@@ -23,13 +24,13 @@ from .repository import (
 )
 from .transactions import Rules, Savepoint, TransactionError, current_unit
 
-__all__ = ("MemoryRepository", "MemoryStore", "MemoryTransaction")
+__all__ = ("MemoryAnswers", "MemoryRepository", "MemoryStore", "MemoryTransaction", "Rows", "Values")
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
 
-Values = dict[str, Any]
-Rows = dict[Any, Values]
+Values: TypeAlias = dict[str, Any]
+Rows: TypeAlias = dict[Any, Values]
 
 
 class MemoryStore:
@@ -154,7 +155,7 @@ class MemoryRepository(Generic[Row, Key]):
         self.store = store
         self.label = label
         self._make = maker(row)
-        self._kind: type[Any] = kind
+        self._kind = cast("type[Any]", kind)
         self._key = key
         self._next_key = next_key or self._count
         self._last = 0
@@ -243,3 +244,27 @@ class MemoryRepository(Generic[Row, Key]):
         for field, code in self._unique.items():
             if any(other[field] == new[field] for other in others):
                 raise already_in_use((field,), code)
+
+
+class MemoryAnswers:
+    """Answers in memory, beside the rows of :class:`MemoryRepository`.
+
+    Parameters:
+        store: of the rows.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def find(self, principal: str, key: str, now: float) -> Answer | None:
+        """Return the answer that has not expired, None where there is none."""
+        row = (await self._store.rows(self)).get((principal, key))
+        answer: Answer | None = None if row is None else row["answer"]
+        return answer if answer is not None and answer.expires > now else None
+
+    async def add(self, principal: str, key: str, answer: Answer, now: float) -> None:
+        """Keep an answer, inside the current unit of work, and forget what has expired."""
+        rows = await self._store.writable(self)
+        for expired in [key for key, row in rows.items() if row["answer"].expires <= now]:
+            del rows[expired]
+        rows[(principal, key)] = {"answer": answer}
