@@ -1,0 +1,23 @@
+"""What can go wrong with a check itself, as opposed to with the service that is checked."""
+
+__all__ = ("CheckError", "ManifestError", "PortTaken", "StartFailed", "TargetLost")
+
+
+class CheckError(Exception):
+    """Raised when a check cannot go on; ``str()`` says what is wrong and what to do about it."""
+
+
+class ManifestError(CheckError):
+    """Raised when the manifest or the command line is wrong; lists every mistake, each with its line."""
+
+
+class StartFailed(CheckError):
+    """Raised when the service ended, or did not become ready, before its start-up time was over."""
+
+
+class PortTaken(StartFailed):
+    """Raised when something else answers on the port already: the check would judge a stranger."""
+
+
+class TargetLost(CheckError):
+    """Raised when the service that was being checked is gone although nobody told it to stop."""

@@ -1,0 +1,1 @@
+"""The probes: one module per item and pattern, each with a list ``PROBES``; none imports another."""

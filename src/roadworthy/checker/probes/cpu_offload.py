@@ -1,0 +1,7 @@
+"""Probes of ``cpu-offload`` (CPU)."""
+
+from ..probe import Probe
+
+__all__ = ("PROBES",)
+
+PROBES: tuple[Probe, ...] = ()

@@ -1,0 +1,7 @@
+"""Probes of ``error-handling`` (ERR)."""
+
+from ..probe import Probe
+
+__all__ = ("PROBES",)
+
+PROBES: tuple[Probe, ...] = ()

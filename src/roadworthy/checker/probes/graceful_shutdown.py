@@ -1,0 +1,7 @@
+"""Probes of ``graceful-shutdown`` (SHUT)."""
+
+from ..probe import Probe
+
+__all__ = ("PROBES",)
+
+PROBES: tuple[Probe, ...] = ()

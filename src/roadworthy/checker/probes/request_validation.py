@@ -1,0 +1,7 @@
+"""Probes of ``request-validation`` (VAL)."""
+
+from ..probe import Probe
+
+__all__ = ("PROBES",)
+
+PROBES: tuple[Probe, ...] = ()

@@ -1,0 +1,7 @@
+"""Probes of ``service-layer`` (SVC)."""
+
+from ..probe import Probe
+
+__all__ = ("PROBES",)
+
+PROBES: tuple[Probe, ...] = ()

@@ -1,0 +1,7 @@
+"""Probes of ``transactions`` (TXN)."""
+
+from ..probe import Probe
+
+__all__ = ("PROBES",)
+
+PROBES: tuple[Probe, ...] = ()

@@ -1,0 +1,106 @@
+"""What a service writes, read as records: JSON objects, one a line, under whatever names its fields have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from .process import Line
+
+__all__ = ("Record", "parse_record", "records")
+
+# Names that loggers of the seven stacks and common collectors give to the same thing.
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "time": ("time", "timestamp", "ts", "@timestamp", "datetime", "asctime", "t"),
+    "level": ("level", "severity", "levelname", "log.level", "lvl", "loglevel", "severity_text"),
+    "message": ("message", "msg", "event", "body"),
+    "method": ("method", "http.method", "http.request.method", "request.method", "req.method", "http_method"),
+    "path": (
+        "path",
+        "route",
+        "url",
+        "http.route",
+        "http.target",
+        "url.path",
+        "uri",
+        "request.path",
+        "req.url",
+    ),
+    "status": (
+        *("status", "status_code", "http.status_code", "http.response.status_code", "statuscode", "code"),
+        *("response.status", "res.statuscode", "response.status_code"),
+    ),
+    "duration": (
+        *("duration", "duration_ms", "duration_s", "elapsed", "elapsed_ms", "latency", "latency_ms", "took"),
+        *("responsetime", "response_time", "request_time", "seconds", "http.duration"),
+    ),
+    "request_id": (
+        *("request_id", "requestid", "req_id", "reqid", "correlation_id", "correlationid", "x-request-id"),
+        *("x_request_id", "http.request.id", "trace_id", "traceid", "req.id", "id"),
+    ),
+    "error": ("error", "err", "exception", "exc_info", "stack", "stack_trace", "stacktrace", "traceback"),
+}
+# pino and bunyan number their levels.
+_NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
+_RANKS = {
+    **dict.fromkeys(("trace", "debug", "verbose", "fine"), 10),
+    **dict.fromkeys(("info", "information", "notice", "informational"), 20),
+    **dict.fromkeys(("warn", "warning"), 30),
+    **dict.fromkeys(("error", "err", "severe"), 40),
+    **dict.fromkeys(("critical", "fatal", "panic", "alert", "emergency"), 50),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of output that is a JSON object; nested keys are joined by dots, all in lower case."""
+
+    line: Line
+    fields: dict[str, Any]
+
+    def get(self, name: str) -> Any:
+        """Return a field by its meaning: time, level, message, method, path, status, duration, request_id, error."""
+        for alias in _ALIASES[name]:
+            if alias in self.fields:
+                return self.fields[alias]
+        return None
+
+    @property
+    def rank(self) -> int:
+        """The level as a number: 10 debug, 20 info, 30 warning, 40 error, 50 critical; 0 when there is none."""
+        level = self.get("level")
+        if isinstance(level, int):
+            level = _NUMBERS.get(level, "")
+        return _RANKS.get(str(level).strip().lower(), 0)
+
+    def mentions(self, text: str) -> bool:
+        """Tell whether the line holds this text."""
+        return text in self.line.text
+
+
+def parse_record(line: Line) -> Record | None:
+    """Return the line as a record, or None when it is no JSON object."""
+    text = line.text.strip()
+    if not text.startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return Record(line, dict(_flat(cast("dict[str, Any]", value), ""))) if isinstance(value, dict) else None
+
+
+def records(lines: Iterable[Line], since: float = 0.0) -> list[Record]:
+    """Return the records among the lines that were received since a monotonic time."""
+    found = (parse_record(line) for line in lines if line.at >= since)
+    return [record for record in found if record is not None]
+
+
+def _flat(value: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, entry in value.items():
+        name = f"{prefix}{key}".lower()
+        yield name, entry
+        if isinstance(entry, dict):
+            yield from _flat(cast("dict[str, Any]", entry), f"{name}.")

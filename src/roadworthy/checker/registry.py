@@ -1,0 +1,95 @@
+"""Every probe there is, by hand and in the order of the catalogue; and choosing among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from roadworthy.checklist import ASSERTIONS, ITEMS, PATTERNS, Assertion
+
+from .errors import ManifestError
+from .probe import Probe
+from .probes import (
+    async_errors,
+    compression,
+    connection_pooling,
+    controllers,
+    cors,
+    cpu_offload,
+    environment,
+    error_classes,
+    error_handling,
+    fan_out,
+    graceful_shutdown,
+    health_check,
+    logging,
+    metrics,
+    rate_limiting,
+    request_validation,
+    security_headers,
+    service_layer,
+    transactions,
+    wiring,
+)
+
+__all__ = ("PROBES", "choose", "probe_of")
+
+PROBES: dict[str, Probe] = {
+    each.assertion.id: each
+    for module in (
+        error_handling,
+        logging,
+        request_validation,
+        compression,
+        cors,
+        rate_limiting,
+        connection_pooling,
+        graceful_shutdown,
+        health_check,
+        metrics,
+        security_headers,
+        environment,
+        controllers,
+        service_layer,
+        transactions,
+        async_errors,
+        error_classes,
+        cpu_offload,
+        fan_out,
+        wiring,
+    )
+    for each in module.PROBES
+}
+"""Every probe by the id of its assertion."""
+
+
+def probe_of(assertion_id: str) -> Probe | None:
+    """Return the probe of an assertion, or None while there is none."""
+    return PROBES.get(assertion_id)
+
+
+def choose(only: Sequence[str] = ()) -> tuple[Assertion, ...]:
+    """Return the assertions that the words name: ids (``SHUT-3``), families (``RTL``) or items (``rate-limiting``).
+
+    Raises:
+        ManifestError: a word names nothing; the message has the nearest name.
+    """
+    if not only:
+        return ASSERTIONS
+    groups: dict[str, set[str]] = {entry.id.lower(): {entry.id} for entry in ASSERTIONS}
+    for entry in (*ITEMS, *PATTERNS):
+        ids = {each.id for each in ASSERTIONS if each.item == entry.id}
+        groups[entry.id] = groups[entry.family.lower()] = ids
+    chosen: set[str] = set()
+    for word in _words(only):
+        found = groups.get(word.lower().replace("_", "-"))
+        if found is None:
+            near = get_close_matches(word.lower(), groups, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0].upper() if '-' not in near[0] else near[0]}?" if near else ""
+            raise ManifestError(f"no assertion, family or item is called {word!r}{hint}")
+        chosen |= found
+    return tuple(entry for entry in ASSERTIONS if entry.id in chosen)
+
+
+def _words(only: Iterable[str]) -> Iterable[str]:
+    return (word for text in only for word in text.replace(",", " ").split())

@@ -1,0 +1,410 @@
+"""Plans and runs a check: phases, fresh processes, second tries, and every verdict as an event. Prints nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import secrets
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from pathlib import Path
+
+from roadworthy.checklist import ITEMS, PATTERNS, Assertion, Severity
+
+from .bench import Bench, ControlFailed
+from .calibration import calibrate
+from .errors import StartFailed, TargetLost
+from .events import (
+    Calibration,
+    Event,
+    Listener,
+    Notice,
+    PhaseFinished,
+    PhaseStarted,
+    ProbeFinished,
+    ProbeStarted,
+    Run,
+    RunFinished,
+    RunStarted,
+)
+from .manifest import Manifest
+from .masking import Masker
+from .probe import PHASES, Phase, Probe, Profile
+from .registry import choose, probe_of
+from .stage import Setting, Stage
+from .target import expand
+from .verdict import Finding, Result, Verdict, Waiver, exit_code, judge_item
+from .wire import DialFailed
+
+__all__ = ("Options", "run_check")
+
+# A service that was restarted once and is gone again will not come back for the third probe.
+_RESTARTS = 1
+_BESIDE_EACH_OTHER = 3
+_WORST = tuple(Severity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a manifest is checked.
+
+    Parameters:
+        only: ids, families or items; everything when empty.
+        strict: medium assertions decide too, and warnings count as failures.
+        allow_inconclusive: how many required assertions may stay without proof.
+        second_try: whether a failing assertion is tried again on a fresh process.
+        calibrated: whether the machine is measured first.
+    """
+
+    only: tuple[str, ...] = ()
+    profile: Profile = Profile.FULL
+    strict: bool = False
+    allow_inconclusive: int = 0
+    second_try: bool = True
+    calibrated: bool = True
+
+
+def _nobody(_: Event) -> None:
+    pass
+
+
+async def run_check(manifest: Manifest, options: Options | None = None, listener: Listener = _nobody) -> Run:
+    """Check a service and return what was found.
+
+    Parameters:
+        listener: is told each event as it happens.
+
+    Raises:
+        ManifestError: ``only`` names nothing, or the manifest refers to a variable that is not set.
+        StartFailed: the service cannot be started at all; nothing was found then.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="roadworthy-check-"))
+    runner = _Runner(manifest, options or Options(), listener, folder)
+    # When the checker itself is torn down in an orderly way, nothing it started may live on.
+    atexit.register(runner.kill)
+    try:
+        return await runner.run()
+    finally:
+        await runner.close()
+        atexit.unregister(runner.kill)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(slots=True, eq=False)
+class _Runner:
+    manifest: Manifest
+    options: Options
+    listener: Listener
+    folder: Path
+    masker: Masker = field(default_factory=Masker)
+    results: dict[str, Result] = field(default_factory=dict[str, Result])
+    notices: list[str] = field(default_factory=list[str])
+    used_waivers: set[Waiver] = field(default_factory=set[Waiver])
+    setting: Setting | None = None
+    calibration: Calibration | None = None
+
+    async def run(self) -> Run:
+        began, clock = datetime.now(UTC), time.monotonic()
+        chosen = choose(self.options.only)
+        self._remember_secrets()
+        self.listener(
+            RunStarted(self.target, self.options.profile, len(chosen), self._limits(), self._overlay())
+        )
+        if self.options.calibrated:
+            self.calibration = await calibrate()
+        self.setting = Setting(
+            manifest=self.manifest,
+            profile=self.options.profile,
+            folder=self.folder,
+            masker=self.masker,
+            marker=secrets.token_hex(3),
+            slowness=self.calibration.slowness if self.calibration else 1.0,
+        )
+        await self._phases(self._plan(chosen))
+        return self._finish(chosen, began.isoformat(timespec="seconds"), time.monotonic() - clock)
+
+    @property
+    def target(self) -> str:
+        start = self.manifest.start
+        return start.url or " ".join(start.probe_command or start.command)
+
+    # The plan
+
+    def _plan(self, chosen: Sequence[Assertion]) -> dict[Phase, list[Probe]]:
+        """Return what each phase has to do; what need not be tried gets its verdict here."""
+        plan: dict[Phase, list[Probe]] = {phase: [] for phase in Phase}
+        for entry in chosen:
+            found = probe_of(entry.id)
+            if found is None:
+                self._decide(entry, Verdict.INCONCLUSIVE, "there is no probe for this assertion yet")
+                continue
+            missing = next(filter(None, (need.missing(self.manifest) for need in found.needs)), None)
+            unreachable = not PHASES[found.phase].shared and not self.manifest.startable
+            if missing:
+                self._decide(entry, *missing)
+            elif unreachable:
+                self._decide(entry, Verdict.NOT_APPLICABLE, "needs a command that starts the service")
+            elif not found.quick and self.options.profile is Profile.QUICK:
+                self._decide(entry, Verdict.INCONCLUSIVE, "left out by --profile quick")
+            else:
+                plan[found.phase].append(found)
+        return {phase: probes for phase, probes in plan.items() if probes}
+
+    def _decide(self, entry: Assertion, verdict: Verdict, reason: str) -> None:
+        self._keep(
+            Result(id=entry.id, item=entry.item, verdict=verdict, severity=entry.severity, reason=reason)
+        )
+
+    async def _phases(self, plan: dict[Phase, list[Probe]]) -> None:
+        if not plan:
+            return
+        assert self.setting is not None
+        first = Stage(self.setting, next(iter(plan)))
+        if PHASES[first.phase].shared or not self.manifest.startable:
+            # A service that does not start at all ends the run here, before anything is said about it.
+            await first.target()
+        together = [phase for phase in plan if not PHASES[phase].alone]
+        places = asyncio.Semaphore(_BESIDE_EACH_OTHER if self.manifest.startable else 1)
+
+        async def one(phase: Phase) -> None:
+            async with places:
+                await self._phase(first if phase is first.phase else self._stage(phase), plan[phase])
+
+        async with asyncio.TaskGroup() as group:
+            for phase in together:
+                group.create_task(one(phase))
+        for phase in plan:
+            if phase not in together:
+                await one(phase)
+
+    def _stage(self, phase: Phase) -> Stage:
+        assert self.setting is not None
+        return Stage(self.setting, phase)
+
+    # One phase
+
+    async def _phase(self, stage: Stage, probes: list[Probe]) -> None:
+        began = time.monotonic()
+        self.listener(PhaseStarted(stage.phase.value, len(probes)))
+        try:
+            results = await self._all(stage, probes)
+        finally:
+            await stage.close()
+        failing = [
+            each
+            for each, result in zip(probes, results, strict=True)
+            if result.verdict is Verdict.FAIL and self.options.second_try
+        ]
+        if failing:
+            results = await self._again(stage.phase, failing, probes, results)
+        for result in results:
+            self._keep(result)
+        self.listener(PhaseFinished(stage.phase.value, round(time.monotonic() - began, 3)))
+
+    async def _all(self, stage: Stage, probes: list[Probe]) -> list[Result]:
+        places = asyncio.Semaphore(PHASES[stage.phase].width)
+        restarts = 0
+
+        async def one(each: Probe) -> Result:
+            nonlocal restarts
+            async with places:
+                if stage.lost and restarts < _RESTARTS:
+                    restarts += 1
+                    self._notice(f"{stage.lost} in the phase {stage.phase.value}; it was started again")
+                    await stage.replace_target()
+                self.listener(ProbeStarted(each.assertion.id, each.assertion.title, stage.phase.value))
+                return await self._one(stage, each)
+
+        return await asyncio.gather(*(one(each) for each in probes))
+
+    async def _again(
+        self, phase: Phase, failing: list[Probe], probes: list[Probe], results: list[Result]
+    ) -> list[Result]:
+        """Try what failed once more on a fresh process: what differs is flaky, and flaky is not a finding."""
+        stage = self._stage(phase)
+        try:
+            second = await self._all(stage, failing)
+        finally:
+            await stage.close()
+        other = {each.assertion.id: result for each, result in zip(failing, second, strict=True)}
+        merged: list[Result] = []
+        for result in results:
+            again = other.get(result.id)
+            if again is None or again.verdict is Verdict.FAIL:
+                merged.append(result)
+                continue
+            reason = f"flaky: fail at first, {again.verdict} on a fresh process"
+            merged.append(replace(result, verdict=Verdict.INCONCLUSIVE, reason=reason, flaky=True))
+        return merged
+
+    async def _one(self, stage: Stage, each: Probe) -> Result:
+        bench = Bench(each, stage, self.manifest)
+        began = time.monotonic()
+        verdict, unreachable = Verdict.ERROR, False
+        try:
+            async with asyncio.timeout(bench.patience(each.seconds)):
+                if PHASES[stage.phase].shared or not self.manifest.startable:
+                    await bench.use_shared()
+                verdict = await each.run(bench)
+        except ControlFailed as failed:
+            verdict = bench.inconclusive(str(failed))
+        except TimeoutError:
+            verdict = bench.inconclusive(f"not done within {each.seconds:g} s")
+        except (StartFailed, TargetLost) as failed:
+            bench.reason, unreachable = str(failed), True
+        except DialFailed as failed:
+            bench.reason, unreachable = f"the service cannot be reached: {failed}", True
+        except Exception as error:
+            bench.reason = f"the checker broke: {_where(error)}"
+        if stage.lost and not bench.findings:
+            verdict, bench.reason, unreachable = Verdict.ERROR, f"{stage.lost} during this probe", True
+        elif bench.findings or verdict is Verdict.PASS:
+            # What was seen counts, whatever ended the probe; and a pass is only what the bench calls one.
+            verdict = bench.verdict()
+        return Result(
+            id=each.assertion.id,
+            item=each.assertion.item,
+            verdict=verdict,
+            severity=_severity(each.assertion, bench.findings),
+            reason=bench.reason if verdict not in {Verdict.PASS, Verdict.FAIL, Verdict.WARN} else "",
+            findings=tuple(bench.findings),
+            notes=tuple(bench.notes),
+            controls=tuple(bench.controls),
+            evidence=tuple(bench.evidence),
+            samples=bench.samples,
+            wanted=each.samples,
+            requests=bench.requests,
+            seconds=round(time.monotonic() - began, 3),
+            phase=stage.phase.value,
+            unreachable=unreachable,
+        )
+
+    # Results
+
+    def _keep(self, result: Result) -> None:
+        result = self.masker.mask(self._waived(result))
+        self.results[result.id] = result
+        self.listener(ProbeFinished(result))
+
+    def _waived(self, result: Result) -> Result:
+        """Put a waiver over a result whose every finding is covered by one that is in force."""
+        if result.verdict not in {Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE}:
+            return result
+        valid = [each for each in self.manifest.waivers if each.covers(result.id) and not _expired(each)]
+        covering: list[Waiver] = []
+        for finding in result.findings or (None,):
+            found = next((each for each in valid if _in_scope(each, finding)), None)
+            if found is None:
+                return result
+            covering.append(found)
+        self.used_waivers.update(covering)
+        return replace(result, waived=covering[0])
+
+    def _notice(self, text: str) -> None:
+        text = self.masker.text(text)
+        self.notices.append(text)
+        self.listener(Notice(text))
+
+    def _finish(self, chosen: Sequence[Assertion], began: str, seconds: float) -> Run:
+        assert self.setting is not None
+        results = tuple(self.results[entry.id] for entry in chosen)
+        strict = self.options.strict
+        tried = {result.item for result in results}
+        run = Run(
+            version=version("roadworthy"),
+            id=self.setting.marker,
+            target=self.masker.text(self.target),
+            profile=self.options.profile,
+            strict=strict,
+            began=began,
+            seconds=round(seconds, 3),
+            manifest=self.manifest,
+            calibration=self.calibration,
+            results=results,
+            items=tuple(
+                judge_item(entry.id, results, strict) for entry in (*ITEMS, *PATTERNS) if entry.id in tried
+            ),
+            notices=tuple(self.notices),
+            limits=self._limits(),
+            overlay=self._overlay(),
+            unused_waivers=tuple(
+                each
+                for each in self.manifest.waivers
+                if each not in self.used_waivers and any(each.covers(entry.id) for entry in chosen)
+            ),
+            expired_waivers=tuple(each for each in self.manifest.waivers if _expired(each)),
+            launches=self.setting.launches,
+            requests=sum(result.requests for result in results),
+            exit_code=exit_code(results, strict=strict, allow_inconclusive=self.options.allow_inconclusive),
+        )
+        self.listener(RunFinished(run))
+        return run
+
+    def _limits(self) -> tuple[str, ...]:
+        found: list[str] = []
+        if not self.manifest.startable:
+            found.append(
+                "URL mode: the service was not started by the check, so its environment, its logs, its shutdown "
+                "and faults of its store cannot be tried (environment, logging, graceful-shutdown, "
+                "connection-pooling)"
+            )
+        if self.options.profile is Profile.QUICK:
+            found.append("quick profile: no load, no faults of the store, no waiting for a limit's window")
+        return tuple(found)
+
+    def _overlay(self) -> tuple[str, ...]:
+        check = self.manifest.check
+        found = [f"{name}={value}" for name, value in check.env.items()]
+        found += [f"{name}={value} (limits)" for name, value in check.rate_limit_env.items()]
+        found += [f"{name}={value} (shutdown)" for name, value in check.shutdown_env.items()]
+        return tuple(self.masker.text(text) for text in found)
+
+    def _remember_secrets(self) -> None:
+        values = {**os.environ, **{name: expand(value) for name, value in self.manifest.env.set.items()}}
+        for name in self.manifest.env.secret:
+            self.masker.add(name, values.get(name, ""))
+        for name, value in self.manifest.env.set.items():
+            self.masker.add_url(name, value)
+
+    # The end
+
+    def kill(self) -> None:
+        for target in self.setting.open_targets if self.setting else ():
+            if target.service is not None:
+                target.service.kill()
+
+    async def close(self) -> None:
+        for target in list(self.setting.open_targets) if self.setting else ():
+            assert self.setting is not None
+            await self.setting.close(target)
+
+
+def _severity(entry: Assertion, findings: Sequence[Finding]) -> Severity:
+    failing = [finding for finding in findings if finding.verdict is Verdict.FAIL] or findings
+    return min((finding.severity for finding in failing), key=_WORST.index, default=entry.severity)
+
+
+def _expired(waiver: Waiver) -> bool:
+    return bool(waiver.expires) and date.fromisoformat(waiver.expires) <= datetime.now(UTC).date()
+
+
+def _in_scope(waiver: Waiver, finding: Finding | None) -> bool:
+    if not waiver.route:
+        return True
+    path = finding.route.rpartition(" ")[2] if finding else ""
+    return fnmatchcase(path, waiver.route) or bool(finding and fnmatchcase(finding.route, waiver.route))
+
+
+def _where(error: BaseException) -> str:
+    """Name an exception and the place it comes from, without the values that a traceback may hold."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"

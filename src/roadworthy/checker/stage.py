@@ -1,0 +1,132 @@
+"""What the probes of one phase have in common: the process, the memory of what was collected, the launches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import TargetLost
+from .manifest import Manifest
+from .masking import Masker
+from .probe import PHASES, Phase, Profile
+from .target import Launch, Target, attach, launch
+
+__all__ = ("Setting", "Stage")
+
+
+@dataclass(slots=True, eq=False)
+class Setting:
+    """What is the same for the whole run.
+
+    Parameters:
+        slowness: how many times slower this machine answers than a quiet one; at least 1, scales deadlines.
+        marker: stands in the User-Agent and in every id that the check makes up.
+    """
+
+    manifest: Manifest
+    profile: Profile
+    folder: Path
+    masker: Masker
+    marker: str
+    slowness: float = 1.0
+    launches: int = 0
+    open_targets: set[Target] = field(default_factory=set[Target])
+
+    async def launch(self, options: Launch) -> Target:
+        """Start the service in a folder of its own and remember it until it is closed."""
+        self.launches += 1
+        folder = self.folder / f"launch-{self.launches}"
+        folder.mkdir()
+        target = await launch(self.manifest, options, folder, self.masker)
+        self.open_targets.add(target)
+        return target
+
+    async def close(self, target: Target) -> None:
+        """End a target."""
+        try:
+            await target.close()
+        finally:
+            self.open_targets.discard(target)
+
+
+@dataclass(slots=True, eq=False)
+class Stage:
+    """One run of one phase.
+
+    Parameters:
+        given: a target that runs already and may be used as the shared one.
+    """
+
+    setting: Setting
+    phase: Phase
+    given: Target | None = None
+    _target: Target | None = None
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _memory: dict[object, asyncio.Future[Any]] = field(default_factory=dict[object, "asyncio.Future[Any]"])
+
+    async def target(self) -> Target:
+        """Return the shared process, started when it is first wanted.
+
+        Raises:
+            TargetLost: the phase has none.
+            StartFailed: it does not start.
+        """
+        plan = PHASES[self.phase]
+        async with self._starting:
+            if self._target is None:
+                manifest = self.setting.manifest
+                if not manifest.startable:
+                    self._target = await attach(manifest)
+                elif not plan.shared:
+                    raise TargetLost(
+                        f"the phase {self.phase.value} has no shared process: use bench.launch()"
+                    )
+                elif self.given is not None:
+                    self._target = self.given
+                else:
+                    self._target = await self.setting.launch(Launch(limited=plan.limited))
+            return self._target
+
+    @property
+    def lost(self) -> str:
+        """Why the shared process is gone although nobody told it to stop; empty while all is well."""
+        return self._target.lost if self._target is not None else ""
+
+    async def replace_target(self) -> None:
+        """Let the next probe start a new shared process, and forget what was collected on the old one."""
+        if self._target is not None:
+            await self.setting.close(self._target)
+        self._target = self.given = None
+        self._memory.clear()
+
+    @asynccontextmanager
+    async def launch(self, options: Launch) -> AsyncGenerator[Target]:
+        """Start a process for one probe; ended with the block."""
+        target = await self.setting.launch(options)
+        try:
+            yield target
+        finally:
+            await self.setting.close(target)
+
+    async def once(self, key: object, make: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what ``make`` returned when it was first called for this key in this phase."""
+        waiting = self._memory.get(key)
+        if waiting is None:
+            waiting = asyncio.ensure_future(make())
+            self._memory[key] = waiting
+        return await asyncio.shield(waiting)
+
+    async def close(self) -> None:
+        """End the shared process, and what is still being collected."""
+        for waiting in self._memory.values():
+            waiting.cancel()
+        await asyncio.gather(*self._memory.values(), return_exceptions=True)
+        if self._target is not None:
+            await self.setting.close(self._target)
+        elif self.given is not None:
+            await self.setting.close(self.given)
+        self._target = self.given = None
