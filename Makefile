@@ -46,11 +46,13 @@ bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
 
 proof: $(STAMP)  ## the long proofs; results go to docs/proofs.md
 	@scripts/system-packages redis-server wrk
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt
 	@$(BIN)/python scripts/prove.py
 
 docs: $(STAMP)  ## write the generated pages again
 	@$(BIN)/python scripts/generate_docs.py
 
 lock: $(STAMP)  ## resolve the dependencies again
-	@for set in dev bench; do $(BIN)/uv pip compile -q pyproject.toml --group $$set --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements/$$set.txt; done
+	@for set in dev bench calibration; do $(BIN)/uv pip compile -q pyproject.toml --group $$set --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements/$$set.txt; done
+	@for stack in django fastapi; do $(BIN)/uv pip compile -q examples/guide/$$stack/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade -o examples/guide/$$stack/requirements.txt; done
 	@echo uv | $(BIN)/uv pip compile -q - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements/uv.txt
