@@ -23,6 +23,8 @@ __all__ = ("BODY", "BUSY", "CLOSING", "FRESH", "HEAD", "IDLE", "LINGER", "Stream
 FRESH, IDLE, HEAD, BODY, BUSY, LINGER, CLOSING = range(7)
 """Phases of a connection, see :mod:`roadworthy.server.protocol`."""
 
+_DISPENSABLE = frozenset((FRESH, IDLE, HEAD, LINGER))
+
 # Closing with unread bytes makes the kernel send a reset, which can destroy the response on its way
 # (RFC 9112 §9.6). So what still comes is read first, for a while.
 _LINGER_SECONDS = 5.0
@@ -158,6 +160,11 @@ class Stream(asyncio.Protocol):
                 self._pause_reading()
 
     # -- closing
+
+    @property
+    def dispensable(self) -> bool:
+        """Whether no request is in progress, nor a response on its way."""
+        return self._current is None and self._phase in _DISPENSABLE
 
     def _linger(self) -> None:
         """Shut down writing, for all is said, and read on for a while, so that the client gets to see it."""
