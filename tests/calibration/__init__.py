@@ -1,0 +1,1 @@
+"""Stock servers, as people start them, and the verdicts that the checker must reach on them."""

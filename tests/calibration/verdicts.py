@@ -1,0 +1,17 @@
+"""What the checker says about a target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from roadworthy.checker.manifest import Manifest
+from roadworthy.checker.registry import probe_of
+from roadworthy.checker.runner import Options, run_check
+
+__all__ = ("verdicts_on",)
+
+
+async def verdicts_on(manifest: Manifest, families: Sequence[str]) -> dict[str, str]:
+    """Return the verdict on every assertion of the families that has a probe."""
+    run = await run_check(manifest, Options(only=tuple(families), calibrated=False))
+    return {result.id: result.verdict.value for result in run.results if probe_of(result.id)}
