@@ -29,12 +29,16 @@ __all__ = (
     "Resource",
     "SqlAlchemyPool",
     "Watch",
+    "WithMetrics",
     "WithPrepare",
     "WithStats",
     "is_pool_timeout",
+    "smallest_pool",
 )
 
 _Held = TypeVar("_Held")
+_open: list[Resource] = []
+"""What this process has open, of every service in it."""
 _logger = logging.getLogger("roadworthy.pools")
 
 _TIMEOUTS = frozenset(
@@ -128,6 +132,14 @@ class Watch(Protocol):
         ...
 
 
+@runtime_checkable
+class WithMetrics(Protocol):
+    """A resource that is no pool of connections and has numbers of its own."""
+
+    def report_to(self, watch: Watch) -> None:
+        """Put them into the metrics; once, before the first request."""
+
+
 @dataclass(slots=True)
 class _Waits:
     """How long tasks waited for a connection of one pool."""
@@ -199,6 +211,7 @@ class ConnectionPooling:
                     f"resource {resource.name!r} did not open: {type(error).__name__}"
                 ) from None
             self._open.append(resource)
+            _open.append(resource)
         if checks is not None:
             for resource in self._resources:
                 checks.add(resource.name, resource.ping)
@@ -207,6 +220,7 @@ class ConnectionPooling:
         """Close what is open, the last first. One that fails or hangs does not keep the others open."""
         while self._open:
             resource = self._open.pop()
+            _open.remove(resource)
             try:
                 async with asyncio.timeout(self._timeout):
                     await resource.stop()
@@ -216,6 +230,9 @@ class ConnectionPooling:
     def report_to(self, watch: Watch) -> None:
         """Put wait and use of every pool into the metrics; once, before the first request."""
         for resource in self._resources:
+            if isinstance(resource, WithMetrics):
+                resource.report_to(watch)
+                continue
             labels, waits = {"pool": resource.name}, self._waits[resource.name]
             for name, help_text, read in _counters(waits):
                 watch(name, help_text, read, labels=labels)
@@ -262,6 +279,12 @@ class ConnectionPooling:
                 raise
         else:
             await acquire.__aexit__(None, None, None)
+
+
+def smallest_pool() -> int | None:
+    """Return how many connections the smallest open pool of this process gives, None without such a pool."""
+    told = (one.stats() for one in _open if isinstance(one, WithStats) and not isinstance(one, WithMetrics))
+    return min((stats.max for stats in told if stats is not None and stats.max), default=None)
 
 
 def is_pool_timeout(error: BaseException) -> bool:

@@ -1,3 +1,66 @@
 """Patterns of a service's own code: what stands between a handler and its storage."""
 
-__all__ = ()
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .fan_out import FanOut, fan_out
+
+if TYPE_CHECKING:
+    from .answers import TableAnswers, answers_table
+    from .database import Database
+    from .idempotency import idempotent
+    from .memory import MemoryAnswers, MemoryRepository, MemoryStore
+    from .repository import Page, Repository, VersionConflictError
+    from .tables import TableRepository
+    from .transactions import TransactionError, current_unit, transactional, unit_of_work
+
+__all__ = (
+    "Database",
+    "FanOut",
+    "MemoryAnswers",
+    "MemoryRepository",
+    "MemoryStore",
+    "Page",
+    "Repository",
+    "TableAnswers",
+    "TableRepository",
+    "TransactionError",
+    "VersionConflictError",
+    "answers_table",
+    "current_unit",
+    "fan_out",
+    "idempotent",
+    "transactional",
+    "unit_of_work",
+)
+
+# Not imported with the package: the layer takes half a second, and SQLAlchemy need not be installed.
+_LATER = {
+    "Database": "database",
+    "MemoryAnswers": "memory",
+    "MemoryRepository": "memory",
+    "MemoryStore": "memory",
+    "Page": "repository",
+    "Repository": "repository",
+    "TableAnswers": "answers",
+    "TableRepository": "tables",
+    "TransactionError": "transactions",
+    "VersionConflictError": "repository",
+    "answers_table": "answers",
+    "current_unit": "transactions",
+    "idempotent": "idempotency",
+    "transactional": "transactions",
+    "unit_of_work": "transactions",
+}
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = found
+    return found
