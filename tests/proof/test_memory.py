@@ -25,7 +25,8 @@ import asyncio, sys, uvicorn
 from reference.application import create_app
 app = create_app()
 async def main():
-    await app.state.database.start()
+    for resource in app.state.resources:
+        await resource.start()
     config = uvicorn.Config(app, port=int(sys.argv[1]), log_level="warning", access_log=False)
     await uvicorn.Server(config).serve()
 asyncio.run(main())

@@ -1,37 +1,59 @@
-"""The wiring: settings → database → services → routes, in this one place."""
+"""The wiring: settings → database → repositories → services → routes, in this one place."""
 
 from fastapi import FastAPI
 
 from roadworthy import Settings
+from roadworthy.patterns import idempotent
 from roadworthy.settings import load_settings
 
 from .database import Database, database_path
 from .posts.controller import PostController
 from .posts.service import PostService
 from .probes import router as probe_router
+from .storage import Storage, in_database
+from .transfers.controller import TransferController
+from .transfers.service import TransferService
 from .users.router import router as users_router
 from .users.service import UserService
 
 __all__ = ("create_app",)
 
+_CREATING = ("/api/users", "/api/users/{id}/posts", "/api/transfers")
+"""Where an Idempotency-Key is honoured."""
 
-def create_app(settings: Settings | None = None, *, probe: bool = False) -> FastAPI:
+
+def create_app(
+    settings: Settings | None = None, *, probe: bool = False, storage: Storage | None = None
+) -> FastAPI:
     """Build the application.
 
     Parameters:
         settings: those of the layer are all that the service needs; read from the environment when left out.
         probe: also serve the routes of :mod:`reference.probes`. Never in production.
+        storage: where everything is kept; in the database of ``DATABASE_URL`` when left out.
 
     Raises:
         SettingsError: a setting is wrong, or ``DATABASE_URL`` names no SQLite file.
     """
-    settings = settings or load_settings()
-    database = Database(database_path(settings.database_url.get_secret_value()), settings.pool_timeout)
     app = FastAPI(title="Users and posts", version="1.0.0")
-    app.state.database = database
-    app.state.users = UserService(database)
-    app.include_router(users_router)
-    app.include_router(PostController(PostService(database)).router)
+    app.state.resources = []
+    if storage is None:
+        settings = settings or load_settings()
+        database = Database(database_path(settings.database_url.get_secret_value()), settings.pool_timeout)
+        app.state.resources.append(database)
+        storage = in_database(database)
+
+    users, posts = storage.users, storage.posts
+    app.state.users = UserService(users)
+    routers = [
+        users_router,
+        PostController(PostService(users, posts)).router,
+        TransferController(TransferService(users, posts)).router,
+    ]
     if probe:
-        app.include_router(probe_router)
+        routers.append(probe_router)
+    for router in routers:
+        app.include_router(router)
+
+    app.add_middleware(idempotent, answers=storage.answers, paths=_CREATING)
     return app

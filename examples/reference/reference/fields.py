@@ -1,14 +1,27 @@
 """What the fields, ids and pages of both resources have in common."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Header, Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-__all__ = ("DTO", "MAX_ID", "NextCursor", "Page", "PageQuery", "PostId", "Text", "UserId", "next_cursor")
+from roadworthy import ValidationError
+from roadworthy.patterns.repository import decode_cursor
+
+__all__ = (
+    "DTO",
+    "IDEMPOTENT",
+    "MAX_ID",
+    "Id",
+    "NextCursor",
+    "PageQuery",
+    "PageRequest",
+    "PostId",
+    "Text",
+    "UserId",
+)
 
 MAX_ID = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259 §6)."""
@@ -34,43 +47,31 @@ def _decimal(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
-_Id = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_decimal)]
-UserId = Annotated[_Id, Path(alias="id")]
-PostId = Annotated[_Id, Path()]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a list ordered by id: at most ``limit`` entries with an id above ``after``."""
-
-    limit: int
-    after: int
+Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
+"""An id in a JSON body: a number, not its digits, nor ``true``."""
+_PathId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_decimal)]
+UserId = Annotated[_PathId, Path(alias="id")]
+PostId = Annotated[_PathId, Path()]
 
 
 NextCursor = str | None
 """What to ask the next page with; null on the last one."""
 
 
-def next_cursor(ids: list[int], page: Page) -> NextCursor:
-    """Return the cursor behind a page, for the ids of its entries and one more where there is one."""
-    return _encode(ids[page.limit - 1]) if len(ids) > page.limit else None
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A part of a list ordered by id: at most ``limit`` entries, behind ``cursor``."""
 
-
-def _encode(after: int) -> str:
-    return urlsafe_b64encode(str(after).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> int:
-    return int(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    limit: int
+    cursor: str | None
 
 
 def _cursor(value: str) -> str:
     try:
-        after = _decode(value) if len(value) <= len(_encode(MAX_ID)) else 0
-    except ValueError:
-        after = 0
-    # Encoded again, because the decoder skips what is not in its alphabet.
-    if not 1 <= after <= MAX_ID or _encode(after) != value:
+        known = 1 <= decode_cursor(value, int) <= MAX_ID
+    except ValidationError:
+        known = False
+    if not known:
         raise PydanticCustomError("cursor", "Input should be a next_cursor of this list")
     return value
 
@@ -80,8 +81,25 @@ async def _page(
     cursor: Annotated[
         str | None, AfterValidator(_cursor), Query(description="The next_cursor of the page before.")
     ] = None,
-) -> Page:
-    return Page(limit, 0 if cursor is None else _decode(cursor))
+) -> PageRequest:
+    return PageRequest(limit, cursor)
 
 
-PageQuery = Annotated[Page, Depends(_page)]
+PageQuery = Annotated[PageRequest, Depends(_page)]
+
+
+async def _idempotency_key(
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            description="A request repeated with the same key and body is carried out once.",
+        ),
+    ] = None,
+) -> None:
+    """Show the field in the OpenAPI document; :func:`roadworthy.patterns.idempotent` does what it says."""
+
+
+IDEMPOTENT = [Depends(_idempotency_key)]

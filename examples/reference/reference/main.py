@@ -9,4 +9,4 @@ __all__ = ("app",)
 
 settings = load_settings()
 service = create_app(settings)
-app = roadworthy(service, settings=settings, resources=[service.state.database])
+app = roadworthy(service, settings=settings, resources=service.state.resources)

@@ -17,7 +17,9 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-__all__ = ("BigId", "UTCDateTime", "metadata", "posts", "users")
+from roadworthy.patterns import answers_table
+
+__all__ = ("BigId", "UTCDateTime", "answers", "metadata", "posts", "users")
 
 metadata = MetaData()
 
@@ -62,3 +64,6 @@ posts = Table(
     Index("posts_by_user", "user_id", "id"),
     sqlite_autoincrement=True,
 )
+
+answers = answers_table(metadata)
+"""The answers to requests with an Idempotency-Key."""

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from ..fields import PageQuery, PostId, UserId
+from ..fields import IDEMPOTENT, PageQuery, PostId, UserId
 from .dto import Post, PostInput, PostList
 from .service import PostService
 
@@ -16,7 +16,7 @@ class PostController:
         self._posts = posts
         self.router = APIRouter(prefix="/api/users/{id}/posts", tags=["posts"])
         self.router.get("")(self.list_posts)
-        self.router.post("", status_code=201)(self.create_post)
+        self.router.post("", status_code=201, dependencies=IDEMPOTENT)(self.create_post)
         self.router.get("/{post_id}")(self.get_post)
 
     async def list_posts(self, user_id: UserId, page: PageQuery) -> PostList:

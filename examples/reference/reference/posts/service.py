@@ -1,12 +1,14 @@
 """What can be done with posts."""
 
-from roadworthy import NotFoundError
+from datetime import UTC, datetime
 
-from ..database import Database
-from ..fields import Page, next_cursor
-from ..users.repository import UserRepository
+from roadworthy import NotFoundError
+from roadworthy.patterns import transactional
+
+from ..fields import PageRequest
+from ..users.repository import Users
 from .dto import Post, PostInput, PostList
-from .repository import PostRepository
+from .repository import Posts
 
 __all__ = ("PostService",)
 
@@ -14,8 +16,9 @@ __all__ = ("PostService",)
 class PostService:
     """Posts of users, each change in one unit of work that is committed when the method returns."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, users: Users, posts: Posts) -> None:
+        self._users = users
+        self._posts = posts
 
     async def get(self, user_id: int, post_id: int) -> Post:
         """Return one post.
@@ -23,30 +26,29 @@ class PostService:
         Raises:
             NotFoundError: there is no such post of this user.
         """
-        async with self._database.read() as connection:
-            post = await PostRepository(connection).find(user_id, post_id)
-        if post is None:
+        post = await self._posts.get(post_id)
+        if post.user_id != user_id:
             raise NotFoundError("Post not found")
         return post
 
-    async def list(self, user_id: int, page: Page) -> PostList:
+    async def list(self, user_id: int, page: PageRequest) -> PostList:
         """Return one page of a user's posts.
 
         Raises:
             NotFoundError: there is no such user.
         """
-        async with self._database.read() as connection:
-            posts = await PostRepository(connection).list(user_id, page)
-            # Only an empty page leaves open whether there is such a user.
-            if not posts and await UserRepository(connection).find(user_id) is None:
-                raise NotFoundError("User not found")
-        return PostList(items=posts[: page.limit], next_cursor=next_cursor([post.id for post in posts], page))
+        found = await self._posts.list(limit=page.limit, cursor=page.cursor, where={"user_id": user_id})
+        if not found.items:
+            await self._users.get(user_id)  # only an empty page leaves open whether there is such a user
+        return PostList(items=[*found.items], next_cursor=found.next_cursor)
 
+    @transactional
     async def create(self, user_id: int, values: PostInput) -> Post:
         """Create a post.
 
         Raises:
             NotFoundError: there is no such user.
         """
-        async with self._database.write() as connection:
-            return await PostRepository(connection).insert(user_id, values)
+        return await self._posts.insert(
+            {"user_id": user_id, **values.model_dump(), "created_at": datetime.now(UTC)}
+        )

@@ -4,21 +4,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from ..fields import PageQuery, UserId
+from ..fields import IDEMPOTENT, PageQuery, UserId
 from .dto import User, UserInput, UserList
 from .service import UserService
 
-__all__ = ("router",)
+__all__ = ("router", "user_service")
 
 router = APIRouter(prefix="/api/users", tags=["users"])
 
 
-async def _service(request: Request) -> UserService:
+async def user_service(request: Request) -> UserService:
+    """Return the application's service; a test puts another one in ``dependency_overrides``."""
     service: UserService = request.app.state.users
     return service
 
 
-Users = Annotated[UserService, Depends(_service)]
+Users = Annotated[UserService, Depends(user_service)]
 
 
 @router.get("")
@@ -27,7 +28,7 @@ async def list_users(page: PageQuery, users: Users) -> UserList:
     return await users.list(page)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=IDEMPOTENT)
 async def create_user(values: UserInput, users: Users, response: Response) -> User:
     """Create a user."""
     user = await users.create(values)

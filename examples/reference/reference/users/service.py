@@ -1,11 +1,12 @@
 """What can be done with users."""
 
-from roadworthy import NotFoundError
+from datetime import UTC, datetime
 
-from ..database import Database
-from ..fields import Page, next_cursor
+from roadworthy.patterns import transactional
+
+from ..fields import PageRequest
 from .dto import User, UserInput, UserList
-from .repository import UserRepository
+from .repository import Users
 
 __all__ = ("UserService",)
 
@@ -13,8 +14,8 @@ __all__ = ("UserService",)
 class UserService:
     """Users, each change in one unit of work that is committed when the method returns."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, users: Users) -> None:
+        self._users = users
 
     async def get(self, user_id: int) -> User:
         """Return one user.
@@ -22,24 +23,23 @@ class UserService:
         Raises:
             NotFoundError: there is no such user.
         """
-        async with self._database.read() as connection:
-            return _found(await UserRepository(connection).find(user_id))
+        return await self._users.get(user_id)
 
-    async def list(self, page: Page) -> UserList:
+    async def list(self, page: PageRequest) -> UserList:
         """Return one page of users."""
-        async with self._database.read() as connection:
-            users = await UserRepository(connection).list(page)
-        return UserList(items=users[: page.limit], next_cursor=next_cursor([user.id for user in users], page))
+        found = await self._users.list(limit=page.limit, cursor=page.cursor)
+        return UserList(items=[*found.items], next_cursor=found.next_cursor)
 
+    @transactional
     async def create(self, values: UserInput) -> User:
         """Create a user.
 
         Raises:
             ConflictError: another user has this e-mail address.
         """
-        async with self._database.write() as connection:
-            return await UserRepository(connection).insert(values)
+        return await self._users.insert({**values.model_dump(), "created_at": datetime.now(UTC)})
 
+    @transactional
     async def replace(self, user_id: int, values: UserInput) -> User:
         """Replace a user's name and e-mail address.
 
@@ -47,21 +47,13 @@ class UserService:
             NotFoundError: there is no such user.
             ConflictError: another user has this e-mail address.
         """
-        async with self._database.write() as connection:
-            return _found(await UserRepository(connection).update(user_id, values))
+        return await self._users.update(user_id, values.model_dump())
 
+    @transactional
     async def delete(self, user_id: int) -> None:
         """Delete a user together with the user's posts.
 
         Raises:
             NotFoundError: there is no such user.
         """
-        async with self._database.write() as connection:
-            if not await UserRepository(connection).delete(user_id):
-                raise NotFoundError("User not found")
-
-
-def _found(user: User | None) -> User:
-    if user is None:
-        raise NotFoundError("User not found")
-    return user
+        await self._users.delete(user_id)
