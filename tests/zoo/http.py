@@ -148,7 +148,11 @@ class Server:
             try:
                 request = await self._request(head, reader, writer)
             except BadRequest as bad:
-                await self._send(writer, "GET", Response(bad.status, b"", close=True))
+                refused = Request("GET", "/", {}, b"", "", writer)
+                refused.facts["refused"] = bad.status
+                response = await self.handler(refused)
+                response.close = True
+                await self._send(writer, "GET", response)
                 return False
             response = await self.handler(request)
             keep = request.fields.get("connection", "").lower() != "close" and not response.close

@@ -95,6 +95,9 @@ class Zoo:
         return response
 
     async def _answer(self, request: Request) -> Response:
+        if "refused" in request.facts:
+            # The server could not read the request; the answer has the service's shape all the same.
+            raise Problem(request.facts["refused"], "the request cannot be read")
         for part in self.parts:
             response = await part.before(self, request)
             if response is not None:

@@ -62,7 +62,7 @@ class StoreError(Exception):
 class Store:
     """One connection, opened when it is needed and again after it broke; every call has a deadline."""
 
-    def __init__(self, url: str, timeout: float = 1.0) -> None:
+    def __init__(self, url: str, timeout: float = 0.5) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 0)
         self._space = parts.path

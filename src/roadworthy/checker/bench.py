@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import secrets
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from roadworthy.checklist import Assertion, Severity
 from ._show import curl, shown
 from .exposition import Sample, read_samples
 from .manifest import Manifest, Route
+from .openapi import OpenApi
 from .probe import Need, Phase, Probe, Profile
 from .records import Record, records
 from .shapes import elements, members
@@ -104,6 +106,10 @@ class Bench:
         """Return a deadline, longer on a slow machine: never below ``seconds``."""
         return seconds * self.stage.setting.slowness
 
+    def now(self) -> float:
+        """Return the monotonic time that lines, events and answers carry."""
+        return time.monotonic()
+
     # Starting processes of one's own
 
     @asynccontextmanager
@@ -147,6 +153,13 @@ class Bench:
                 yield target
             finally:
                 self._target = before
+
+    def beside(self) -> Bench:
+        """Return a second bench of the same probe, to launch and watch a process at the same time.
+
+        What it judges does not count; judge on the first.
+        """
+        return Bench(self.probe, self.stage, self.manifest, _target=self._target)
 
     async def use_shared(self) -> None:
         """Make the phase's process the target; the runner does it before the probe begins."""
@@ -243,6 +256,25 @@ class Bench:
             path = path.replace("{canary}", self.canary(f"the exception of {route}"))
         return await self.request(route.method, path, headers, json_body=body, **options)
 
+    async def until(
+        self,
+        ask: Callable[[], Awaitable[Answer]],
+        holds: Callable[[Answer], bool],
+        seconds: float,
+        interval: float = 0.05,
+    ) -> tuple[bool, Answer]:
+        """Ask again and again until an answer is as wanted; return whether one was, and the last.
+
+        Parameters:
+            seconds: how long; scaled by :meth:`patience`.
+        """
+        deadline = asyncio.get_running_loop().time() + self.patience(seconds)
+        while True:
+            answer = await ask()
+            if holds(answer) or asyncio.get_running_loop().time() > deadline:
+                return holds(answer), answer
+            await asyncio.sleep(interval)
+
     # Resources
 
     def unique(self) -> str:
@@ -290,6 +322,10 @@ class Bench:
             read.path.replace("{id}", identifier) if read and identifier else answer.field("location") or ""
         )
         return Created(identifier, path, sent, answer)
+
+    async def openapi(self) -> OpenApi:
+        """Return the service's OpenAPI document; an empty one when the manifest names none."""
+        return await self.shared(_fetch_openapi)
 
     # What the service tells
 
@@ -445,6 +481,12 @@ class Bench:
             )
         )
         return self.verdict()
+
+
+async def _fetch_openapi(bench: Bench) -> OpenApi:
+    if not bench.manifest.openapi:
+        return OpenApi()
+    return OpenApi(members((await bench.get(bench.manifest.openapi)).json()))
 
 
 def _filled(value: Any, unique: str) -> Any:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from ..http import Request, Response
-from ..service import Part, Zoo, faulty
+from ..service import Part, Problem, Zoo, faulty
 
 CANARY = "canary-77ab of an unhandled exception"
 
@@ -17,8 +17,11 @@ class MadeForChecks(Part):
 
     async def route(self, zoo: Zoo, request: Request) -> Response | None:
         """Answer one of the four."""
-        if request.method not in {"GET", "HEAD"}:
+        paths = {"/api/slow", "/api/fails", "/api/stream", "/api/large"}
+        if request.path not in paths:
             return None
+        if request.method not in {"GET", "HEAD"}:
+            raise Problem(405, "this is not possible here", headers={"Allow": "GET, HEAD"})
         match request.path:
             case "/api/slow":
                 await asyncio.sleep(float(request.query.get("seconds", "1")))

@@ -1,7 +1,494 @@
 """Probes of ``error-handling`` (ERR)."""
 
-from ..probe import Probe
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from roadworthy.checklist import Severity
+
+from ..bench import Bench
+from ..exposition import total
+from ..faults import Fault
+from ..leaks import internals
+from ..manifest import Route
+from ..probe import Need, Phase, Probe, probe
+from ..records import Record
+from ..shapes import members
+from ..verdict import Lines, Verdict
+from ..wire import Answer, build_request
 
 __all__ = ("PROBES",)
 
-PROBES: tuple[Probe, ...] = ()
+_JSON = {"application/json", "application/problem+json"}
+# What OpenAPI's path items and Allow fields list differently: RFC 9110 §9.3.2 and §9.3.7 make them come for free.
+_FREE = {"HEAD", "OPTIONS"}
+
+
+@probe("ERR-1", phase=Phase.SERVE, samples=3)
+async def an_unknown_path_is_404(bench: Bench) -> Verdict:
+    """Asks for random paths below the API's base: plain, nested, and with a slash at the end."""
+    known = next(
+        (route for route in (bench.manifest.routes.list, bench.manifest.routes.create) if route), None
+    )
+    path = known.path if known and known.method == "GET" else bench.manifest.health.live or "/"
+    answer = await bench.get(path)
+    bench.control(f"a known path is answered otherwise ({path}: {answer})", answer.status not in {0, 404})
+    unknown = bench.unknown_path()
+    for path in (unknown, f"{unknown}/deeper", f"{unknown}/"):
+        answer = await bench.get(path)
+        bench.sample()
+        if answer.status != 404:
+            bench.fail("an unknown path is not 404", "404", str(answer), answer, route=f"GET {bench.base}/…")
+        elif answer.media_type not in _JSON:
+            bench.warn(
+                "a 404 that programs cannot read", "JSON", str(answer), answer, route=f"GET {bench.base}/…"
+            )
+        elif not members(answer.json()):
+            bench.fail("the body of a 404 is no object", "a non-empty JSON object", answer.text[:200], answer)
+    return bench.verdict()
+
+
+def _targets(bench: Bench) -> Iterator[tuple[Route, str]]:
+    """Yield the declared routes of the resource, with an id that does not exist where one goes."""
+    for role in ("list", "create", "read", "update", "delete", "large"):
+        route = bench.manifest.routes.by_role.get(role)
+        if route is not None:
+            yield route, route.path.replace("{id}", "999999999")
+
+
+async def _unsupported(bench: Bench) -> list[tuple[str, str, set[str]]]:
+    """Return path, a method that it lacks, and the methods that it is known to have; three at most per path."""
+    document = await bench.openapi()
+    known: dict[str, set[str]] = {}
+    for route, path in _targets(bench):
+        template = route.path.partition("?")[0]
+        known.setdefault(path.partition("?")[0], set()).update({route.method}, document.methods(template))
+    found: list[tuple[str, str, set[str]]] = []
+    for path, methods in known.items():
+        # Without a document a DELETE or PUT might exist: only what can do no harm to a path that has it.
+        candidates = ("DELETE", "PUT", "PATCH") if document else ("PATCH",)
+        found += [(path, method, methods) for method in candidates if method not in methods]
+    return found
+
+
+@probe("ERR-2", phase=Phase.SERVE, samples=2)
+async def a_wrong_method_is_405(bench: Bench) -> Verdict:
+    """Sends methods that the known routes do not have, and reads Allow."""
+    cases = await _unsupported(bench)
+    if not cases:
+        return bench.inconclusive("needs known routes (routes.list, routes.create) or an OpenAPI document")
+    path, _, methods = cases[0]
+    if "GET" in methods:
+        works = await bench.get(path)
+        bench.control(f"the path exists ({path}: {works})", works.status not in {0, 405})
+    else:
+        works = await bench.request(sorted(methods)[0], path, {"Content-Type": "application/json"}, b"{")
+        bench.control(f"the path exists ({path}: {works})", works.status not in {0, 404, 405})
+    for path, method, methods in cases:
+        answer = await bench.request(method, path, {"Content-Type": "application/json"}, b"{}")
+        bench.sample()
+        if answer.status in {404, 501}:
+            bench.warn(
+                "a method that the path lacks is not told from an unknown path", "405", str(answer), answer
+            )
+        elif answer.status != 405:
+            bench.fail("a method that the path lacks is not refused with 405", "405", str(answer), answer)
+        elif answer.field("allow") is None:
+            bench.fail(
+                "a 405 without Allow", f"Allow: {', '.join(sorted(methods))}", "no Allow field", answer
+            )
+        else:
+            listed = {word.strip().upper() for word in (answer.field("allow") or "").split(",")}
+            lacking = methods - listed - _FREE
+            if lacking:
+                expected, got = f"with {', '.join(sorted(methods))}", answer.field("allow") or ""
+                bench.fail("Allow is incomplete", expected, got, answer, severity=Severity.LOW)
+    return bench.verdict()
+
+
+async def _errors(bench: Bench) -> dict[str, Answer]:
+    """Return one answer of each kind of error that the service can be brought to."""
+    routes = bench.manifest.routes.by_role
+    found = {"404": await bench.get(bench.unknown_path())}
+    cases = await _unsupported(bench)
+    if cases:
+        found["405"] = await bench.request(cases[0][1], cases[0][0])
+    create = routes.get("create")
+    if create is not None:
+        as_json = {"Content-Type": "application/json"}
+        found["malformed"] = await bench.request(create.method, create.path, as_json, b'{"a": ')
+        found["validation"] = await bench.request(create.method, create.path, as_json, b"{}")
+        found["media type"] = await bench.request(
+            create.method, create.path, {"Content-Type": "text/plain"}, b"a"
+        )
+        limit = bench.manifest.limits.body
+        if limit is not None and limit <= 1 << 25:
+            found["too large"] = await bench.request(create.method, create.path, as_json, b" " * (limit + 1))
+    if routes.get("fails") is not None:
+        found["exception"] = await bench.call(routes["fails"])
+    # What a parser refuses before the application never has the application's shape; those are not asked for here.
+    return {kind: answer for kind, answer in found.items() if answer.complete and answer.status >= 400}
+
+
+@probe("ERR-3", phase=Phase.SERVE, samples=4)
+async def errors_have_one_shape(bench: Bench) -> Verdict:
+    """Collects a 404, 405, 400, 422, 415, 413 and 500, and compares media type and members."""
+    answers = await bench.shared(_errors)
+    bench.control(f"errors were seen: {', '.join(answers)}", len(answers) >= 2)
+    readable = {kind: answer for kind, answer in answers.items() if members(answer.json())}
+    for kind, answer in answers.items():
+        bench.sample()
+        if kind not in readable:
+            bench.fail(
+                f"the body of an error is no JSON object ({kind})", "one shape for all", str(answer), answer
+            )
+        else:
+            _judge_problem(bench, kind, answer)
+    types = Counter(answer.media_type for answer in readable.values())
+    shapes = {kind: _texts(answer.json()) for kind, answer in readable.items()}
+    if len(types) > 1:
+        rare = types.most_common()[-1][0]
+        odd = next(answer for answer in readable.values() if answer.media_type == rare)
+        bench.fail("errors have several media types", types.most_common()[0][0], rare, odd)
+    common = set[str].intersection(*shapes.values()) if shapes else set[str]()
+    if readable and len(common) < 2:
+        listed = "; ".join(f"{kind}: {', '.join(sorted(paths)) or 'none'}" for kind, paths in shapes.items())
+        odd = min(readable.values(), key=lambda answer: len(_texts(answer.json())))
+        bench.fail("errors share no message and code", "two members with text in every error", listed, odd)
+    return bench.verdict()
+
+
+def _texts(value: Any, prefix: str = "") -> set[str]:
+    """Return the paths of members that hold a text or a number: candidates for message and code."""
+    found: set[str] = set()
+    for key, entry in members(value).items():
+        path = f"{prefix}.{key}" if prefix else key
+        if isinstance(entry, str | int) and not isinstance(entry, bool) and key not in {"status", "instance"}:
+            found.add(path)
+        found |= _texts(entry, path)
+    return found
+
+
+def _judge_problem(bench: Bench, kind: str, answer: Answer) -> None:
+    """RFC 9457 §3.1: the members of a problem document have their types, and status is the response's."""
+    if answer.media_type != "application/problem+json":
+        return
+    document = members(answer.json())
+    if document.get("status", answer.status) != answer.status:
+        bench.fail(
+            f"a problem names another status ({kind})", str(answer.status), str(document["status"]), answer
+        )
+    for name in ("type", "title", "detail", "instance"):
+        if name in document and not isinstance(document[name], str):
+            bench.fail(
+                f"a member of a problem has the wrong type ({kind})", f"{name}: a text", "another", answer
+            )
+
+
+@probe("ERR-4", phase=Phase.SERVE, samples=3)
+async def an_exception_leaks_nothing(bench: Bench) -> Verdict:
+    """Asks three times for the route that raises, and searches the response for the inside of the service."""
+    route = bench.manifest.routes.by_role.get("fails")
+    if route is None:
+        return bench.inconclusive("needs a route that raises an exception nothing handles (routes.fails)")
+    fine = await bench.get(bench.manifest.health.live or "/")
+    bench.control("another path is answered without an error", fine.complete and fine.status < 500)
+    for _ in range(3):
+        answer = await bench.call(route)
+        bench.sample()
+        if not answer.complete:
+            bench.fail(
+                "an exception ends the connection without a response", "a generic 5xx", str(answer), answer
+            )
+            continue
+        if answer.status < 500:
+            bench.fail("an exception is answered as if all were well", "5xx", str(answer), answer)
+        if not answer.body:
+            bench.fail("a 5xx without a body", "the common error shape", "nothing", answer)
+        _judge_leaks(bench, route, answer)
+    return bench.verdict()
+
+
+def _judge_leaks(bench: Bench, route: Route, answer: Answer) -> None:
+    text = (answer.head.raw.decode("latin-1") if answer.head else "") + answer.text
+    # The request's own path may be repeated; it is no secret.
+    text = text.replace(answer.request.path, "")
+    found = internals(text) + bench.leaks(text)
+    folder = str(bench.manifest.folder)
+    if len(folder) > 4 and folder in text:
+        found.append("the folder of the project")
+    if route.message and route.message in text:
+        found.append("the text of the exception")
+    if found:
+        bench.fail("a 5xx shows how the service is built", "nothing internal", ", ".join(found), answer)
+
+
+@probe("ERR-5", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=20)
+async def the_process_survives(bench: Bench) -> Verdict:
+    """Provokes 20 exceptions and 20 clients that leave in the middle, then compares the processes."""
+    async with bench.launch() as target:
+        live = bench.manifest.health.live or "/"
+        good = await bench.get(live)
+        bench.control("the service answers before", good.complete and good.status < 500)
+        before = {(one.pid, one.started) for one in target.process.tree()}
+        fails = bench.manifest.routes.by_role.get("fails")
+        create = bench.manifest.routes.by_role.get("create") or fails
+        for _ in range(20):
+            if fails is not None:
+                await bench.call(fails)
+            await _leave(bench, create)
+            bench.sample()
+        after = {(one.pid, one.started) for one in target.process.tree()}
+        if target.process.ended is not None:
+            return bench.fail(
+                "the process ended", "it goes on", str(target.process.ended), *_last(fails, good)
+            )
+        if gone := before - after:
+            bench.fail("worker processes were replaced", "the same processes", f"{len(gone)} are gone")
+        again = await bench.get(live)
+        bench.expect(
+            again.complete and again.status < 500,
+            "the service no longer answers",
+            str(good),
+            str(again),
+            again,
+        )
+    if fails is None:
+        bench.note("no route raises (routes.fails), so only leaving clients were tried")
+    return bench.verdict()
+
+
+def _last(fails: Route | None, good: Answer) -> tuple[Answer, ...]:
+    return () if fails is None else (good,)
+
+
+async def _leave(bench: Bench, route: Route | None) -> None:
+    """Begin a request and break the connection off before it is whole."""
+    path, method = (route.path, route.method) if route else ("/", "POST")
+    _, data = build_request(bench.target.address, method, path, bench.headers({"Content-Length": "100"}))
+    try:
+        connection = await bench.connect()
+    except Exception as error:
+        bench.note(f"a connection could not be opened: {error}")
+        return
+    async with connection:
+        await connection.send(data + b'{"half": ')
+        await connection.reset()
+
+
+@probe("ERR-6", phase=Phase.SERVE, samples=4)
+async def other_methods_follow_http(bench: Bench) -> Verdict:
+    """Sends HEAD, OPTIONS, TRACE and a method that does not exist to a route that answers GET."""
+    route = next(
+        (route for route in (bench.manifest.routes.list, bench.manifest.routes.large) if route), None
+    )
+    path = route.path if route else bench.manifest.health.live or "/"
+    get = await bench.get(path)
+    bench.control(f"GET is answered ({get})", get.complete)
+    await _judge_head(bench, path, get)
+    options = await bench.request("OPTIONS", path)
+    bench.sample()
+    if options.status in {200, 204}:
+        if options.field("allow") is None:
+            bench.note("OPTIONS does not say Allow (RFC 9110 §9.3.7 leaves it open)")
+    elif options.status != 405 or options.field("allow") is None:
+        bench.warn("OPTIONS is not understood", "200 or 204, or 405 with Allow", str(options), options)
+    canary = bench.canary("X-Reflected")
+    trace = await bench.request("TRACE", path, {"X-Reflected": canary})
+    bench.sample()
+    if trace.ok or canary in trace.text:
+        bench.fail("TRACE is answered and reflects what was sent", "a refusal", str(trace), trace)
+    foo = await bench.request("FOO", path)
+    bench.sample()
+    if foo.status not in {400, 404, 405, 501}:
+        bench.fail("a method that does not exist is not refused", "400, 405 or 501", str(foo), foo)
+    return bench.verdict()
+
+
+async def _judge_head(bench: Bench, path: str, get: Answer) -> None:
+    connection = await bench.connect()
+    async with connection:
+        head = await connection.exchange("HEAD", path, bench.headers(), seconds=bench.patience(10))
+        # A body that should not be there comes right behind the head, or never.
+        await connection.wait_over(0.1)
+        extra = len(connection.received) - len(head.head.raw) if head.head else 0
+    bench.sample()
+    if not head.complete or head.status >= 500:
+        bench.fail("HEAD fails where GET works", str(get), str(head), head)
+    elif head.status in {404, 405, 501} and get.ok:
+        document = await bench.openapi()
+        severity = None if "HEAD" in document.methods(path) or not document else Severity.LOW
+        bench.warn("HEAD is refused where GET works", str(get.status), str(head), head, severity=severity)
+    elif head.status // 100 != get.status // 100:
+        bench.fail("HEAD has another status than GET", str(get.status), str(head.status), head)
+    elif extra > 0:
+        bench.fail("HEAD is answered with a body", "no byte after the head", f"{extra} bytes", head)
+
+
+@probe(
+    "ERR-7",
+    phase=Phase.FAULTS,
+    needs=(Need.COMMAND, Need.CREATE, Need.STORE),
+    quick=False,
+    samples=3,
+    seconds=150,
+)
+async def a_dead_store_is_bounded(bench: Bench) -> Verdict:
+    """Takes the store away, then makes it silent, and each time waits for the service to recover."""
+    create = bench.manifest.routes.by_role["create"]
+    store = bench.target.store
+    assert store is not None
+    # Pools open their connections when they are first used.
+    good = await bench.call(create)
+    sent = store.to_server
+    bench.control("the route works with the store", good.ok)
+    bound = bench.manifest.limits.request_timeout or 15.0
+    for fault, limit in ((Fault.REFUSE, 5.0), (Fault.STALL, bound)):
+        if fault not in store.can:
+            continue
+        await store.inject(fault)
+        try:
+            answers = [await bench.call(create, seconds=limit + 5) for _ in range(2)]
+        finally:
+            await store.restore()
+        if all(answer.ok for answer in answers):
+            return bench.inconclusive(f"the route works although the store is down ({fault})")
+        for answer in answers:
+            _judge_failure(bench, fault, limit, answer)
+        back, answer = await bench.until(lambda: bench.call(create), lambda answer: answer.ok, 10)
+        bench.sample()
+        if not back:
+            bench.fail(
+                f"no recovery after the store is back ({fault})", "2xx within 10 s", str(answer), answer
+            )
+    bench.note(
+        f"{store.to_server - sent} bytes went to the store meanwhile" if store.to_server else "store: a file"
+    )
+    return bench.verdict()
+
+
+def _judge_failure(bench: Bench, fault: Fault, limit: float, answer: Answer) -> None:
+    bench.sample()
+    if answer.ok:
+        return
+    if not answer.complete:
+        bench.fail(
+            f"no answer while the store is down ({fault})",
+            f"an error within {limit:g} s",
+            str(answer),
+            answer,
+        )
+    elif answer.seconds > bench.patience(limit):
+        expected, got = f"an error within {limit:g} s", f"{answer} after {answer.seconds:.1f} s"
+        bench.fail(f"the error comes late ({fault})", expected, got, answer)
+    elif answer.status < 500:
+        bench.fail(f"a dead store looks like the client's fault ({fault})", "503", str(answer), answer)
+    elif answer.status not in {503, 504}:
+        bench.warn(f"a dead store is not told as such ({fault})", "503", str(answer), answer)
+    if answer.complete and (found := internals(answer.text)):
+        bench.fail("the error shows how the service is built", "nothing internal", ", ".join(found), answer)
+
+
+@probe("ERR-8", phase=Phase.SERVE, needs=(Need.COMMAND, Need.FAILS), samples=3)
+async def errors_are_recorded_once(bench: Bench) -> Verdict:
+    """Provokes three exceptions; each must leave one error record with its request id, and count once."""
+    route = bench.manifest.routes.by_role["fails"]
+    counted = bench.manifest.metrics.requests if bench.has(Need.METRICS) else ""
+    before = await bench.scrape() if counted else {}
+    since = bench.now()
+    answers = [await bench.call(route) for _ in range(3)]
+    bench.control("the route fails", all(answer.status >= 500 for answer in answers))
+    ids = [_request_id(answer) for answer in answers]
+    bench.control("each response names its request id", all(ids))
+    found = await bench.wait_records(lambda seen: all(_errors_of(seen, one) for one in ids if one), since)
+    for answer, one in zip(answers, ids, strict=True):
+        mine = _errors_of(found, one or "")
+        lines = Lines(
+            "records of this request",
+            tuple(record.line.text[:500] for record in found if one and one in record.line.text),
+        )
+        bench.expect(
+            len(mine) == 1,
+            "a server error does not leave exactly one record",
+            "one record of level error with the request id",
+            f"{len(mine)}",
+            answer,
+            evidence=(lines,),
+        )
+    if counted:
+        await _judge_counter(bench, before, counted, len(answers))
+    else:
+        bench.note("metrics.requests names no counter, so only the records were judged")
+    return bench.verdict()
+
+
+def _request_id(answer: Answer) -> str | None:
+    for name in ("x-request-id", "request-id", "x-correlation-id", "x-trace-id"):
+        if answer.field(name):
+            return answer.field(name)
+    found = members(answer.json()).get("request_id")
+    return found if isinstance(found, str) else None
+
+
+def _errors_of(records: list[Record], request_id: str) -> list[Record]:
+    """Return the error records of a request; an access record that reports the 5xx is no second one."""
+    mine = [record for record in records if record.rank >= 40 and record.mentions(request_id)]
+    told = [record for record in mine if record.get("error") is not None]
+    return told or mine[:1]
+
+
+async def _judge_counter(bench: Bench, before: Any, name: str, count: int) -> None:
+    risen = 0.0
+    for _ in range(20):
+        after = await bench.scrape()
+        risen = max(
+            total(after, name, **{label: "5.."}) - total(before, name, **{label: "5.."})
+            for label in ("status", "code", "status_code")
+        )
+        if risen >= count:
+            break
+        await asyncio.sleep(0.1)
+    bench.expect(
+        risen == count, "server errors are not counted exactly", f"+{count} in {name}", f"+{risen:g}"
+    )
+
+
+@probe("ERR-9", phase=Phase.SERVE, samples=3)
+async def errors_are_protected_like_successes(bench: Bench) -> Verdict:
+    """Compares the protective fields of errors with those of a success, and reads their caching fields."""
+    answers = await bench.shared(_errors)
+    route = bench.manifest.routes.by_role.get("list")
+    good = await bench.get(route.path if route else bench.manifest.health.live or "/")
+    bench.control(
+        f"a success and errors were seen ({', '.join(answers)})", good.complete and len(answers) >= 2
+    )
+    protective = [name for name in ("x-content-type-options", "x-frame-options") if good.field(name)]
+    for kind, answer in answers.items():
+        bench.sample()
+        if answer.body and not answer.media_type:
+            bench.fail(f"an error has no Content-Type ({kind})", "a media type", "none", answer)
+        said = (answer.field("cache-control") or "").lower()
+        if "public" in [word.strip() for word in said.split(",")]:
+            bench.fail(f"an error may be cached in public ({kind})", "no-store, or no public", said, answer)
+        lacking = [name for name in protective if not answer.field(name)]
+        if lacking:
+            bench.fail(
+                f"an error lacks what successes have ({kind})", ", ".join(protective), "absent", answer
+            )
+    return bench.verdict()
+
+
+PROBES: tuple[Probe, ...] = (
+    an_unknown_path_is_404,
+    a_wrong_method_is_405,
+    errors_have_one_shape,
+    an_exception_leaks_nothing,
+    the_process_survives,
+    other_methods_follow_http,
+    a_dead_store_is_bounded,
+    errors_are_recorded_once,
+    errors_are_protected_like_successes,
+)

@@ -1,7 +1,524 @@
-"""Probes of ``graceful-shutdown`` (SHUT)."""
+"""Probes of ``graceful-shutdown`` (SHUT).
 
-from ..probe import Probe
+The signal goes to the started process only, as a container runtime sends it. One stop under traffic is watched
+from all sides (:func:`_watched_stop`), and most assertions are read from what was seen there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from ..bench import Bench, Created
+from ..manifest import Route
+from ..probe import Need, Phase, Probe, probe
+from ..process import Exit, is_free
+from ..target import Target
+from ..verdict import Lines, Point, Timeline, Verdict
+from ..wire import Answer, Connection, Ending, build_request
 
 __all__ = ("PROBES",)
 
-PROBES: tuple[Probe, ...] = ()
+# Signal after the requests in flight began: late enough to be in the handler, early enough to be still there.
+_SIGNAL_AFTER = 0.4
+_IN_FLIGHT = 8
+# Kubernetes' default terminationGracePeriodSeconds is 30; after the last response 10 s are plenty.
+_AFTER_LAST = 10.0
+_ORPHANS_AFTER = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    """One new connection during the stop: when it was dialled, for which path, and what came of it."""
+
+    at: float
+    path: str
+    answer: Answer
+
+
+@dataclass(slots=True)
+class _Stop:
+    """One stop, seen from all sides; times are monotonic."""
+
+    told: float
+    plain: Answer
+    in_flight: list[Answer] = field(default_factory=list[Answer])
+    polls: list[_Poll] = field(default_factory=list[_Poll])
+    idle_over: float | None = None
+    idle_how: str = ""
+    exit: Exit | None = None
+    left: tuple[str, ...] = ()
+    port_free: bool = False
+    command: str = ""
+    lines: tuple[str, ...] = ()
+
+    @property
+    def dropped(self) -> list[Answer]:
+        """The requests in flight that were not answered as they would have been without the signal."""
+        return [answer for answer in self.in_flight if not _same(answer, self.plain)]
+
+    @property
+    def last_response(self) -> float:
+        """When the last request in flight was over."""
+        return max((answer.ended for answer in self.in_flight), default=self.told)
+
+    def timeline(self) -> Timeline:
+        """Return the stop as a drawing."""
+
+        def at(moment: float) -> float:
+            return round(moment - self.told, 3)
+
+        points = [Point(0.0, "process", "SIGTERM")]
+        if self.exit is not None:
+            points.append(Point(at(self.exit.at), "process", f"ended with {self.exit}"))
+        points += [
+            Point(at(answer.began), "in flight", str(answer), at(answer.ended)) for answer in self.in_flight
+        ]
+        previous = ("", "")
+        for poll in self.polls:
+            seen = (poll.path, str(poll.answer.status or poll.answer.ending))
+            if seen != previous:
+                points.append(
+                    Point(at(poll.at), f"new connections {poll.path}", seen[1], at(poll.answer.ended))
+                )
+            previous = seen
+        if self.idle_over is not None:
+            points.append(Point(at(self.idle_over), "idle connection", self.idle_how))
+        return Timeline("shutdown", tuple(points))
+
+
+def _same(answer: Answer, plain: Answer) -> bool:
+    same_body = sha256(answer.body).digest() == sha256(plain.body).digest()
+    return answer.complete and answer.status == plain.status and (same_body or len(answer.body) > 0)
+
+
+def _slow(bench: Bench) -> Route:
+    return bench.manifest.routes.by_role["slow"]
+
+
+async def _watched_stop(bench: Bench) -> _Stop:
+    """Stop a service with requests in flight, an idle connection, and new connections all the time."""
+    async with bench.launch(draining=True) as target:
+        plain = await bench.call(_slow(bench))
+        bench.control("the slow route answers", plain.ok)
+        bench.control(f"it takes long enough ({plain.seconds:.2f} s)", plain.seconds > _SIGNAL_AFTER + 0.1)
+        live, ready = bench.manifest.health.live or "/", bench.manifest.health.ready
+        idle = await bench.connect()
+        async with idle:
+            await idle.exchange("GET", live, bench.headers())
+            stop = await _stopped(bench, target, plain, idle, [path for path in (ready, live) if path])
+        stop.left = await _left(target)
+        stop.port_free = is_free(target.address.host, target.address.port)
+        stop.command = " ".join(target.process.command)
+        stop.lines = tuple(line.text[:300] for line in target.process.lines[-8:])
+        return stop
+
+
+async def _stopped(bench: Bench, target: Target, plain: Answer, idle: Connection, paths: list[str]) -> _Stop:
+    flying = [asyncio.create_task(bench.call(_slow(bench), seconds=30)) for _ in range(_IN_FLIGHT)]
+    await asyncio.sleep(_SIGNAL_AFTER)
+    stop = _Stop(target.process.signal(), plain)
+    polling = asyncio.create_task(_poll(bench, target, stop, paths))
+    watching = asyncio.create_task(_watch_idle(idle, stop))
+    stop.in_flight = list(await asyncio.gather(*flying))
+    stop.exit = await target.process.wait_end(bench.patience(bench.manifest.start.grace))
+    for task in (polling, watching):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await target.process.wait_silence(1.0)
+    return stop
+
+
+async def _poll(bench: Bench, target: Target, stop: _Stop, paths: list[str]) -> None:
+    """Dial every 50 ms, one path after the other; an answer that does not come does not hold up the next."""
+    waiting: set[asyncio.Task[None]] = set()
+    turn = 0
+
+    async def one(path: str) -> None:
+        at = time.monotonic()
+        answer = await bench.get(path, seconds=1.0, patient=False, target=target)
+        stop.polls.append(_Poll(at, path, answer))
+
+    while target.process.alive:
+        task = asyncio.create_task(one(paths[turn % len(paths)]))
+        waiting.add(task)
+        task.add_done_callback(waiting.discard)
+        turn += 1
+        await asyncio.sleep(0.05)
+    await asyncio.gather(*waiting)
+
+
+async def _watch_idle(idle: Connection, stop: _Stop) -> None:
+    if await idle.wait_over(120):
+        stop.idle_over, stop.idle_how = time.monotonic(), idle.over
+
+
+async def _left(target: Target) -> tuple[str, ...]:
+    """Return what still lives two seconds after the exit; less when it is gone earlier."""
+    deadline = time.monotonic() + _ORPHANS_AFTER
+    while time.monotonic() < deadline:
+        if not target.process.tree():
+            return ()
+        await asyncio.sleep(0.05)
+    return tuple(f"{one.name} (pid {one.pid})" for one in target.process.tree())
+
+
+def _in_flight_control(bench: Bench, stop: _Stop) -> None:
+    began = [answer for answer in stop.in_flight if answer.began and answer.began < stop.told]
+    bench.control(f"{len(began)} requests were in flight at the signal", len(began) == _IN_FLIGHT)
+
+
+@probe("SHUT-1", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=_IN_FLIGHT, seconds=180)
+async def in_flight_survives(bench: Bench) -> Verdict:
+    """Sends SIGTERM with eight slow requests in flight; five stops in the full profile, one in the quick one."""
+    stops = [await bench.shared(_watched_stop)]
+    if bench.full:
+        stops += await asyncio.gather(_short_stop(bench), _short_stop(bench))
+        stops += await asyncio.gather(_short_stop(bench), _short_stop(bench))
+    for stop in stops:
+        _in_flight_control(bench, stop)
+        bench.sample(len(stop.in_flight))
+        if stop.dropped:
+            got = f"{len(stop.dropped)} of {len(stop.in_flight)}: {stop.dropped[0]}"
+            return bench.fail(
+                "requests in flight at SIGTERM were not answered",
+                f"{stop.plain.status}, complete, as without the signal",
+                got,
+                stop.dropped[0],
+                evidence=(stop.timeline(), Lines("the last lines of output", stop.lines)),
+            )
+    bench.show(stops[0].timeline())
+    return bench.verdict()
+
+
+async def _short_stop(bench: Bench) -> _Stop:
+    """Stop a service with requests in flight and nothing else."""
+    own = bench.beside()
+    async with own.launch(draining=True) as target:
+        plain = await own.call(_slow(bench))
+        flying = [asyncio.create_task(own.call(_slow(bench), seconds=30)) for _ in range(_IN_FLIGHT)]
+        await asyncio.sleep(_SIGNAL_AFTER)
+        stop = _Stop(target.process.signal(), plain)
+        stop.in_flight = list(await asyncio.gather(*flying))
+        return stop
+
+
+@probe("SHUT-2", phase=Phase.SHUTDOWN, needs=(Need.COMMAND,), samples=1, seconds=120)
+async def a_large_response_is_not_cut(bench: Bench) -> Verdict:
+    """Reads a large or streamed response slowly across SIGTERM, and looks at how it ends."""
+    route = await _lasting(bench)
+    if route is None:
+        return bench.inconclusive(
+            "needs an answer that takes a while to send (routes.large of 256 KiB, routes.stream)"
+        )
+    async with bench.launch(draining=True) as target:
+        whole = await bench.call(route, seconds=60)
+        bench.control(f"undisturbed it is complete ({whole})", whole.ok)
+        stream = route.role == "stream"
+        connection = await bench.connect(
+            receive_buffer=None if stream else 8192,
+            # A rate at which the rest of it comes after the signal, whatever the kernel holds back.
+            bytes_per_second=None if stream else max(len(whole.body) // 3, 65_536),
+        )
+        async with connection:
+            request, data = build_request(
+                target.address, route.method, route.path, bench.headers(route.headers)
+            )
+            await connection.send(data)
+            await connection.wait_bytes(1, 10)
+            reading = asyncio.create_task(connection.answer(request, 60))
+            await asyncio.sleep(min(_SIGNAL_AFTER, whole.seconds / 2) if stream else _SIGNAL_AFTER)
+            bench.control("it was being sent at the signal", not reading.done())
+            target.process.signal()
+            answer = await reading
+        bench.sample()
+        if not answer.complete:
+            title = "a response was cut short by SIGTERM"
+            got = f"{answer.ending} after {len(answer.body)} of {len(whole.body)} bytes"
+            return bench.fail(title, f"complete ({whole.framing})", got, answer)
+        if not stream and len(answer.body) != len(whole.body):
+            got = f"{len(answer.body)} of {len(whole.body)} bytes, and an end as if it were whole"
+            return bench.fail("a response was cut short and says it is whole", "all of it", got, answer)
+    return bench.verdict()
+
+
+async def _lasting(bench: Bench) -> Route | None:
+    """Return a route whose response takes long enough to be interrupted."""
+    large, stream = (bench.manifest.routes.by_role.get(role) for role in ("large", "stream"))
+    if large is not None:
+        async with bench.launch(draining=True):
+            size = len((await bench.call(large, seconds=60)).body)
+        # Below this the kernels' buffers hold all of it, and nothing can be seen.
+        if size >= 256 * 1024:
+            return large
+    return stream
+
+
+@probe("SHUT-3", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
+async def it_ends_in_time(bench: Bench) -> Verdict:
+    """Measures from the signal, and from the last response, to the exit, with an idle connection open."""
+    stop = await bench.shared(_watched_stop)
+    _in_flight_control(bench, stop)
+    bench.sample()
+    grace = bench.manifest.start.grace
+    if stop.exit is None:
+        return bench.fail(
+            "the process does not end", f"within {grace:g} s", "it still runs", evidence=(stop.timeline(),)
+        )
+    after = stop.exit.at - stop.last_response
+    delay = bench.manifest.check.drain_delay or bench.manifest.shutdown.drain_delay or 0.0
+    if after > bench.patience(max(_AFTER_LAST, delay + 5.0)):
+        got = f"{after:.1f} s"
+        return bench.fail(
+            "the process lingers after its last response",
+            f"within {_AFTER_LAST:g} s",
+            got,
+            evidence=(stop.timeline(),),
+        )
+    bench.note(
+        f"ended {stop.exit.at - stop.told:.1f} s after the signal, {max(after, 0):.1f} s after the last response"
+    )
+    return bench.verdict()
+
+
+@probe("SHUT-4", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
+async def the_exit_status_is_clean(bench: Bench) -> Verdict:
+    """Reads the exit status of a stop; the signal itself counts as clean when nothing was dropped."""
+    stop = await bench.shared(_watched_stop)
+    _in_flight_control(bench, stop)
+    bench.sample()
+    if stop.exit is None:
+        return bench.inconclusive("the process did not end")
+    strict = bench.manifest.shutdown.strict_exit
+    raised = stop.exit.signal == signal.SIGTERM or stop.exit.status == 128 + signal.SIGTERM
+    if stop.exit.status == 0:
+        return bench.verdict()
+    if raised and not strict and not stop.dropped:
+        bench.note(f"ended with {stop.exit}, raised again after a clean drain")
+        return bench.verdict()
+    expected = "status 0" if strict else "status 0, or SIGTERM raised again after a drain"
+    return bench.fail("the exit status is not clean", expected, str(stop.exit), evidence=(stop.timeline(),))
+
+
+@probe("SHUT-5", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=3, seconds=180)
+async def new_connections_are_served_or_refused(bench: Bench) -> Verdict:
+    """Dials every 50 ms from the signal to the exit: answered or refused is fine, silence is not."""
+    stop = await bench.shared(_watched_stop)
+    _in_flight_control(bench, stop)
+    bench.sample(len(stop.polls))
+    bad = {Ending.SILENT, Ending.STALLED, Ending.TRUNCATED, Ending.GARBAGE}
+    silent = [poll.answer for poll in stop.polls if poll.answer.ending in bad]
+    # One connection may meet the very moment in which the listener closes: a race in the kernel.
+    reset = [poll.answer for poll in stop.polls if poll.answer.ending in {Ending.RESET, Ending.EOF}]
+    lost = silent or (reset if len(reset) > 1 else [])
+    if lost:
+        tell = bench.fail if bench.manifest.shutdown.style == "lame-duck" else bench.warn
+        return tell(
+            "new connections were accepted and left without an answer",
+            "an answer, or a refused connection",
+            f"{len(lost)} of {len(stop.polls)}: {lost[0]}",
+            lost[0],
+            evidence=(stop.timeline(),),
+        )
+    return bench.verdict()
+
+
+@probe(
+    "SHUT-6",
+    phase=Phase.SHUTDOWN,
+    needs=(Need.COMMAND, Need.SLOW, Need.READY, Need.LIVE),
+    samples=2,
+    seconds=180,
+)
+async def readiness_turns_first(bench: Bench) -> Verdict:
+    """Watches readiness and liveness from the signal to the exit."""
+    stop = await bench.shared(_watched_stop)
+    _in_flight_control(bench, stop)
+    health = bench.manifest.health
+    ready = [poll for poll in stop.polls if poll.path == health.ready and poll.answer.status]
+    live = [poll for poll in stop.polls if poll.path == health.live and poll.answer.status]
+    bench.sample(len(ready) + len(live))
+    if not ready:
+        if bench.manifest.shutdown.style == "lame-duck":
+            got = "connections are refused at once"
+            return bench.fail(
+                "readiness cannot be seen to turn",
+                "non-2xx while it still serves",
+                got,
+                evidence=(stop.timeline(),),
+            )
+        return bench.not_applicable(
+            "connections are refused at once, so the turn cannot be seen; the orchestrator needs a pause before the signal"
+        )
+    late = [poll for poll in ready if poll.answer.ok and poll.at - stop.told > bench.patience(1.0)]
+    turned = any(not poll.answer.ok for poll in ready)
+    if late or not turned:
+        shown = (late or ready)[-1]
+        got = f"{shown.answer.status} {shown.at - stop.told:.1f} s after the signal"
+        bench.fail(
+            "readiness stays positive",
+            "non-2xx within 1 s of the signal",
+            got,
+            shown.answer,
+            evidence=(stop.timeline(),),
+        )
+    dead = [poll for poll in live if not poll.answer.ok]
+    if dead:
+        got = f"{dead[0].answer.status} {dead[0].at - stop.told:.1f} s after the signal"
+        bench.fail(
+            "liveness turns negative while the service drains", "2xx until the exit", got, dead[0].answer
+        )
+    return bench.verdict()
+
+
+@probe("SHUT-7", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=2, seconds=180)
+async def connections_are_told_to_end(bench: Bench) -> Verdict:
+    """Reads Connection on responses after the signal, and waits for the idle connection to end."""
+    stop = await bench.shared(_watched_stop)
+    _in_flight_control(bench, stop)
+    finished = [answer for answer in stop.in_flight if answer.complete]
+    bench.sample(len(finished))
+    kept = [answer for answer in finished if "close" not in (answer.field("connection") or "").lower()]
+    if kept:
+        bench.fail(
+            "responses after SIGTERM keep their connection", "Connection: close", f"{len(kept)} do", kept[0]
+        )
+    delay = bench.manifest.check.drain_delay or bench.manifest.shutdown.drain_delay or 0.0
+    if stop.idle_over is None or stop.idle_over - stop.told > bench.patience(delay + 1.0):
+        when = "until the exit" if stop.idle_over is None else f"{stop.idle_over - stop.told:.1f} s"
+        if not (stop.exit and stop.idle_over and abs(stop.exit.at - stop.idle_over) < 0.05 and not kept):
+            expected = f"within {delay + 1:g} s of the signal"
+            bench.fail("an idle connection is kept open", expected, when, evidence=(stop.timeline(),))
+    return bench.verdict()
+
+
+@probe("SHUT-8", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
+async def nothing_is_left(bench: Bench) -> Verdict:
+    """Looks for processes of the session and for the listener two seconds after the exit."""
+    stop = await bench.shared(_watched_stop)
+    _in_flight_control(bench, stop)
+    bench.sample()
+    if stop.exit is None:
+        return bench.inconclusive("the process did not end")
+    if stop.left:
+        bench.fail(
+            "processes are left behind",
+            "none of the session",
+            ", ".join(stop.left),
+            replay=stop.command,
+            evidence=(stop.timeline(),),
+        )
+        bench.note(
+            "a wrapper that does not pass the signal on (npm start, sh -c) needs exec, or the plain command"
+        )
+    if not stop.port_free:
+        bench.fail("the port stays open", "it can be bound again", "somebody listens", replay=stop.command)
+    return bench.verdict()
+
+
+@probe(
+    "SHUT-9",
+    phase=Phase.SHUTDOWN,
+    needs=(Need.COMMAND, Need.CREATE, Need.READ, Need.STORE),
+    samples=5,
+    seconds=120,
+)
+async def no_write_is_lost(bench: Bench) -> Verdict:
+    """Writes across SIGTERM, starts the service again on the same store, and reads back what was acknowledged."""
+    async with bench.launch(draining=True) as first:
+        acknowledged: list[Created] = [await bench.create()]
+        refused: list[Answer] = []
+        writers = [asyncio.create_task(_write(bench, first, acknowledged, refused)) for _ in range(4)]
+        await asyncio.sleep(_SIGNAL_AFTER)
+        before = len(acknowledged)
+        first.process.signal()
+        await first.process.wait_end(bench.patience(bench.manifest.start.grace))
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+        async with bench.launch(same_store_as=first):
+            bench.control(f"{before} writes were acknowledged before the signal", before > 0)
+            bench.note(f"{len(acknowledged) - before} writes were acknowledged after the signal")
+            # The last ones are those that may be lost; all of them would take long.
+            for created in [*acknowledged[:5], *acknowledged[-200:]]:
+                answer = await bench.get(created.path)
+                bench.sample()
+                if not answer.ok:
+                    return bench.fail(
+                        "an acknowledged write is gone after the restart",
+                        "what was answered 2xx can be read",
+                        str(answer),
+                        created.answer,
+                        answer,
+                    )
+    return bench.verdict()
+
+
+async def _write(bench: Bench, target: Target, acknowledged: list[Created], refused: list[Answer]) -> None:
+    while target.process.alive:
+        try:
+            acknowledged.append(await bench.create(target=target, patient=False, seconds=5))
+        except Exception:
+            # Refused, or cut off: then nothing was promised.
+            await asyncio.sleep(0.02)
+
+
+@probe("SHUT-10", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=3, seconds=120)
+async def other_signals_and_the_last_record(bench: Bench) -> Verdict:
+    """Stops with SIGINT, and with SIGTERM twice, each time with a request in flight; then reads the end of the log."""
+
+    async def twice(target: Target) -> None:
+        target.process.signal()
+        await asyncio.sleep(0.15)
+        target.process.signal()
+
+    async def interrupt(target: Target) -> None:
+        target.process.signal(signal.SIGINT)
+
+    await asyncio.gather(_stop_by(bench, "SIGINT", interrupt), _stop_by(bench, "a second SIGTERM", twice))
+    return bench.verdict()
+
+
+async def _stop_by(bench: Bench, name: str, tell: Callable[[Target], Awaitable[None]]) -> None:
+    own = bench.beside()
+    async with own.launch(draining=True) as target:
+        plain = await own.call(_slow(bench))
+        bench.control("the slow route answers", plain.ok)
+        flying = asyncio.create_task(own.call(_slow(bench), seconds=30))
+        await asyncio.sleep(_SIGNAL_AFTER)
+        since = bench.now()
+        await tell(target)
+        answer = await flying
+        title = f"{name} cuts off what is in flight"
+        bench.expect(_same(answer, plain), title, str(plain), str(answer), answer)
+        ended = await target.process.wait_end(bench.patience(bench.manifest.start.grace))
+        bench.expect(ended is not None, f"{name} does not end the process", "an exit", "it still runs")
+        await target.process.wait_silence(1.0)
+        said = [line.text for line in target.process.lines if line.at >= since]
+        last = Lines("written after the signal", tuple(line[:300] for line in said[-8:]))
+        about = any(
+            word in line.lower() for line in said for word in ("shut", "stop", "exit", "terminat", "drain")
+        )
+        bench.expect(
+            about, "the end is not recorded", "a last record about the shutdown", "none", evidence=(last,)
+        )
+
+
+PROBES: tuple[Probe, ...] = (
+    in_flight_survives,
+    a_large_response_is_not_cut,
+    it_ends_in_time,
+    the_exit_status_is_clean,
+    new_connections_are_served_or_refused,
+    readiness_turns_first,
+    connections_are_told_to_end,
+    nothing_is_left,
+    no_write_is_lost,
+    other_signals_and_the_last_record,
+)

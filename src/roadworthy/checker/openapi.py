@@ -1,0 +1,71 @@
+"""The service's OpenAPI document, as far as a check reads it: which methods a path has, and what it documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .shapes import members
+
+__all__ = ("METHODS", "OpenApi")
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApi:
+    """One document; an empty one where the service has none."""
+
+    document: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __bool__(self) -> bool:
+        """Whether there is a document with paths."""
+        return bool(self.paths)
+
+    @property
+    def paths(self) -> dict[str, Any]:
+        """Path templates and their items."""
+        return members(self.document.get("paths"))
+
+    def path_item(self, path: str) -> dict[str, Any]:
+        """Return the item whose template fits a path or a template, whatever its parameters are called."""
+        wanted = path.partition("?")[0]
+        exact = members(self.paths.get(wanted))
+        if exact:
+            return exact
+        for template, item in self.paths.items():
+            pattern = "".join(
+                "[^/]+" if part.startswith("{") else re.escape(part)
+                for part in re.split(r"(\{[^}]*\})", template)
+            )
+            if re.fullmatch(pattern, wanted):
+                return members(item)
+        return {}
+
+    def methods(self, path: str) -> set[str]:
+        """Return the methods that are documented for a path."""
+        return {name.upper() for name in self.path_item(path) if name.upper() in METHODS}
+
+    def operation(self, method: str, path: str) -> dict[str, Any]:
+        """Return one operation; empty when it is not documented."""
+        return members(self.path_item(path).get(method.lower()))
+
+    def resolve(self, schema: Any) -> dict[str, Any]:
+        """Return a schema with its ``$ref`` followed, as far as it points into this document."""
+        found = members(schema)
+        for _ in range(20):
+            reference = found.get("$ref")
+            if not isinstance(reference, str) or not reference.startswith("#/"):
+                break
+            node: Any = self.document
+            for part in reference[2:].split("/"):
+                node = members(node).get(part.replace("~1", "/").replace("~0", "~"))
+            found = members(node)
+        return found
+
+    def body_schema(self, method: str, path: str) -> dict[str, Any]:
+        """Return the schema of an operation's JSON body; empty when there is none."""
+        content = members(members(self.operation(method, path).get("requestBody")).get("content"))
+        return self.resolve(members(content.get("application/json")).get("schema"))

@@ -1,0 +1,166 @@
+"""Runs a check against the zoo's service, in this process, as the command line would."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadworthy.checker import Manifest, Options, Profile, Result, Run, parse_manifest, run_check
+
+from .store import StoreServer
+
+__all__ = ("ROOT", "Twin", "check_zoo", "manifest_for", "running_store")
+
+ROOT = Path(__file__).parents[2]
+
+MANIFEST = """
+openapi = ""
+
+[start]
+command = ["{python}", "-m", "tests.zoo"]
+grace = "10s"
+
+[listen]
+port_env = "PORT"
+
+[ready]
+timeout = "20s"
+
+[health]
+live = "/livez"
+ready = "/readyz"
+requires = ["db"]
+
+[env]
+log_level = "LOG_LEVEL"
+
+[env.set]
+ZOO_FAULT = "{fault}"
+DRAIN_DELAY = "0.3"
+PYTHONPATH = "{root}"
+
+[routes]
+create = { path = "/api/items", body = { name = "item {unique}", qty = 1 } }
+read = { path = "/api/items/{id}" }
+list = { path = "/api/items" }
+update = { path = "/api/items/{id}", body = { name = "item {unique}", qty = 2 } }
+delete = { path = "/api/items/{id}" }
+slow = { path = "/api/slow?seconds=0.8" }
+fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
+large = { path = "/api/large" }
+stream = { path = "/api/stream" }
+
+[limits]
+body = "1MiB"
+request_timeout = "2s"
+
+[database]
+kind = "tcp"
+env = "DATABASE_URL"
+url = "tcp://127.0.0.1:{store}/{space}"
+
+[metrics]
+path = "/metrics"
+requests = "http_requests_total"
+public = true
+
+[shutdown]
+style = "lame-duck"
+drain_delay = "300ms"
+strict_exit = true
+"""
+"""The manifest of the good service. Families add what they need; ``{…}`` of the harness are filled in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A service with one fault.
+
+    Parameters:
+        fault: the switch, ``hlt-1-redirect``.
+        fails: the assertion that must fail (or warn, with ``warns``).
+        entails: further assertions that may fail with it, because the fault breaks their promise too.
+        replace: pairs to replace in the manifest's text.
+    """
+
+    fault: str
+    fails: str
+    entails: frozenset[str] = frozenset()
+    warns: bool = False
+    replace: tuple[tuple[str, str], ...] = ()
+
+
+_spaces = iter(range(1, 1_000_000))
+
+
+def manifest_for(store: StoreServer, fault: str = "", replace: Iterable[tuple[str, str]] = ()) -> Manifest:
+    """Return the manifest of the service with this fault, and with a namespace of its own in the store."""
+    text = MANIFEST
+    for old, new in replace:
+        assert old in text, f"{old!r} is not in the zoo's manifest"
+        text = text.replace(old, new)
+    fills = {
+        "python": sys.executable,
+        "fault": fault,
+        "root": str(ROOT),
+        "store": str(store.port),
+        "space": f"{os.getpid()}-{next(_spaces)}",
+    }
+    for name, value in fills.items():
+        text = text.replace(f"{{{name}}}", value)
+    return parse_manifest(text, folder=ROOT)
+
+
+@asynccontextmanager
+async def running_store() -> AsyncIterator[StoreServer]:
+    """Run the store that the services of one test share."""
+    store = StoreServer()
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.stop()
+
+
+async def check_zoo(
+    store: StoreServer,
+    only: Iterable[str],
+    fault: str = "",
+    replace: Iterable[tuple[str, str]] = (),
+    *,
+    second_try: bool = False,
+) -> Run:
+    """Check the service with this fault."""
+    options = Options(only=tuple(only), profile=Profile.FULL, second_try=second_try, calibrated=False)
+    return await run_check(manifest_for(store, fault, replace), options)
+
+
+def described(results: Iterable[Result]) -> str:
+    """Return results as text, for the message of a failed test."""
+    return "\n".join(
+        f"{result.id} {result.verdict} {result.reason} "
+        + "; ".join(f"{finding.title}: {finding.expected} / {finding.got}" for finding in result.findings)
+        for result in results
+    )
+
+
+def main() -> None:
+    """Check one fault by hand: ``python -m tests.zoo.harness hlt-1-redirect HLT``."""
+
+    async def one() -> None:
+        async with running_store() as store:
+            run = await check_zoo(store, sys.argv[2:], sys.argv[1].removeprefix("none"))
+        print(described(run.results), f"\n{run.seconds} s, {run.requests} requests, {run.launches} launches")
+        for result in run.results:
+            print(result.id, result.verdict, result.seconds, result.samples, result.requests)
+
+    asyncio.run(one())
+
+
+if __name__ == "__main__":
+    main()
