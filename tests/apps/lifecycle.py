@@ -18,6 +18,7 @@ async def _answer(send: Any, body: bytes, status: int = 200) -> None:
 async def _lifespan(receive: Any, send: Any) -> None:
     await receive()
     if os.environ.get("SLOW_START"):
+        print("starting", flush=True)
         await asyncio.sleep(float(os.environ["SLOW_START"]))
     if os.environ.get("FAIL_START"):
         await send({"type": "lifespan.startup.failed", "message": "no database"})

@@ -18,13 +18,15 @@ ABORTED = 10_000
 def test_nothing_leaks(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """No task, timer, buffer or descriptor is left, and memory is flat."""
     with probed(tmp_path) as port:
+        hammer(port, 1000)
+        idle = left(port)
         hammer(port, REQUESTS // 10)
         abort(port, ABORTED // 10)
-        before = left(port)
+        before = settled(port, idle)
         hammer(port, REQUESTS)
-        served = settled(port, before)
+        served = settled(port, idle)
         abort(port, ABORTED)
-        aborted = settled(port, before)
+        aborted = settled(port, idle)
     record_property("requests", REQUESTS)
     record_property("aborted_connections", ABORTED)
     record_property("before", before.counts)

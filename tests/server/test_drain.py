@@ -33,10 +33,7 @@ def lifecycle(folder: Path, *flags: str, **env: str) -> Iterator[tuple[Running, 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_drain_under_load_loses_nothing(tmp_path: Path, workers: int) -> None:
     """Kludex/uvicorn under two workers reset every client that went on dialling; here none is reset."""
-    for number in range(2):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        asyncio.run(drain_cycle(folder, workers)).check()
+    asyncio.run(drain_cycle(tmp_path, workers)).check()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -88,6 +85,38 @@ def test_a_stuck_thread_is_cut(tmp_path: Path, workers: str) -> None:
         process.signal(signal.SIGTERM)
         assert process.exit_code() == 0
         assert process.record_of("cut 1 threads that did not end")["threads"] == ["stubborn"]
+
+
+def test_a_start_that_hangs_is_cut(tmp_path: Path) -> None:
+    """SIGTERM during a start that never ends: the process does not need SIGKILL, for nothing is served."""
+    env = {"PYTHONPATH": str(ROOT), "SLOW_START": "1000"}
+    with running("run", APP, *FLAGS, "--grace", "0.5", cwd=tmp_path, env=env) as process:
+        until(lambda: "starting" in process.output, "the app starts")
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("cut: the event loop is held, or the start did not end")
+
+
+def test_a_loop_that_is_held_for_ever_is_cut(tmp_path: Path) -> None:
+    """No step of the drain can run there; a thread sees that the process ends, and the code tells of it."""
+    with lifecycle(tmp_path, "--grace", "0.5") as (process, url):
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"GET /block?1000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: not _accepts_at_once(url), "the loop is held")
+            process.signal(signal.SIGTERM)
+            assert process.exit_code() == 1
+        assert process.record_of("cut: the event loop is held, or the requests did not end")
+
+
+def test_a_second_ctrl_c_does_not_wait_for_background_work(tmp_path: Path) -> None:
+    """The first waits for what handlers began; the second is somebody who has no time."""
+    with lifecycle(tmp_path, "--grace", "600") as (process, url):
+        assert get(url, "/later?1000")[0] == 202
+        process.signal(signal.SIGINT)
+        process.record("waiting for 1 background tasks")
+        process.signal(signal.SIGINT)
+        assert process.exit_code() == 0
 
 
 def test_each_step_is_a_record(tmp_path: Path) -> None:
@@ -224,19 +253,27 @@ def test_ipv6_is_served(tmp_path: Path) -> None:
             assert client.recv(15) == b"HTTP/1.1 200 OK"
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_tls_is_served(tmp_path: Path, workers: str) -> None:
-    """`--tls-cert` and `--tls-key` make the listener speak https, and the URL says so."""
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost that signs itself, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
          "-keyout", str(key), "-out", str(certificate)],
         check=True, capture_output=True,
     )  # fmt: skip
+    return certificate, key
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_tls_is_served(tmp_path: Path, tls: tuple[Path, Path], workers: str) -> None:
+    """`--tls-cert` and `--tls-key` make the listener speak https, and the URL says so."""
+    certificate, key = tls
     flags = ("--tls-cert", str(certificate), "--tls-key", str(key), "--workers", workers)
     env = {"PYTHONPATH": str(ROOT)}
     with running("run", APP, *FLAGS, *flags, cwd=tmp_path, env=env) as process:
@@ -252,3 +289,13 @@ def test_tls_is_served(tmp_path: Path, workers: str) -> None:
             assert client.recv(15) == b"HTTP/1.1 200 OK"
         process.signal(signal.SIGTERM)
         assert process.exit_code() == 0
+
+
+def test_a_tls_handshake_has_a_deadline(tmp_path: Path, tls: tuple[Path, Path]) -> None:
+    """A client that connects and never begins is let go like one that never sends its header fields."""
+    flags = ("--tls-cert", str(tls[0]), "--tls-key", str(tls[1]))
+    with (
+        lifecycle(tmp_path, *flags, ROADWORTHY_HEADER_TIMEOUT="0.5s") as (_, url),
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as silent,
+    ):
+        assert silent.recv(1) == b""
