@@ -213,9 +213,7 @@ class DatabaseTransaction:
             if self.session is not None:
                 await self.session.commit()
             if not self._transaction.is_active:
-                raise TransactionError(
-                    "the transaction was rolled back by its session, so it cannot be committed"
-                )
+                raise TransactionError("the session rolled this unit of work back; it cannot be committed")
             await self._transaction.commit()
         finally:
             await self._close()
