@@ -399,6 +399,32 @@ class Settings(BaseSettings):
         "`request_timeout`, so that the cause can be told.",
     )
 
+    # Offloaded work
+    offload_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Processes that compute for one serving process, at least 1. When not set: the cores "
+        "that are left beside one for each serving process, at least 1.",
+    )
+    offload_queue: int = Field(
+        default=16,
+        ge=0,
+        description="Pieces of offloaded work that may wait for a process, 0 or more; further ones get 503 "
+        "with `Retry-After`. Short, because who waits long has left before the result.",
+    )
+    offload_timeout: Duration = Field(
+        default=20.0,
+        gt=0,
+        description="Seconds from the call to the result of offloaded work; then its process is killed and "
+        "replaced, and the answer is 504. Below `request_timeout`, so that the cause can be told.",
+    )
+    exit_on_unhandled: bool = Field(
+        default=False,
+        description="End the process, gracefully and with exit code 1, when a task or a callback fails and "
+        "nobody handles it. Off by default: it is logged and counted, and the other requests are served on. "
+        "On where a supervisor starts the process again and a state that nobody understands is worse.",
+    )
+
     # Shutdown
     drain_delay: Duration = Field(
         default=5.0,

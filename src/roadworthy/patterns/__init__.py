@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .fan_out import FanOut, fan_out
+from .offload import OffloadPool, RemoteError, WorkerCrashedError, offload
 
 if TYPE_CHECKING:
     from .answers import TableAnswers, answers_table
@@ -20,16 +21,20 @@ __all__ = (
     "MemoryAnswers",
     "MemoryRepository",
     "MemoryStore",
+    "OffloadPool",
     "Page",
+    "RemoteError",
     "Repository",
     "TableAnswers",
     "TableRepository",
     "TransactionError",
     "VersionConflictError",
+    "WorkerCrashedError",
     "answers_table",
     "current_unit",
     "fan_out",
     "idempotent",
+    "offload",
     "transactional",
     "unit_of_work",
 )

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from ..errors import TimeoutError
-from ._bound import default_bound
+from ._ambient import default_bound
 
 __all__ = ("FanOut", "fan_out")
 

@@ -1,0 +1,454 @@
+"""Offloaded work: bounded, ended at its deadline, alone in its failure, never an orphan."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roadworthy
+from roadworthy import NotFoundError, Settings, UnavailableError, ValidationError
+from roadworthy.layer.connection_pooling import ConnectionPooling
+from roadworthy.layer.metrics import Metrics
+from roadworthy.patterns import OffloadPool, RemoteError, WorkerCrashedError, offload
+
+from . import work
+
+pytestmark = pytest.mark.anyio
+
+SETTINGS = Settings(_env_file=None)
+
+
+def pool_of(workers: int = 1, **more: Any) -> OffloadPool:
+    """Make a pool."""
+    return OffloadPool(SETTINGS, workers=workers, **more)
+
+
+@pytest.fixture
+async def pool() -> AsyncGenerator[OffloadPool]:
+    """One worker, room for two pieces in the queue."""
+    async with pool_of(queue=2) as pool:
+        yield pool
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 20 s: {what}"
+        await asyncio.sleep(0.005)
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+async def begun(file: Path) -> int:
+    """Wait until the work has said which process it runs in."""
+    await until(file.exists, "the work has begun")
+    return int(await asyncio.to_thread(file.read_text))
+
+
+async def test_the_result_comes_back_from_another_process(pool: OffloadPool) -> None:
+    """Arguments go there and the result comes back; keyword arguments by partial."""
+    assert await offload(work.square, 12) == 144
+    assert await offload(partial(work.square, plus=1), 12, pool=pool) == 145
+    assert await offload(work.pid) != os.getpid()
+    assert len(await offload(work.big, 3 << 20)) == 3 << 20
+
+
+async def test_workers_stand_back(pool: OffloadPool) -> None:
+    """Where cores are short the process that serves comes first."""
+    assert await offload(work.niceness) == os.nice(0) + 10
+
+
+async def test_pieces_are_done_at_the_same_time() -> None:
+    """Two workers do two pieces at once, and the third waits in the queue."""
+    async with pool_of(2, queue=1) as pool:
+        pids = await asyncio.gather(*(offload(work.pid) for _ in range(3)))
+        assert len(set(pids)) == 2
+        assert pool.stats().busy == pool.stats().waiting == 0
+
+
+async def test_the_event_loop_goes_on(pool: OffloadPool) -> None:
+    """While the work holds a core, the loop serves."""
+    doing = asyncio.ensure_future(offload(work.spin, 0.2))
+    turns = 0
+    while not doing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 100
+
+
+async def test_a_full_queue_is_503_at_once(pool: OffloadPool, tmp_path: Path) -> None:
+    """One piece is done and two wait: the fourth is refused with Retry-After, and the others complete."""
+    go = tmp_path / "go"
+    doing = [asyncio.ensure_future(offload(work.wait_for, str(go))) for _ in range(3)]
+    await until(lambda: pool.stats().waiting == 2, "two pieces wait")
+    with pytest.raises(UnavailableError) as told:
+        await offload(work.pid)
+    assert told.value.status == 503
+    assert int(told.value.headers["Retry-After"]) >= 1
+    go.touch()
+    assert await asyncio.gather(*doing) == ["seen"] * 3
+    assert await offload(work.square, 2) == 4
+
+
+async def test_a_failure_comes_back_with_its_stack(pool: OffloadPool) -> None:
+    """The exception is of its own class, and its cause is the text of the stack over there."""
+    with pytest.raises(ValueError, match="nothing of that kind") as told:
+        await offload(work.fail, "nothing of that kind")
+    assert "in fail" in str(told.value.__cause__)
+    assert "raise ValueError(text)" in str(told.value.__cause__)
+    with pytest.raises(NotFoundError) as missing:
+        await offload(work.not_found)
+    assert (missing.value.status, missing.value.message) == (404, "no such thing")
+    with pytest.raises(ValidationError) as invalid:
+        await offload(work.invalid)
+    assert invalid.value.errors[0].pointer == "/n"
+
+
+@pytest.mark.parametrize(
+    ("function", "named"), [(work.picky, "Picky"), (work.leave, "SystemExit")], ids=["unpicklable", "exit"]
+)
+async def test_a_failure_that_cannot_travel_is_named(
+    pool: OffloadPool, function: Callable[[], object], named: str
+) -> None:
+    """What cannot be made again, or would end the service, is told by name and with its stack."""
+    with pytest.raises(RemoteError, match=named) as told:
+        await offload(function)
+    assert f"in {function.__name__}" in str(told.value.__cause__)
+    assert await offload(work.square, 2) == 4
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "named"),
+    [(lambda: 1, (), "lambda"), (work.square, (threading.Lock(),), "pickled")],
+    ids=["lambda", "lock"],
+)
+async def test_what_cannot_be_sent_is_told_at_once(
+    pool: OffloadPool, function: Callable[..., object], arguments: tuple[object, ...], named: str
+) -> None:
+    """A function without a module, an argument that cannot be pickled: a TypeError says what to do."""
+    with pytest.raises(TypeError, match=named):
+        await offload(function, *arguments)
+    with pytest.raises(Exception, match="pickle"):
+        await offload(work.unpicklable)
+    assert pool.stats().busy == pool.stats().waiting == 0
+
+
+async def test_work_that_never_ends_is_ended_at_its_deadline(pool: OffloadPool, tmp_path: Path) -> None:
+    """At the deadline the caller is told 504, the process is gone, and another takes its place."""
+    note = tmp_path / "pid"
+    with pytest.raises(roadworthy.TimeoutError) as told:
+        await offload(work.note_and_spin, str(note), timeout=0.5)
+    assert told.value.status == 504
+    first = await begun(note)
+    await until(lambda: not is_running(first), "the worker is gone")
+    assert await offload(work.pid) != first
+
+
+async def test_the_deadline_counts_from_the_call(pool: OffloadPool, tmp_path: Path) -> None:
+    """A piece that has waited in the queue for as long as it may is never begun."""
+    go, seen = tmp_path / "go", tmp_path / "seen"
+    doing = asyncio.ensure_future(offload(work.wait_for, str(go)))
+    await until(lambda: pool.stats().busy, "the worker is busy")
+    with pytest.raises(roadworthy.TimeoutError):
+        await offload(work.note_and_spin, str(seen), timeout=0.02)
+    assert pool.stats().waiting == 0
+    go.touch()
+    assert await doing == "seen"
+    assert not seen.exists()
+
+
+async def test_a_killed_worker_fails_its_piece_alone(tmp_path: Path) -> None:
+    """kill -9 of one of two workers: its caller gets a named error, the other piece completes, both are there
+    again."""
+    async with pool_of(2):
+        go, note = tmp_path / "go", tmp_path / "pid"
+        other = asyncio.ensure_future(offload(work.wait_for, str(go)))
+        victim = asyncio.ensure_future(offload(work.note_and_spin, str(note)))
+        os.kill(await begun(note), signal.SIGKILL)
+        with pytest.raises(WorkerCrashedError, match="SIGKILL while it ran note_and_spin"):
+            await victim
+        go.touch()
+        assert await other == "seen"
+        pids = await asyncio.gather(*(offload(work.pid) for _ in range(10)))
+        assert len(pids) == 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+async def test_a_crash_is_named(pool: OffloadPool, number: signal.Signals) -> None:
+    """What ended the process is said, and the next piece finds a worker."""
+    with pytest.raises(WorkerCrashedError, match=f"{number.name} while it ran die"):
+        await offload(work.die, int(number))
+    assert await offload(work.square, 3) == 9
+
+
+async def test_an_idle_worker_that_is_killed_is_replaced(pool: OffloadPool) -> None:
+    """Nobody notices the death of a worker that had nothing to do."""
+    first = await offload(work.pid)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: not is_running(first), "it is gone")
+    with suppress(WorkerCrashedError):  # the kernel may tell of the end a moment later
+        await offload(work.pid)
+    assert await offload(work.pid) != first
+
+
+async def test_cancelling_the_caller_ends_the_work(pool: OffloadPool, tmp_path: Path) -> None:
+    """A client that left does not keep a core busy."""
+    note = tmp_path / "pid"
+    doing = asyncio.ensure_future(offload(work.note_and_spin, str(note)))
+    first = await begun(note)
+    doing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await doing
+    await until(lambda: not is_running(first), "the worker is gone")
+    assert await offload(work.square, 2) == 4
+
+
+async def test_short_work_whose_caller_left_costs_no_process(pool: OffloadPool) -> None:
+    """What completes within a tenth of a second of its caller's leaving leaves the worker alive."""
+    first = await offload(work.pid)
+    for _ in range(5):
+        doing = asyncio.ensure_future(offload(work.square, 3))
+        await asyncio.sleep(0)
+        doing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await doing
+    await until(lambda: pool.stats().busy == 0, "the worker is free")
+    assert await offload(work.pid) == first
+
+
+async def test_what_the_work_has_started_goes_with_it(pool: OffloadPool, tmp_path: Path) -> None:
+    """A process that the work started is ended together with the worker."""
+    note = tmp_path / "pid"
+    with pytest.raises(roadworthy.TimeoutError):
+        await offload(work.with_child, str(note), timeout=1.0)
+    child = await begun(note)
+    await until(lambda: not is_running(child), "the child is gone")
+
+
+async def test_closing_waits_for_the_work(tmp_path: Path) -> None:
+    """The drain: what has begun and what waits completes, new work is refused."""
+    go = tmp_path / "go"
+    pool = pool_of(queue=1)
+    await pool.start()
+    doing = [asyncio.ensure_future(offload(work.wait_for, str(go))) for _ in range(2)]
+    await until(lambda: pool.stats().waiting == 1, "one is done, one waits")
+    worker = _worker()
+    closing = asyncio.ensure_future(pool.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="shutting down"):
+        await offload(work.pid, pool=pool)
+    go.touch()
+    assert await asyncio.gather(*doing) == ["seen"] * 2
+    await closing
+    assert not is_running(worker)
+
+
+def _worker() -> int:
+    mine = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
+    (found,) = [one for one in mine if b"_offload_worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return int(found)
+
+
+async def test_work_that_outlasts_the_drain_is_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Closing takes no longer than a resource may: the rest is killed, told to its caller and recorded."""
+    pool = OffloadPool(Settings(_env_file=None, pool_timeout=0.2), workers=1)
+    pooling = ConnectionPooling(Settings(_env_file=None, pool_timeout=5.0), [pool])
+    await pooling.start()
+    note = tmp_path / "pid"
+    doing = asyncio.ensure_future(offload(work.note_and_spin, str(note)))
+    first = await begun(note)
+    await pooling.stop()
+    with pytest.raises(UnavailableError, match="shutting down"):
+        await doing
+    assert not is_running(first)
+    assert [record.getMessage() for record in caplog.records] == ["cut 1 pieces of offloaded work"]
+
+
+@pytest.mark.parametrize("function", ["note_and_spin", "hold_the_lock"])
+def test_no_worker_outlives_its_parent(tmp_path: Path, function: str) -> None:
+    """kill -9 of the service: its workers are gone, idle or at work, even in C code that holds the lock."""
+    program = (
+        "import asyncio, sys\n"
+        "from roadworthy import Settings\n"
+        "from roadworthy.patterns import OffloadPool, offload\n"
+        "from tests.patterns import work\n"
+        "async def main():\n"
+        "    async with OffloadPool(Settings(_env_file=None), workers=2) as pool:\n"
+        "        print(await offload(work.pid), await offload(work.pid), flush=True)\n"
+        f"        await offload(work.{function}, sys.argv[1])\n"
+        "asyncio.run(main())\n"
+    )
+    note = tmp_path / "pid"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(note)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert parent.stdout is not None
+    workers = {*map(int, parent.stdout.readline().split())}
+    workers.add(asyncio.run(begun(note)))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    asyncio.run(until(lambda: not any(map(is_running, workers)), "all workers are gone"))
+
+
+async def test_records_of_the_work_are_written_here(
+    pool: OffloadPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the work logs is logged by the service: its logger, its text, its fields."""
+    await offload(work.log, "hello")
+    await until(lambda: caplog.records, "the record has come")
+    (record,) = caplog.records
+    assert (record.name, record.getMessage(), record.__dict__["key"]) == ("service.work", "says hello", 1)
+
+
+async def test_in_threads() -> None:
+    """Work that releases the interpreter's lock runs in threads, in the context of its caller."""
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("request")
+    async with pool_of(executor=ThreadPoolExecutor(1)) as pool:
+        assert await offload(variable.get, pool=pool) == "request"
+        assert await offload(work.pid) == os.getpid()
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            await offload(work.leave)
+
+
+async def test_a_thread_keeps_its_place_after_the_deadline(tmp_path: Path) -> None:
+    """A thread cannot be ended: the caller is told, and the bound holds until the thread is done."""
+    go = tmp_path / "go"
+    async with pool_of(queue=0, executor=ThreadPoolExecutor(4)) as pool:
+        with pytest.raises(roadworthy.TimeoutError):
+            await offload(work.wait_for, str(go), timeout=0.02)
+        with pytest.raises(UnavailableError):
+            await offload(work.pid)
+        go.touch()
+        await until(lambda: pool.stats().busy == 0, "the thread is done")
+        assert await offload(work.pid) == os.getpid()
+
+
+class Inline(Executor):
+    """An executor that does the work at once: the smallest there is."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+async def test_in_any_executor() -> None:
+    """Only the interface of concurrent.futures is needed."""
+    async with pool_of(executor=Inline()):
+        assert await asyncio.gather(*(offload(work.square, n) for n in range(5))) == [0, 1, 4, 9, 16]
+        with pytest.raises(ValueError, match="this"):
+            await offload(work.fail, "this")
+
+
+async def test_the_numbers_are_in_the_metrics(pool: OffloadPool) -> None:
+    """Each piece is counted by how it ended, and the workers, the queue and the restarts are there."""
+    pooling = ConnectionPooling(SETTINGS, [pool])
+    metrics = Metrics(SETTINGS)
+    pooling.report_to(metrics.watch)
+    await offload(work.square, 2)
+    with pytest.raises(WorkerCrashedError):
+        await offload(work.die)
+    with pytest.raises(roadworthy.TimeoutError):
+        await offload(work.spin, timeout=0.05)
+    page = metrics.exposition().body.decode()
+    for line in (
+        'offload_tasks_total{pool="offload",outcome="ok"} 1.0',
+        'offload_tasks_total{pool="offload",outcome="crashed"} 1.0',
+        'offload_tasks_total{pool="offload",outcome="timeout"} 1.0',
+        'offload_workers{pool="offload"} 1.0',
+        'offload_queued{pool="offload"} 0.0',
+    ):
+        assert line in page
+    assert "connection_pool" not in page
+
+
+async def test_workers_that_do_not_come_up_are_a_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Health says so while no worker can be started, and no longer once one can."""
+    async with pool_of() as pool:
+        await pool.ping()
+        broken = tmp_path / "python"
+        broken.write_text("#!/bin/sh\nexit 7\n")
+        broken.chmod(0o755)
+        good = sys.executable
+        monkeypatch.setattr(sys, "executable", str(broken))
+        with pytest.raises(WorkerCrashedError):
+            await offload(work.die)
+
+        while await _trouble(pool) is None:
+            await asyncio.sleep(0.005)
+        assert "exit code 7 while it started" in str(await _trouble(pool))
+        monkeypatch.setattr(sys, "executable", good)
+        assert await offload(work.square, 2) == 4
+        assert await _trouble(pool) is None
+
+
+async def _trouble(pool: OffloadPool) -> Exception | None:
+    try:
+        await pool.ping()
+    except RuntimeError as error:
+        return error
+    return None
+
+
+async def test_wrong_use_is_told() -> None:
+    """Without a pool the error says how to have one; numbers out of range are refused."""
+    with pytest.raises(RuntimeError, match=r"resources=\[OffloadPool\(\)\]"):
+        await offload(work.pid)
+    for wrong in ({"workers": 0}, {"queue": -1}, {"timeout": 0.0}):
+        with pytest.raises(ValueError, match="workers >= 1, queue >= 0, timeout > 0"):
+            OffloadPool(SETTINGS, **wrong)
+    with pytest.raises(RuntimeError, match="closed"):
+        await pool_of().ping()
+
+
+def test_a_function_of_the_program_itself_is_told(tmp_path: Path) -> None:
+    """A script's own functions are in no module that a worker can import; the error says so."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import asyncio\n"
+        "from roadworthy.patterns import OffloadPool, offload\n"
+        "def f(): ...\n"
+        "async def main():\n"
+        "    async with OffloadPool(workers=1):\n"
+        "        await offload(f)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "TypeError: offload cannot send f: it is defined in the program that was started" in done.stderr
+
+
+async def test_records_stay_below_their_level(pool: OffloadPool, caplog: pytest.LogCaptureFixture) -> None:
+    """A logger that is off in the service is off for the work's records."""
+    with caplog.at_level(logging.ERROR, "service.work"):
+        await offload(work.log, "hello")
+    assert not caplog.records
