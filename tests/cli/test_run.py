@@ -31,6 +31,26 @@ def refused(place: Path, target: str, source: str = "", **env: str) -> str:
     return done.stderr
 
 
+def test_windows_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """Where there are no signals and no passed sockets the command says so, and imports nothing of Unix."""
+    code = (
+        "import sys\n"
+        "for name in ('fcntl', 'grp', 'pwd', 'resource', 'termios', 'uvloop'): sys.modules[name] = None\n"
+        "from roadworthy.cli.run import run\n"
+        "sys.platform = 'win32'\n"
+        "run('main:app')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("roadworthy: run needs Linux or another Unix")
+    assert "WSL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture
 def not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
     """Write main.py, load an app from it in this process, and return why that is refused."""

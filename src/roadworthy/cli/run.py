@@ -115,7 +115,7 @@ def run(
     if sys.platform == "win32":
         refuse(
             "run needs Linux or another Unix: draining and workers are made of signals and passed sockets. "
-            "On Windows use WSL or a container, or serve the wrapped app with uvicorn."
+            "On Windows use WSL or a container."
         )
     signal.signal(signal.SIGTERM, _stop)
     flags = {
