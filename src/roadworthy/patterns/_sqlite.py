@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, Table, and_, event, select, text
@@ -110,6 +111,7 @@ def _engine(path: str, wait: float, size: int, *, writes: bool) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _prepared(writes))
     event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "invalidate", _undo)
     return engine
 
 
@@ -126,6 +128,13 @@ def _prepared(writes: bool) -> Callable[[Any, Any], None]:
         cursor.close()
 
     return prepare
+
+
+def _undo(connection: Any, _record: Any, _error: BaseException | None) -> None:
+    # A statement that was cancelled keeps SQLite from closing the connection, which keeps the lock of its
+    # transaction as long as anything refers to the statement (https://sqlite.org/c3ref/close.html).
+    with suppress(BaseException):  # cancelled again: the driver's thread does it all the same
+        connection.rollback()
 
 
 def _begin(connection: Connection) -> None:

@@ -215,16 +215,16 @@ class DatabaseTransaction:
             if not self._transaction.is_active:
                 raise TransactionError("the session rolled this unit of work back; it cannot be committed")
             await self._transaction.commit()
+        except BaseException:
+            await self._undo()
+            raise
         finally:
             await self._close()
 
     async def rollback(self) -> None:
         """Undo everything."""
         try:
-            await self._transaction.rollback()
-        except Exception as error:  # a connection that broke is replaced, and the database undoes the rest
-            _logger.warning("a connection failed while it was rolled back: %s", type(error).__name__)
-            await self.connection.invalidate()
+            await self._undo()
         finally:
             await self._close()
 
@@ -232,6 +232,16 @@ class DatabaseTransaction:
         """Set a point to go back to."""
         async with self.turn():
             return _NestedSavepoint(self, await self.connection.begin_nested())
+
+    async def _undo(self) -> None:
+        try:
+            await self._transaction.rollback()
+            if not self.connection.invalidated:
+                # SQLAlchemy takes a COMMIT that failed for the end, where SQLite keeps the transaction open.
+                await self.connection.run_sync(lambda connection: connection.connection.rollback())
+        except Exception as error:  # a connection that broke is replaced, and the database undoes the rest
+            _logger.warning("a connection failed while it was rolled back: %s", type(error).__name__)
+            await self.connection.invalidate()
 
     async def _close(self) -> None:
         if self.session is not None:
