@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +47,29 @@ def addresses(process: Running) -> tuple[str, str]:
     return str(found["url"]), str(found["operations_url"])
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_the_log_level_changes_while_it_runs(tmp_path: Path, workers: str) -> None:
+@pytest.fixture(scope="module", params=["1", "2"])
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Running, str, str, str]]:
+    """One process, and a supervisor with two workers; gives the process, both URLs, and how many workers."""
+    folder = tmp_path_factory.mktemp("service")
+    more = {"DATABASE_URL": "postgresql://u:hunter2hunter2@db/x", "ROADWORTHY_HEADER_TIMEOUT": "1s"}
+    with start(folder, request.param, **more) as process:
+        yield process, *addresses(process), request.param
+
+
+def test_the_log_level_changes_while_it_runs(service: tuple[Running, str, str, str]) -> None:
     """`PUT /loglevel` reaches every worker at once: probes are written at debug only."""
-    with start(tmp_path, workers) as process:
-        public, operations = addresses(process)
-        assert write(operations, "PUT", "/loglevel", '{"level": "debug"}') == (200, {"level": "debug"})
+    process, public, operations, _ = service
+    assert write(operations, "PUT", "/loglevel", '{"level": "debug"}') == (200, {"level": "debug"})
 
-        def told() -> bool:
-            get(public, "/livez")
-            return any(one.get("path") == "/livez" for one in process.records)
+    def told() -> bool:
+        get(public, "/livez")
+        return any(one.get("path") == "/livez" for one in process.records)
 
-        until(told, "a probe is written")
-        assert write(operations, "PUT", "/loglevel", '{"level": "loud"}')[0] == 400
-        assert write(operations, "PUT", "/loglevel", "[]")[0] == 400
+    until(told, "a probe is written")
+    assert write(operations, "PUT", "/loglevel", '{"level": "loud"}')[0] == 400
+    assert write(operations, "PUT", "/loglevel", "[]")[0] == 400
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -71,36 +82,51 @@ def test_a_drain_can_be_asked_for(tmp_path: Path, workers: str) -> None:
         assert process.record_of("closing")
 
 
+def test_writes_want_the_token(service: tuple[Running, str, str, str]) -> None:
+    """Without a token or with a wrong one nothing is changed; the answer says why."""
+    operations = service[2]
+    assert write(operations, "POST", "/drain", token=None)[0] == 401
+    assert write(operations, "POST", "/drain", token="x" * 40)[0] == 401
+    assert write(operations, "PUT", "/loglevel", '{"level": "debug"}', token=None)[0] == 401
+    assert write(operations, "GET", "/drain")[0] == 405
+    assert get(operations, "/readyz")[0] == 200
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_writes_want_the_token(tmp_path: Path, workers: str) -> None:
-    """Without a token, with a wrong one or without the setting nothing is changed; the answer says why."""
-    with start(tmp_path, workers) as process:
-        _, operations = addresses(process)
-        assert write(operations, "POST", "/drain", token=None)[0] == 401
-        assert write(operations, "POST", "/drain", token="x" * 40)[0] == 401
-        assert write(operations, "PUT", "/loglevel", '{"level": "debug"}', token=None)[0] == 401
-        assert write(operations, "GET", "/drain")[0] == 405
-    folder = tmp_path / "second"
-    folder.mkdir()
+def test_without_the_setting_there_are_no_writes(tmp_path: Path, workers: str) -> None:
+    """The answer names the setting."""
     variables = {"PYTHONPATH": str(ROOT)}
-    with running("run", APP, *FLAGS, "--workers", workers, cwd=folder, env=variables) as process:
-        _, operations = addresses(process)
-        status, problem = write(operations, "POST", "/drain")
+    with running("run", APP, *FLAGS, "--workers", workers, cwd=tmp_path, env=variables) as process:
+        status, problem = write(addresses(process)[1], "POST", "/drain")
         assert status == 403
         assert "ROADWORTHY_OPS_TOKEN" in problem["detail"]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_the_effective_configuration_is_masked(tmp_path: Path, workers: str) -> None:
+def test_the_effective_configuration_is_masked(service: tuple[Running, str, str, str]) -> None:
     """Every setting is shown with its source, and no secret is."""
-    with start(tmp_path, workers, DATABASE_URL="postgresql://u:hunter2hunter2@db/x") as process:
-        _, operations = addresses(process)
-        text = get(operations, "/config")[1].decode()
-        shown = json.loads(text)
-        assert shown["workers"] == {"value": int(workers), "source": "--workers"}
-        assert shown["ops_token"]["value"] == "***"
-        assert TOKEN not in text
-        assert "hunter2" not in text
+    _, _, operations, workers = service
+    text = get(operations, "/config")[1].decode()
+    shown = json.loads(text)
+    assert shown["workers"] == {"value": int(workers), "source": "--workers"}
+    assert shown["ops_token"]["value"] == "***"
+    assert TOKEN not in text
+    assert "hunter2" not in text
+
+
+def test_a_foreign_name_is_refused(service: tuple[Running, str, str, str]) -> None:
+    """The supervisor's listener checks Host like the other one (DNS rebinding)."""
+    connection = http.client.HTTPConnection(service[2].removeprefix("http://"), timeout=30)
+    connection.request("GET", "/config", headers={"Host": "evil.example"})
+    assert connection.getresponse().status == 421
+    connection.close()
+
+
+def test_the_listener_has_the_deadlines_of_the_public_one(service: tuple[Running, str, str, str]) -> None:
+    """A client that never finishes its head takes no descriptor for good; uvicorn's own would keep it."""
+    port = int(service[2].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ")
+        assert client.recv(13) == b"HTTP/1.1 408 "
 
 
 def test_the_health_of_each_worker_is_told(tmp_path: Path) -> None:
@@ -116,13 +142,3 @@ def test_the_health_of_each_worker_is_told(tmp_path: Path) -> None:
             assert sum(one["health"] is None for one in again["workers"]) == 1
         finally:
             os.kill(found["workers"][0]["pid"], signal.SIGCONT)
-
-
-def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
-    """The supervisor's listener checks Host like the other one (DNS rebinding)."""
-    with start(tmp_path, "2") as process:
-        _, operations = addresses(process)
-        connection = http.client.HTTPConnection(operations.removeprefix("http://"), timeout=30)
-        connection.request("GET", "/config", headers={"Host": "evil.example"})
-        assert connection.getresponse().status == 421
-        connection.close()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,16 +165,35 @@ def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
         assert metric(operations, "roadworthy_worker_restarts_total") == 1
 
 
-def test_the_supervisor_ends_its_workers_and_files(tmp_path: Path) -> None:
-    """After the end there is no worker and no folder of the group."""
-    before = set(SHARED.iterdir()) if SHARED.exists() else set()
-    with service(tmp_path) as (process, _, operations):
+def start_and_stop(folder: Path, port: int) -> None:
+    """Start two workers on a port, end them, and look for what may be left: processes, files, the port."""
+    with service(folder, "--port", str(port), "--drain-delay", "0") as (process, _, operations):
         found = pids(operations)
+        assert len(found) == 2
         process.signal(signal.SIGTERM)
-        assert process.exit_code() == 0
+        assert process.exit_code() == 0, process.output
     assert not any(map(runs, found))
+    assert not [one for one in Path("/proc").glob("[0-9]*/cwd") if _leads_to(one, folder)]
     mine = f"-{process.process.pid}-"
-    assert not [one for one in set(SHARED.iterdir()) - before if mine in one.name]
+    assert not [one for one in SHARED.iterdir() if mine in one.name]
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+        again.listen()
+
+
+def _leads_to(link: Path, folder: Path) -> bool:
+    try:
+        return link.readlink() == folder
+    except OSError:
+        return False
+
+
+def test_starts_and_stops_leave_nothing(tmp_path: Path) -> None:
+    """Four times on the same port: each end is clean, and no process, folder or listener stays behind."""
+    port = free_port()
+    for _ in range(4):
+        start_and_stop(tmp_path, port)
 
 
 def test_a_reload_loses_nothing(tmp_path: Path) -> None:
