@@ -229,7 +229,7 @@ async def test_session_and_connections_share_the_transaction(database: Database)
             session.add(Mapped(email="orm@b.c"))
         async with database.session() as session:
             found = (await session.execute(select(Mapped))).scalars().all()
-            assert [one.email for one in found] == ["orm@b.c"]
+            assert [vars(one)["email"] for one in found] == ["orm@b.c"]
             await session.commit()
     assert await _emails(database) == ["orm@b.c"]
 

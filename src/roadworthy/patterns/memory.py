@@ -183,13 +183,10 @@ class MemoryRepository(Generic[Row, Key]):
     ) -> Page[Row]:
         """Return a page of rows in the order of their keys."""
         rows = await self.store.rows(self)
-        keys = sorted(
-            key
-            for key, values in rows.items()
-            if all(values[name] == value for name, value in (where or {}).items())
-        )
-        if cursor is not None and keys:
-            after = decode_cursor(cursor, type(keys[0]))
+        wanted = (where or {}).items()
+        keys = sorted(key for key, values in rows.items() if wanted <= values.items())
+        if cursor is not None:
+            after: Any = decode_cursor(cursor, self._kind)
             keys = [key for key in keys if key > after]
         chosen = keys[: check_limit(limit)]
         more = len(keys) > limit
