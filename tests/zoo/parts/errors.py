@@ -57,7 +57,7 @@ class Errors(Part):
             if faulty("err-2-no-allow"):
                 response.fields = [pair for pair in response.fields if pair[0] != "Allow"]
             if faulty("err-2-404"):
-                response.status = 404
+                response.status, response.body = 404, zoo.problem(request, 404, "nothing here").body
             if faulty("err-2-short-allow"):
                 response.set("Allow", "GET")
         if response.status == 422 and faulty("err-3-two-shapes"):

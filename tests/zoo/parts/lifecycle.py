@@ -27,7 +27,8 @@ async def live_and_die(zoo: Zoo, port: int) -> int:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     zoo.log("info", "serving", port=port)
     await told.wait()
-    zoo.log("info", "shutdown begins")
+    if not faulty("shut-10-silent"):
+        zoo.log("info", "shutdown begins")
     if faulty("shut-1-drops"):
         return 0
     if faulty("shut-3-hangs"):

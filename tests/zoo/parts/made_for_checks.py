@@ -29,21 +29,23 @@ class MadeForChecks(Part):
             case "/api/fails":
                 raise RuntimeError(CANARY)
             case "/api/stream":
-                response = Response(200, b"", [("Content-Type", "text/event-stream")], stream=self._events())
+                response = Response(
+                    200, b"", [("Content-Type", "text/event-stream")], stream=self._events(zoo)
+                )
             case "/api/large":
-                response = Response(200, b"", [("Content-Type", "text/plain")], stream=self._blocks(zoo))
+                response = Response(200, b"", [("Content-Type", "text/plain")], stream=self._blocks())
             case _:
                 return None
         request.facts["route"] = request.path
         return response
 
-    async def _events(self) -> AsyncIterator[bytes]:
-        for number in range(5):
+    async def _events(self, zoo: Zoo) -> AsyncIterator[bytes]:
+        for number in range(8):
+            if zoo.draining and faulty("shut-2-truncates"):
+                raise ConnectionAbortedError("cut short")
             yield f"data: {number}\n\n".encode()
             await asyncio.sleep(0.1)
 
-    async def _blocks(self, zoo: Zoo) -> AsyncIterator[bytes]:
+    async def _blocks(self) -> AsyncIterator[bytes]:
         for number in range(64):
-            if zoo.draining and faulty("shut-2-truncates"):
-                raise ConnectionAbortedError("cut short")
             yield hashlib.sha256(str(number).encode()).hexdigest().encode() * 128

@@ -1,0 +1,213 @@
+"""The report on a terminal: live while it runs, then item by item; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as Grid
+from rich.text import Text
+
+from roadworthy.checklist import ITEMS, assertion
+
+from ..events import Event, Notice, ProbeFinished, ProbeStarted, Run, RunFinished, RunStarted
+from ..verdict import Finding, ItemState, Result, Verdict, WireExchange
+
+__all__ = ("Terminal", "show", "write")
+
+_COLOURS = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.WARN: "yellow",
+    Verdict.NOT_APPLICABLE: "dim",
+    Verdict.INCONCLUSIVE: "magenta",
+    Verdict.ERROR: "bold magenta",
+}
+_STATES = {
+    ItemState.PROVED: "green",
+    ItemState.FAILED: "bold red",
+    ItemState.NOT_PROVED: "magenta",
+    ItemState.WAIVED: "yellow",
+    ItemState.NOT_APPLICABLE: "dim",
+}
+
+
+class Terminal:
+    """Listens to the events of a run and shows them.
+
+    Parameters:
+        console: where to; Rich keeps to ``NO_COLOR`` and to what the terminal can do.
+        verbose: show passes too.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._live: Live | None = None
+        self._running: dict[str, tuple[str, float]] = {}
+        self._done = self._total = 0
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case RunStarted():
+                self._begin(event)
+            case ProbeStarted():
+                self._running[event.id] = (event.title, time.monotonic())
+                self._refresh()
+            case ProbeFinished():
+                self._done += 1
+                self._running.pop(event.result.id, None)
+                self._tell(event.result)
+                self._refresh()
+            case Notice():
+                self._console.print(Text(f"note: {event.text}", "yellow"))
+            case RunFinished():
+                self.close()
+                show(event.run, self._console, verbose=self._verbose)
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Take the live part away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _begin(self, event: RunStarted) -> None:
+        self._total = event.total
+        self._console.print(Text.assemble(("roadworthy check ", "bold"), event.target))
+        for text in event.limits:
+            self._console.print(Text(f"note: {text}", "yellow"))
+        if event.overlay:
+            self._console.print(Text(f"for this check only: {', '.join(event.overlay)}", "dim"))
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, transient=True, refresh_per_second=8)
+            self._live.start()
+
+    def _tell(self, result: Result) -> None:
+        verdict = "waived" if result.waived else str(result.verdict)
+        line = Text.assemble(
+            (f"{verdict:<13}", _COLOURS[result.verdict]), f"{result.id:<8}", assertion(result.id).title
+        )
+        if result.seconds >= 0.05:
+            line.append(f"  {result.seconds:.1f} s", "dim")
+        self._console.print(line, soft_wrap=True)
+
+    def _refresh(self) -> None:
+        if self._live is None:
+            return
+        grid = Grid.grid(padding=(0, 1))
+        for name, (title, began) in self._running.items():
+            grid.add_row(name, title, Text(f"{time.monotonic() - began:.0f} s", "dim"))
+        grid.add_row(Text(f"{self._done} of {self._total}", "dim"))
+        self._live.update(grid)
+
+
+def write(run: Run, path: Path) -> None:
+    """Write what the terminal shows, without colours."""
+    text = io.StringIO()
+    show(run, Console(file=text, no_color=True, width=120), verbose=True)
+    path.write_text(text.getvalue(), "utf-8")
+
+
+def show(run: Run, console: Console, *, verbose: bool = False) -> None:
+    """Print the findings and what they add up to."""
+    for result in run.results:
+        if result.verdict in {Verdict.FAIL, Verdict.WARN} or result.flaky:
+            _show_result(result, console)
+    _show_open(run, console)
+    _show_items(run, console)
+    _show_waivers(run, console)
+    console.print(_summary(run))
+    if verbose:
+        notes = [(result.id, note) for result in run.results for note in result.notes]
+        for identifier, note in notes:
+            console.print(Text(f"{identifier}: {note}", "dim"), soft_wrap=True)
+
+
+def _show_result(result: Result, console: Console) -> None:
+    entry = assertion(result.id)
+    for finding in result.findings:
+        word = "waived" if result.waived else str(finding.verdict).upper()
+        head = Text.assemble(
+            (f"{word:<7}", _COLOURS[finding.verdict]),
+            (f"{result.id} ", "bold"),
+            (f"{finding.severity.value}  ", "dim"),
+            (finding.title, "bold"),
+        )
+        if finding.route:
+            head.append(f"  {finding.route}", "dim")
+        console.print()
+        console.print(head, soft_wrap=True)
+        for name, text in _lines(result, finding, entry.why, entry.source):
+            console.print(Text.assemble((f"        {name:<9} ", "dim"), text), soft_wrap=True)
+
+
+def _lines(result: Result, finding: Finding, why: str, source: str) -> list[tuple[str, str]]:
+    control = next((control.text for control in result.controls if control.holds), "")
+    found = [("expected", finding.expected), ("got", finding.got), ("why", f"{why} ({source})")]
+    if control:
+        found.append(("control", control))
+    if finding.replay:
+        found.append(("replay", finding.replay))
+    if result.waived:
+        found.append(("waived", result.waived.reason))
+    else:
+        found.append(("more", f"roadworthy explain {result.id}"))
+    sent = next((each for each in finding.evidence if isinstance(each, WireExchange)), None)
+    if sent is not None:
+        found.insert(0, ("sent", sent.request.partition("\n")[0]))
+    return found
+
+
+def _show_open(run: Run, console: Console) -> None:
+    """Say what stayed without proof, one line per reason."""
+    reasons: dict[str, list[str]] = {}
+    for result in run.results:
+        if result.verdict in {Verdict.INCONCLUSIVE, Verdict.ERROR}:
+            reasons.setdefault(f"{result.verdict}: {result.reason}", []).append(result.id)
+    if reasons:
+        console.print()
+    for reason, ids in reasons.items():
+        console.print(Text.assemble((f"{', '.join(ids)}  ", "magenta"), reason), soft_wrap=True)
+
+
+def _show_items(run: Run, console: Console) -> None:
+    console.print()
+    grid = Grid.grid(padding=(0, 2))
+    for item in run.items:
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in item.counts.items() if count)
+        grid.add_row(Text(item.id), Text(str(item.state), _STATES[item.state]), Text(counts, "dim"))
+    console.print(grid)
+
+
+def _show_waivers(run: Run, console: Console) -> None:
+    for waiver in run.unused_waivers:
+        text = f"note: the waiver of {waiver.id} (line {waiver.line}) covers nothing any more"
+        console.print(Text(text, "yellow"))
+    for waiver in run.expired_waivers:
+        text = f"note: the waiver of {waiver.id} (line {waiver.line}) expired on {waiver.expires}"
+        console.print(Text(text, "yellow"))
+
+
+def _summary(run: Run) -> Text:
+    main = {entry.id for entry in ITEMS}
+    counts = {
+        state: sum(item.state is state for item in run.items if item.id in main) for state in ItemState
+    }
+    total = sum(counts.values())
+    text = Text("\n")
+    text.append(f"proved {counts[ItemState.PROVED]} of {total} items", "bold")
+    for state in (ItemState.FAILED, ItemState.NOT_PROVED, ItemState.WAIVED, ItemState.NOT_APPLICABLE):
+        if counts[state]:
+            text.append(f", {state} {counts[state]}", _STATES[state])
+    patterns = [item for item in run.items if item.id not in main]
+    if patterns:
+        proved = sum(item.state is ItemState.PROVED for item in patterns)
+        text.append(f"; {proved} of {len(patterns)} patterns")
+    text.append(f"   {run.seconds:.1f} s, {run.requests} requests, {run.launches} starts", "dim")
+    return text

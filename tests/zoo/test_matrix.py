@@ -1,0 +1,97 @@
+"""The conformance of the checker: the good service passes, and each twin fails its assertion and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from roadworthy.checker import Run, Verdict
+from roadworthy.checker.registry import PROBES
+
+from .harness import Twin, check_zoo, described, running_store
+from .twins import FAMILIES, TWINS
+
+_SEEN = {Verdict.FAIL, Verdict.WARN}
+# Twins start quickly and mostly wait; more at once only share the two cores.
+_AT_ONCE = 4
+
+
+async def _check(good: list[str], twins: list[Twin], *, whole: bool) -> tuple[list[Run], list[Run]]:
+    """Check families on the good service, and twins, several at a time; ``whole`` tries a twin's whole family."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(only: str, fault: str = "", replace: tuple[tuple[str, str], ...] = ()) -> Run:
+        async with places:
+            return await check_zoo(store, [only], fault, replace)
+
+    async with running_store() as store:
+        families = [one(family) for family in good]
+        faulty = [
+            one(twin.fails.partition("-")[0] if whole else twin.fails, twin.fault, twin.replace)
+            for twin in twins
+        ]
+        runs = await asyncio.gather(*families, *faulty)
+    return runs[: len(good)], runs[len(good) :]
+
+
+def _judge(twin: Twin, run: Run) -> list[str]:
+    """Return what is wrong with the verdicts on a twin."""
+    verdicts = {result.id: result.verdict for result in run.results}
+    wanted = Verdict.WARN if twin.warns else Verdict.FAIL
+    wrong = (
+        [] if verdicts[twin.fails] is wanted else [f"{twin.fails} is {verdicts[twin.fails]}, not {wanted}"]
+    )
+    seen = {name for name, verdict in verdicts.items() if verdict in _SEEN}
+    if more := seen - {twin.fails} - twin.entails:
+        wrong.append(f"also {', '.join(sorted(more))}")
+    return [f"{twin.fault}: {text}\n{described(run.results)}" for text in wrong]
+
+
+def test_every_probe_has_a_twin() -> None:
+    """A probe that never failed on a twin is not shipped."""
+    assert set(PROBES) - {twin.fails for twin in TWINS} == set()
+
+
+def test_twins_are_told_apart() -> None:
+    """No two twins have the same fault, and what each fails is an assertion with a probe."""
+    names = [twin.fault for twin in TWINS]
+    assert len(names) == len(set(names))
+    assert {twin.fails for twin in TWINS} <= set(PROBES)
+
+
+@pytest.mark.parametrize("family", ["ERR", "HLT"])
+def test_a_sample_of_the_matrix(family: str) -> None:
+    """Some twins of a family fail their assertion, tried alone."""
+    # Every run of the suite takes the quick ones; `make proof` takes all, with the whole family on each.
+    twins = [twin for twin in FAMILIES[family] if twin.fault in SAMPLE]
+    _, runs = asyncio.run(_check([], twins, whole=False))
+    assert [text for twin, run in zip(twins, runs, strict=True) for text in _judge(twin, run)] == []
+
+
+SAMPLE = {
+    "err-1-html",
+    "err-2-no-allow",
+    "err-4-stack",
+    "err-6-trace",
+    "err-8-silent",
+    "hlt-1-redirect",
+    "hlt-2-same",
+    "hlt-8-says-down",
+}
+"""The twins of every ordinary run: one quick launch each."""
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_whole_matrix(family: str, record_property: Callable[[str, object], None]) -> None:
+    """The good service passes every assertion of the family, and each twin fails its own and what it entails."""
+    twins = list(FAMILIES[family])
+    good, runs = asyncio.run(_check([family], twins, whole=True))
+    not_passed = [result for result in good[0].results if result.verdict is not Verdict.PASS]
+    record_property("assertions", len(good[0].results))
+    record_property("twins", len(twins))
+    assert not_passed == [], described(not_passed)
+    wrong = [text for twin, run in zip(twins, runs, strict=True) for text in _judge(twin, run)]
+    assert wrong == [], "\n".join(wrong)

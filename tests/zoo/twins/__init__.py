@@ -1,0 +1,15 @@
+"""Every twin: which fault it has, which assertion must see it, and what else it breaks. One module per item."""
+
+from ..harness import Twin
+from . import error_handling, graceful_shutdown, health_check
+
+__all__ = ("FAMILIES", "TWINS")
+
+FAMILIES: dict[str, tuple[Twin, ...]] = {
+    "ERR": error_handling.TWINS,
+    "SHUT": graceful_shutdown.TWINS,
+    "HLT": health_check.TWINS,
+}
+"""The twins by the family of the assertions they are for."""
+
+TWINS: tuple[Twin, ...] = tuple(twin for twins in FAMILIES.values() for twin in twins)
