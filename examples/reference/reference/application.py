@@ -3,13 +3,16 @@
 from fastapi import FastAPI
 
 from roadworthy import Settings
-from roadworthy.patterns import idempotent
+from roadworthy.patterns import OffloadPool, idempotent
 from roadworthy.settings import load_settings
 
 from .database import Database, database_path
 from .posts.controller import PostController
 from .posts.service import PostService
+from .primes.router import router as primes_router
 from .probes import router as probe_router
+from .reads.controller import ReadController
+from .reads.service import ReadService
 from .storage import Storage, in_database
 from .transfers.controller import TransferController
 from .transfers.service import TransferService
@@ -49,7 +52,10 @@ def create_app(
         users_router,
         PostController(PostService(users, posts)).router,
         TransferController(TransferService(users, posts)).router,
+        ReadController(ReadService(users, posts)).router,
+        primes_router,
     ]
+    app.state.resources.append(OffloadPool(settings))
     if probe:
         routers.append(probe_router)
     for router in routers:

@@ -21,6 +21,7 @@ __all__ = (
     "PostId",
     "Text",
     "UserId",
+    "decimal",
 )
 
 MAX_ID = 2**53 - 1
@@ -39,7 +40,8 @@ def _without_nul(value: str) -> str:
     return value
 
 
-def _decimal(value: Any) -> Any:
+def decimal(value: Any) -> Any:
+    """Let a path or a query write a number in decimal digits only."""
     # int() also reads " 1", "1_0" and the digits of other scripts: several spellings of one resource.
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 16):
         raise PydanticCustomError("int_parsing", "Input should be a whole number in decimal digits")
@@ -49,7 +51,7 @@ def _decimal(value: Any) -> Any:
 Text = Annotated[str, AfterValidator(_without_nul)]
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 """An id in a JSON body: a number, not its digits, nor ``true``."""
-_PathId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_decimal)]
+_PathId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(decimal)]
 UserId = Annotated[_PathId, Path(alias="id")]
 PostId = Annotated[_PathId, Path()]
 
@@ -77,7 +79,7 @@ def _cursor(value: str) -> str:
 
 
 async def _page(
-    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(_decimal), Query()] = 20,
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(decimal), Query()] = 20,
     cursor: Annotated[
         str | None, AfterValidator(_cursor), Query(description="The next_cursor of the page before.")
     ] = None,

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
 
-from ..errors import TimeoutError
+from ..errors import APIError, TimeoutError
 from ._ambient import default_bound
 
 __all__ = ("FanOut", "fan_out")
@@ -98,7 +98,9 @@ class FanOut(Generic[_All, _One]):
             unseen = [child for _, child in self._ended]
             self._ended.clear()
             for child in [*unseen, self._failed] if self._failed is not None else unseen:
-                if not child.cancelled() and (failure := child.exception()) is not None:
+                failure = None if child.cancelled() else child.exception()
+                # A refusal (404) is an answer that came too late; nobody records those of handlers either.
+                if failure is not None and not (isinstance(failure, APIError) and failure.status < 500):
                     _log.error("a further child of a fan-out failed", exc_info=failure)
 
     def __aiter__(self) -> Self:
