@@ -9,7 +9,7 @@ from time import perf_counter
 from ..layer._exchange import current_exchange
 from ..layer._http import Conversation
 
-__all__ = ("before_response", "response_begun", "response_status", "time_left", "user_key")
+__all__ = ("before_response", "name_route", "response_begun", "response_status", "time_left", "user_key")
 
 
 def time_left() -> float:
@@ -22,6 +22,13 @@ def user_key() -> str | None:
     """Return who the request is for, as ``user_key`` of :func:`roadworthy.roadworthy` told the layer."""
     exchange = current_exchange.get()
     return None if exchange is None else exchange.user_key
+
+
+def name_route(template: str) -> None:
+    """Tell which route a request is for that comes to none; "" for unknown."""
+    exchange = current_exchange.get()
+    if exchange is not None and template:
+        exchange.route = template
 
 
 def before_response(settle: Callable[[int], Awaitable[None]]) -> bool:

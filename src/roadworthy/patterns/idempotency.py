@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 
 from ..errors import ConflictError, FieldError, ValidationError
 from ..types import ASGIApp, Headers, Message, Receive, Scope, Send
-from ._request import user_key
+from ._request import name_route, user_key
 from .transactions import UnitOfWork, unit_of_work
 
 __all__ = ("Answer", "AnswerStore", "KeyInUseError", "KeyReusedError", "Principal", "idempotent")
@@ -117,15 +117,18 @@ def idempotent(
     """
     if expires_after < 1:
         raise ValueError(f"expires_after is at least 1 second, not {expires_after}")
-    chosen = None if paths is None else re.compile("|".join(map(_pattern, paths)) or "(?!)")
+    chosen = None if paths is None else [(re.compile(_pattern(path)), path) for path in paths]
     named = frozenset(methods)
     running: set[tuple[str, str]] = set()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         given = _given(scope) if scope["type"] == "http" and scope["method"] in named else None
-        if not given or (chosen is not None and not chosen.fullmatch(scope["path"])):
+        route = _route(chosen, scope["path"]) if given else None
+        if not given or route is None:
             await app(scope, receive, send)
             return
+        # For repetitions, which come to no route: they are recorded and counted under it.
+        name_route(route)
         key = _key(given)
         who = _short((user_key() if principal is None else principal(dict(scope["headers"]))) or "")
         body = await _whole_body(receive)
@@ -253,6 +256,12 @@ class _Again:
         if body is None:
             return await self._receive()
         return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _route(chosen: list[tuple[re.Pattern[str], str]] | None, path: str) -> str | None:
+    if chosen is None:
+        return ""
+    return next((template for pattern, template in chosen if pattern.fullmatch(path)), None)
 
 
 def _given(scope: Scope) -> list[bytes]:
