@@ -6,7 +6,6 @@ first half from wherever the request came, and sends the second half wherever th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -17,13 +16,10 @@ if TYPE_CHECKING:
     from .routes import RouteRule
 
 __all__ = (
-    "Admit",
     "Exchange",
-    "Finish",
     "Live",
     "Outcome",
     "Reply",
-    "Respond",
     "ResponseAborted",
     "current_exchange",
 )
@@ -153,15 +149,6 @@ class Exchange:
 
 Outcome: TypeAlias = "Reply | APIError | None"
 """None lets the request pass; a Reply answers it; an APIError refuses it."""
-
-Admit: TypeAlias = "Callable[[Exchange], Outcome | Awaitable[Outcome]]"
-"""Runs before the app, in order, until one of them gives an outcome. Waits only by returning an awaitable."""
-
-Respond: TypeAlias = Callable[[Exchange], None]
-"""Runs once, when status and fields of the response are known and nothing is sent yet. Never raises."""
-
-Finish: TypeAlias = Callable[[Exchange], None]
-"""Runs once, after the last byte or the failure of the exchange. Never raises."""
 
 current_exchange: ContextVar[Exchange | None] = ContextVar("roadworthy_exchange", default=None)
 """The exchange that the running code works for; what records and child requests take their ids from."""

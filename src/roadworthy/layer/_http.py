@@ -143,13 +143,12 @@ class Conversation(Exchange):
         pass_ = self._pass
         token = current_exchange.set(self)
         try:
-            for step in pass_.admit:
-                told = step(self)
-                if told is not None:
-                    outcome = told if isinstance(told, (Reply, APIError)) else await told
-                    if outcome is not None:
-                        await self._refuse_or_reply(outcome)
-                        return
+            told = pass_.admit(self)
+            if told is not None:
+                outcome = told if isinstance(told, (Reply, APIError)) else await told
+                if outcome is not None:
+                    await self._refuse_or_reply(outcome)
+                    return
             overload = pass_.overload
             if not overload.enter():
                 refused = await overload.wait()
@@ -188,9 +187,7 @@ class Conversation(Exchange):
                 await self._complete()
         finally:
             current_exchange.reset(token)
-            self.duration = perf_counter() - self.started
-            for done in pass_.finish:
-                done(self)
+            pass_.finish(self)
 
     async def _refuse_or_reply(self, outcome: Reply | APIError) -> None:
         if isinstance(outcome, APIError):
@@ -298,8 +295,7 @@ class Conversation(Exchange):
 
     def _whole(self, start: Message, body: bytes) -> Awaitable[None]:
         pass_ = self._pass
-        for step in pass_.respond:
-            step(self)
+        pass_.respond(self)
         if self.method != "HEAD":
             if pass_.compression is not None:
                 pass_.compression.decide_for_length(self, len(body))
@@ -335,8 +331,7 @@ class Conversation(Exchange):
         await self._send({"type": "http.response.body", "body": body})
 
     def _head_of_stream(self, start: Message) -> Message:
-        for step in self._pass.respond:
-            step(self)
+        self._pass.respond(self)
         if self._pass.compression is not None:
             self._pass.compression.respond(self)
         coder = self.encoding

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from time import perf_counter
 
+from ..errors import APIError
 from ..settings import Settings
 from ..types import ASGIApp
-from ._exchange import Admit, Exchange, Finish, Respond
+from ._exchange import Exchange, Outcome
 from ._limiter_memory import MemoryStore
 from ._workers import worker_group
 from .client import Client
@@ -107,44 +109,75 @@ class Pass:
         self.compression = Compression(settings) if settings.compression else None
         self.headers = SecurityHeaders(settings, docs_paths=framework.docs_paths())
 
-        admit: list[Admit] = [
-            self.request_id.admit,  # first: every answer and every record carries the id
-            self.tracing.admit,
-            self.client.admit,  # limits and records need to know who asks
-            self.health.admit,  # before host, limits and load: a probe must get through to say what it sees
-            self.host.admit,  # before anything that trusts the request target
-        ]
-        if settings.metrics_public:
-            admit.append(PublicMetrics(settings, self.metrics).admit)  # a scrape comes through as well
-        if self.cors.enabled:
-            admit.append(self.cors.admit)  # preflights carry no credentials and are no use of the service
-        if self.table:
-            admit.append(self._find_rule)
-        if self.limiter.enabled:
-            admit.append(self.limiter.admit)  # before the body is looked at: refusing must be cheap
-        admit.append(self.validation.admit)
-        self.admit: tuple[Admit, ...] = tuple(admit)
-
-        respond: list[Respond] = [self.request_id.respond, self.headers.respond, self.shutdown.respond]
-        if self.cors.enabled:
-            respond.append(self.cors.respond)
-        if self.limiter.enabled:
-            respond.append(self.limiter.respond)
-        if framework.native_tracing:
-            respond.append(self.tracing.respond)
-        self.respond: tuple[Respond, ...] = tuple(respond)
-
+        self.scrape = PublicMetrics(settings, self.metrics) if settings.metrics_public else None
         self.shutdown.on_change(self.health.follow)
         self._watch()
+        self._recorded = not alone
+        self._ruled = bool(self.table)
+        self._traced = True
 
-        self.finish: tuple[Finish, ...] = (self.tracing.finish, self.metrics.finish, self.logging.finish)
+    # The steps are written out: CPython runs a call that it has seen at its place before without a new frame
+    # of C, which a loop over steps never gets.
+
+    def admit(self, exchange: Exchange) -> Outcome | Awaitable[Outcome]:
+        """Take the steps before the app, in order; the first outcome ends them."""
+        self.request_id.admit(exchange)  # first: every answer and every record carries the id
+        self.tracing.admit(exchange)
+        self.client.admit(exchange)  # limits and records need to know who asks
+        if exchange.path in self.health.paths:
+            # Before host, limits and load: a probe must get through to say what it sees.
+            answer = self.health.admit(exchange)
+            if answer is not None:
+                return answer
+        refused = self.host.admit(exchange)  # before anything that trusts the request target
+        if refused is not None:
+            return refused
+        if self.scrape is not None:
+            answer = self.scrape.admit(exchange)  # a scrape comes through as well
+            if answer is not None:
+                return answer
+        if exchange.method == "OPTIONS":
+            answer = self.cors.admit(
+                exchange
+            )  # a preflight carries no credentials and is no use of the service
+            if answer is not None:
+                return answer
+        if self._ruled:
+            self._find_rule(exchange)
+        if self.limiter.enabled:
+            limited = self.limiter.admit(exchange)  # before the body is looked at: refusing must be cheap
+            if limited is not None:
+                return limited if isinstance(limited, APIError) else self._admit_later(exchange, limited)
+        return self.validation.admit(exchange)
+
+    async def _admit_later(self, exchange: Exchange, limited: Awaitable[APIError | None]) -> Outcome:
+        return await limited or self.validation.admit(exchange)
+
+    def respond(self, exchange: Exchange) -> None:
+        """Take the steps when status and fields are known and nothing is sent yet; none of them raises."""
+        self.request_id.respond(exchange)
+        self.headers.respond(exchange)
+        self.shutdown.respond(exchange)
+        self.cors.respond(exchange)
+        if self.limiter.enabled:
+            self.limiter.respond(exchange)
+        if self.framework.native_tracing:
+            self.tracing.respond(exchange)
+
+    def finish(self, exchange: Exchange) -> None:
+        """Take the steps after the last byte or the failure; none of them raises."""
+        exchange.duration = perf_counter() - exchange.started
+        if self._recorded:
+            if self._traced:
+                self.tracing.finish(exchange)
+            self.metrics.finish(exchange)
+            self.logging.finish(exchange)
 
     async def settle(self) -> None:
         """Leave out what the start has shown not to be there: called once the app has started as well."""
         self.loop = asyncio.get_running_loop()
         await self.tracing.start()
-        if not self.tracing.enabled:
-            self.finish = (self.metrics.finish, self.logging.finish)
+        self._traced = self.tracing.enabled
 
     def _watch(self) -> None:
         """Put what the items count by themselves into the metrics."""

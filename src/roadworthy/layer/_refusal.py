@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 
 from ..errors import APIError, RequestTimeoutError
 from ..types import Message, Scope
@@ -53,9 +52,7 @@ class Refusals:
         pass_.request_id.admit(exchange)
         pass_.client.admit(exchange)
         reply = _told(pass_, exchange, error)
-        exchange.duration = perf_counter() - exchange.started
-        for done in pass_.finish:
-            done(exchange)
+        pass_.finish(exchange)
         return reply
 
     def overruled(self, error: APIError, scope: Scope, exception: BaseException | None) -> Reply:
@@ -87,6 +84,5 @@ def _told(pass_: Pass, exchange: Exchange, error: APIError) -> Reply:
     exchange.bytes_sent = len(reply.body)
     exchange.response_headers = list(reply.headers)
     exchange.response_names = dict(reply.headers)
-    for step in pass_.respond:
-        step(exchange)
+    pass_.respond(exchange)
     return Reply(reply.status, exchange.response_headers, reply.body)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from math import inf
-from time import perf_counter
 
 from ..errors import APIError, ForbiddenError
 from ..types import Message, Receive, Scope, Send
@@ -72,9 +71,7 @@ class WebSocketConversation:
             pass_.live.discard(self)
             handshake.route = pass_.framework.route_of(self._scope)
             current_exchange.reset(token)
-            handshake.duration = perf_counter() - handshake.started
-            for done in pass_.finish:
-                done(handshake)
+            pass_.finish(handshake)
 
     async def _refusal(self) -> APIError | None:
         handshake, pass_ = self._handshake, self._pass

@@ -85,7 +85,7 @@ class HealthCheck:
     def __init__(self, settings: Settings, *, off: frozenset[str] = frozenset()) -> None:
         self._interval = settings.health_interval
         self._timeout = settings.health_timeout
-        self._paths = frozenset(_PATHS) - off
+        self.paths = frozenset(_PATHS) - off
         self._checks: dict[str, _Watched] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._state = "starting"
@@ -142,7 +142,7 @@ class HealthCheck:
     def admit(self, exchange: Exchange) -> Reply | APIError | None:
         """Answer a probe; let everything else pass."""
         path = exchange.path
-        if path not in self._paths:
+        if path not in self.paths:
             return None
         exchange.route = path
         if exchange.method not in _METHODS:

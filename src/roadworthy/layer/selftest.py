@@ -63,7 +63,6 @@ async def self_test(tested: Pass) -> None:
     probe = type(tested)(
         _small_app, GenericFramework(_small_app), tested.settings.model_copy(update=changes), (), alone=True
     )
-    probe.finish = ()
     probe.shutdown.serving_quietly()
 
     async def ask(path: str) -> tuple[int, dict[bytes, bytes], bytes]:

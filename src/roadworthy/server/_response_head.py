@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, cast
 
 __all__ = ("STATUS_LINES", "Head", "InvalidResponseError", "default_fields", "encode")
 
@@ -24,20 +24,20 @@ _REMEMBERED = 1024
 # Fields that have few values in one service: their lines are made and checked once.
 _OF_FEW_VALUES = frozenset(
     (
-        b"access-control-allow-credentials",
-        b"access-control-expose-headers",
-        b"cache-control",
-        b"content-encoding",
-        b"content-security-policy",
-        b"content-type",
-        b"cross-origin-opener-policy",
-        b"cross-origin-resource-policy",
-        b"ratelimit-policy",
-        b"referrer-policy",
-        b"strict-transport-security",
-        b"vary",
-        b"x-content-type-options",
-        b"x-frame-options",
+        b"access-control-allow-credentials: ",
+        b"access-control-expose-headers: ",
+        b"cache-control: ",
+        b"content-encoding: ",
+        b"content-security-policy: ",
+        b"content-type: ",
+        b"cross-origin-opener-policy: ",
+        b"cross-origin-resource-policy: ",
+        b"ratelimit-policy: ",
+        b"referrer-policy: ",
+        b"strict-transport-security: ",
+        b"vary: ",
+        b"x-content-type-options: ",
+        b"x-frame-options: ",
     )
 )
 _NONE: tuple[bytes, int] = (b"", _ORDINARY)
@@ -88,22 +88,26 @@ def encode(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         InvalidResponseError: a name is not a token, a value has control bytes, or ``Content-Length`` is no
             number or is there twice with different numbers.
     """
-    parts: list[bytes] = []
+    if not isinstance(headers, list):
+        headers = list(headers)
+    parts: list[bytes | None]
+    try:
+        parts = list(map(_lines.get, headers))
+    except TypeError:
+        parts = [None] * len(headers)  # a list or a bytearray among them: ASGI allows any pair
     values: list[bytes] = []
     length: int | None = None
     close = dated = False
-    for field in headers:
-        try:
-            line = _lines.get(field)
-        except TypeError:
-            line = None  # a list, or a bytearray in it: ASGI allows any pair
-        if line is not None:
-            parts.append(line)
-            continue
-        name, value = field
+    unknown = parts.count(None)
+    at = -1
+    while unknown:
+        unknown -= 1
+        at = parts.index(None, at + 1)
+        name, value = headers[at]
         prefix, kind = _names.get(name, _NONE) if type(name) is bytes else _NONE
         if not prefix:
             prefix, kind = _learn(name)
+        parts[at] = b""
         if kind:
             if kind == _LENGTH:
                 length = _length(value, length)
@@ -114,19 +118,18 @@ def encode(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             if kind == _CODING:
                 continue
             dated = True
-        parts += (prefix, value, b"\r\n")
+        try:
+            parts[at] = b"%b%b\r\n" % (prefix, value)
+        except TypeError:
+            raise InvalidResponseError("a value of a response field is not bytes") from None
         values.append(value)
-        if name in _OF_FEW_VALUES:
+        if prefix in _OF_FEW_VALUES:
             _remember(name, value, prefix)
-    try:
-        fields = b"".join(parts)
-        together = b"".join(values)
-    except TypeError:
-        raise InvalidResponseError("a value of a response field is not bytes") from None
     # Control bytes are looked for in one go; then again slowly to tell where.
+    together = b"".join(values)
     if len(together) != len(together.translate(None, _CONTROL)):
         _blame(headers)
-    return Head(fields, length, close, dated)
+    return Head(b"".join(cast("list[bytes]", parts)), length, close, dated)
 
 
 def _remember(name: bytes, value: object, prefix: bytes) -> None:

@@ -22,6 +22,7 @@ from math import inf
 from typing import Any, ClassVar, cast
 
 from ..errors import APIError, RequestTimeoutError, UnavailableError
+from ..layer import Layer
 from ..layer._exchange import Reply
 from ..settings import Settings
 from ..types import ASGIApp, Scope
@@ -66,7 +67,8 @@ class HttpProtocol(Requests):
         if not config.loaded:
             config.load()
         super().__init__(config, server_state, app_state, _loop or asyncio.get_event_loop())
-        self._app: ASGIApp = config.loaded_app
+        app: ASGIApp = config.loaded_app
+        self._app = app.serve if isinstance(app, Layer) else app
         self._peer = ""
 
     # -- asyncio
