@@ -119,6 +119,18 @@ def test_a_second_ctrl_c_does_not_wait_for_background_work(tmp_path: Path) -> No
         assert process.exit_code() == 0
 
 
+def test_each_step_of_several_workers_is_a_record(tmp_path: Path) -> None:
+    """The supervisor tells of its own steps and of each worker's end, and each worker of its steps."""
+    with lifecycle(tmp_path, "--workers", "2") as (process, _):
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        said = [str(one["message"]) for one in process.records]
+    first = [one for one in dict.fromkeys(said) if one in ("listening", "draining", "closing", "ended")]
+    assert first == ["listening", "draining", "closing", "ended"]
+    steps = ("listener closed", "requests finished", "lifespan ended", "worker ended")
+    assert [said.count(step) for step in steps] == [2, 2, 2, 2]
+
+
 def test_each_step_is_a_record(tmp_path: Path) -> None:
     """An operator reads the shutdown in the log, in order."""
     with lifecycle(tmp_path) as (process, _):
@@ -155,7 +167,7 @@ def _accepts_at_once(url: str) -> bool:
 
 
 def test_systemd_is_told_of_each_step(tmp_path: Path) -> None:
-    """sd_notify(3): READY when the listener accepts, WATCHDOG in between, STOPPING when the drain begins."""
+    """sd_notify(3): READY when the listener accepts, WATCHDOG, RELOADING, STOPPING when the drain begins."""
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
@@ -165,6 +177,14 @@ def test_systemd_is_told_of_each_step(tmp_path: Path) -> None:
             with lifecycle(tmp_path, "--workers", workers, **env) as (process, _):
                 heard = [manager.recv(1000), manager.recv(1000), manager.recv(1000)]
                 assert sorted(set(heard)) == [b"READY=1", b"WATCHDOG=1"]
+                if workers == "2":
+                    process.signal(signal.SIGHUP)
+                    while (told := manager.recv(1000)) == b"WATCHDOG=1":
+                        pass
+                    assert told.startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+                    while (told := manager.recv(1000)) == b"WATCHDOG=1":
+                        pass
+                    assert told == b"READY=1"
                 process.signal(signal.SIGTERM)
                 assert process.exit_code() == 0
                 while (last := manager.recv(1000)) == b"WATCHDOG=1":

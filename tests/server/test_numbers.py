@@ -60,3 +60,16 @@ def test_a_stalled_reader_stops_nothing(tmp_path: Path) -> None:
         until(lambda: metric(operations, "log_records_dropped_total") > 0, "drops are counted")
         # A hundredth of a second is for a machine that does something else meanwhile.
         assert asyncio.run(timed(port, 400)) < 2 * before + 0.01
+
+
+def test_a_closed_reader_stops_nothing(tmp_path: Path) -> None:
+    """The reader of standard output is gone: requests are answered, and the service ends in order."""
+    with piped(tmp_path, 1, "tests.apps.probe:app") as (process, port):
+        operations = operations_of(process)
+        assert process.stdout is not None
+        process.stdout.close()
+        hammer(port, 500)
+        until(lambda: metric(operations, "log_records_dropped_total") > 0, "drops are counted")
+        hammer(port, 500)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -86,7 +86,12 @@ def test_a_killed_worker_is_replaced_and_counted(tmp_path: Path) -> None:
             assert get(f"http://127.0.0.1:{port}")[0] == 200
         victim = pids(operations)[0]
         os.kill(victim, signal.SIGKILL)
-        until(lambda: len(found := pids(operations)) == 2 and victim not in found, "it is replaced")
+
+        def replaced() -> bool:
+            assert metric(operations, "http_requests_total") == 20
+            return len(found := pids(operations)) == 2 and victim not in found
+
+        until(replaced, "it is replaced")
         assert metric(operations, "roadworthy_worker_restarts_total") == 1
         assert metric(operations, "http_requests_total") == 20
         process.signal(signal.SIGTERM)
@@ -102,6 +107,20 @@ def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
         assert not runs(victim)
         said = "worker killed: its event loop gave no sign of life"
         assert victim in [one["worker"] for one in process.records if one["message"] == said]
+
+
+def test_a_start_that_holds_the_loop_is_no_hang(tmp_path: Path) -> None:
+    """Loading a model within the lifespan may take longer than a loop that serves may be silent."""
+    (tmp_path / "main.py").write_text(
+        "import time\nfrom tests.apps.lifecycle import app as inner\n"
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'lifespan':\n        time.sleep(4)\n"
+        "    await inner(scope, receive, send)\n"
+    )
+    env = {"PYTHONPATH": str(ROOT), "ROADWORTHY_WORKER_TIMEOUT": "2.5"}
+    with running("run", "main:app", *FLAGS, "--workers", "2", cwd=tmp_path, env=env) as process:
+        operations = str(process.record("listening")["operations_url"])
+        assert metric(operations, "roadworthy_worker_restarts_total") == 0
 
 
 def test_a_worker_that_is_told_to_end_is_replaced(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 import uvicorn.server
 
 from roadworthy.server._uvicorn_names import missing
 
-ROOT = Path(__file__).parents[2]
+from .drain import APP, ROOT
+from .process import get, running
+
 LINES = ("0.34", "0.35", "0.38", "0.40", "0.44", "0.48", "0.52", "0.54")
 """The oldest line that pyproject.toml allows, the newest that was seen, and some between them."""
 
@@ -46,7 +49,7 @@ def test_the_oldest_line_is_the_one_that_is_allowed() -> None:
 @pytest.mark.proof
 @pytest.mark.parametrize("line", LINES)
 def test_every_supported_line_has_every_name(line: str, tmp_path: Path) -> None:
-    """A minor line of uvicorn, installed by itself, has all names and serves a request with our class."""
+    """A minor line of uvicorn, installed by itself, has all names, serves with our class, and drains."""
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path)]
     subprocess.run([*command, f"uvicorn=={line}.*"], check=True, timeout=300)
     done = subprocess.run(
@@ -55,6 +58,16 @@ def test_every_supported_line_has_every_name(line: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == [line, "[]", "200", "101"]
+    with running(
+        "run", APP, "--port", "0", "--ops-port", "0", "--drain-delay", "0", cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    ) as process:  # fmt: skip
+        found = process.record("listening")
+        assert [get(str(found[name]))[0] for name in ("url", "operations_url")] == [200, 200]
+        process.signal(SIGTERM)
+        assert process.exit_code() == 0
+        steps = ["draining", "closing", "listener closed", "requests finished", "lifespan ended"]
+        assert [one["message"] for one in process.records if one["message"] in steps] == steps
 
 
 PROGRAM = """

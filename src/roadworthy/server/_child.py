@@ -40,6 +40,7 @@ class Worker:
     Attributes:
         state: ``starting``, ``ready`` once it accepts, ``leaving`` once it was told to end.
         heard_at: when it gave its last sign of life, in seconds of ``time.monotonic``.
+        spoke: it has given one; before, its interpreter starts.
         ready_at: when it became ready, None before.
     """
 
@@ -60,6 +61,7 @@ class Worker:
         self.state: WorkerState = "starting"
         self.report: dict[str, Any] = {}
         self.started_at = self.heard_at = time.monotonic()
+        self.spoke = False
         self.ready_at: float | None = None
         self.kill_at: float | None = None
         self._heard = heard
@@ -137,6 +139,7 @@ class Worker:
             return False
         for message in messages:
             self.heard_at = time.monotonic()
+            self.spoke = True
             if "beat" in message:
                 self.report = message["beat"]
             elif "answer" in message:

@@ -18,6 +18,9 @@ _ATTEMPTS = 5
 _FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_FAILING = 0.1, 1.0, 30.0
 """Back-off in seconds, doubled from the first: to 1 s for workers that came up, else to 30 s."""
 
+_FIRST_WORD = 60.0
+"""Seconds that an interpreter gets to start and to import this package, on a machine that is busy."""
+
 _log = logging.getLogger("roadworthy.server")
 
 
@@ -171,11 +174,14 @@ class Crew:
 
     def _check(self, worker: Worker, now: float) -> None:
         silent = now - worker.heard_at
+        patience = self._settings.worker_timeout
+        if not worker.spoke:
+            patience = max(patience, _FIRST_WORD)
         if worker.kill_at is not None and now >= worker.kill_at:
             worker.kill_at = None
             _log.error("worker killed: it did not end in time", extra={"worker": worker.pid})
             worker.kill()
-        elif silent > self._settings.worker_timeout and worker.state != "leaving":
+        elif silent > patience and worker.state != "leaving":
             _log.error(
                 "worker killed: its event loop gave no sign of life",
                 extra={"worker": worker.pid, "seconds": round(silent, 1)},

@@ -40,8 +40,8 @@ _log = logging.getLogger("roadworthy.server")
 class Line:
     """The worker's end of the channel, read by a thread, so that it is heard while the app is imported.
 
-    Until the event loop runs, the thread gives the signs of life; after that the loop does, because a loop
-    that hangs is what they are for.
+    Until the worker serves, the thread gives the signs of life: an app may hold the loop while it starts, to
+    load a model for example. After that the loop does, because a loop that hangs is what they are for.
 
     Parameters:
         channel: the worker's end.
@@ -52,6 +52,7 @@ class Line:
         _wake_when_orphaned()
         self.errand = self._first()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving = False
         self._handle: Callable[[Message | None], None] = lambda message: None
         threading.Thread(target=self._read, name="roadworthy-channel", daemon=True).start()
 
@@ -59,6 +60,10 @@ class Line:
         """Have messages handled on the loop from now on; None when the supervisor is gone."""
         self._handle = handle
         self._loop = loop
+
+    def serving(self) -> None:
+        """Leave the signs of life to the loop from now on."""
+        self._serving = True
 
     def _first(self) -> Message:
         while True:
@@ -70,9 +75,10 @@ class Line:
                 return messages[0]
 
     def _read(self) -> None:
+        self.channel.send({"beat": {}})
         while True:
             readable, _, _ = select.select([self.channel], [], [], _BEAT)
-            if self._loop is None and not readable:
+            if not self._serving and not readable:
                 self.channel.send({"beat": {}})
             if not readable:
                 continue
@@ -205,7 +211,6 @@ class _Worker:
     async def _before(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._line.attach(self._loop, self._told)
-        self._beat()
 
     async def _after(self) -> None:
         self._report()
@@ -214,7 +219,8 @@ class _Worker:
         files = {getattr(module, "__file__", None) for module in tuple(sys.modules.values())}
         libraries = (sys.prefix, sys.base_prefix)
         own = sorted(file for file in files if isinstance(file, str) and not file.startswith(libraries))
-        self._report()
+        self._beat()
+        self._line.serving()
         self._line.channel.send({"ready": True, "files": own if self._line.errand.get("reload") else []})
 
     def _beat(self) -> None:
