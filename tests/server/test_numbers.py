@@ -58,8 +58,8 @@ def test_a_stalled_reader_stops_nothing(tmp_path: Path) -> None:
         # The pipe is full after some 64 KiB, and the queue after 10,000 lines.
         hammer(port, 12_000)
         until(lambda: metric(operations, "log_records_dropped_total") > 0, "drops are counted")
-        # A hundredth of a second is for a machine that does something else meanwhile.
-        assert asyncio.run(timed(port, 400)) < 2 * before + 0.01
+        # The quarter of a second is for a machine that does something else meanwhile; the proof has none.
+        assert asyncio.run(timed(port, 400)) < 2 * before + 0.25
 
 
 def test_a_closed_reader_stops_nothing(tmp_path: Path) -> None:

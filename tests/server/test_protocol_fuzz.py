@@ -13,7 +13,7 @@ from roadworthy.types import Receive, Scope, Send
 
 from .wire import Served, parse, serving
 
-EXAMPLES = 1200
+EXAMPLES = 600
 REFUSALS = {200, 100, 400, 408, 414, 431, 501, 505}
 
 _methods = st.sampled_from(

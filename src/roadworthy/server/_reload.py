@@ -31,11 +31,16 @@ class Reload:
         self.again = False
         self._crew = crew
         self._settled = settled
+        self._refused = False
         self._task: asyncio.Task[None] | None = None
 
     def remember(self) -> None:
         """Have it done once more. New workers that are not ready yet are given up for newer ones at once."""
         self.again = True
+
+    def refuse(self, worker: Worker) -> None:
+        """Take note that a worker found nothing to serve: to start it again would not change that."""
+        self._refused = self._refused or worker.generation == self._crew.generation
 
     def begin(self) -> None:
         """Begin; this returns at once."""
@@ -52,13 +57,14 @@ class Reload:
         before = crew.generation
         old = crew.current()
         crew.generation += 1
+        self._refused = False
         crew.fill()
         while not crew.all_ready():
             if self.again:
                 _log.info("reloading once more: the new workers are given up for newer ones")
                 self._give_up(before)
                 return
-            if crew.failing():
+            if self._refused or crew.failing():
                 _log.error("not reloaded: the new workers do not come up; the old ones serve on")
                 self._give_up(before)
                 return

@@ -244,6 +244,7 @@ class Supervisor:
             _log.info("worker ready", extra={"worker": worker.pid})
         elif "refused" in message:
             _log.error("a worker refused to start: %s", message["refused"])
+            self._reload.refuse(worker)
         elif message.get("terminated") and self._state in ("serving", "reloading"):
             # When it was everybody who got SIGTERM, the drain is coming.
             self._workers.let_go(worker)
