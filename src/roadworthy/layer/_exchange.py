@@ -87,6 +87,7 @@ class Exchange:
         "exception",  # BaseException | None: what came out of the app unhandled
         "headers",  # dict[bytes, bytes]: request fields, lower case; repeated ones joined by the adapter
         "http_version",  # str: "1.0", "1.1", "2"
+        "lines",  # list[bytes] | None: field lines ready for the wire, where the server takes such; else None
         "logged",  # bool: the exception of this exchange stands in a record already
         "method",  # str
         "path",  # str: decoded path without the query
@@ -125,6 +126,7 @@ class Exchange:
     exception: BaseException | None
     headers: dict[bytes, bytes]
     http_version: str
+    lines: list[bytes] | None
     logged: bool
     method: str
     path: str

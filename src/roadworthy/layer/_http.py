@@ -73,7 +73,7 @@ class Conversation(Exchange):
     )
     _discard: bool
     _held: bytearray | None
-    _send_whole: Callable[[int, Headers, bytes], bool] | None
+    _send_whole: Callable[[int, Headers, list[bytes], bytes], bool] | None
     _start: Message | None
     _task: asyncio.Task[Any] | None
     begun: bool
@@ -122,7 +122,7 @@ class Conversation(Exchange):
         self.headers = headers
         self.client = self.client_key = self.peer
         self.request_id = self.trace_id = self.span_id = ""
-        self.route = self.rule = self.span = self.user_key = None
+        self.lines = self.route = self.rule = self.span = self.user_key = None
         self.error = self.exception = self.rate = self.encoding = None
         # Our own server holds the head to the limits, and takes a response whole. Whoever stands between it
         # and us has a send of its own.
@@ -295,11 +295,15 @@ class Conversation(Exchange):
 
     def _whole(self, start: Message, body: bytes) -> Awaitable[None]:
         pass_ = self._pass
+        at_once = self._send_whole
+        if at_once is not None:
+            self.lines = []
         pass_.respond(self)
         if self.method != "HEAD":
             if pass_.compression is not None:
                 pass_.compression.decide_for_length(self, len(body))
                 if self.encoding is not None:
+                    self._unpack_lines()
                     return self._whole_coded(start, body)
             if b"content-length" not in self.response_names and self.status not in (204, 304):
                 self.response_headers.append((b"content-length", b"%d" % len(body)))
@@ -307,11 +311,21 @@ class Conversation(Exchange):
             pass_.compression.respond(self)
         self.begun = self.ended = True
         self.bytes_sent = len(body)
-        if self._send_whole is not None and self._send_whole(self.status, self.response_headers, body):
-            return _DONE
+        lines = self.lines
+        if at_once is not None and lines is not None:
+            if at_once(self.status, self.response_headers, lines, body):
+                return _DONE
+            self._unpack_lines()
         return self._send_both(
             {**start, "headers": self.response_headers}, {"type": "http.response.body", "body": body}
         )
+
+    def _unpack_lines(self) -> None:
+        """Make fields again of the ready lines: this response goes out as messages after all."""
+        for line in b"".join(self.lines or ()).split(b"\r\n")[:-1]:
+            name, _, value = line.partition(b": ")
+            self.response_headers.append((name, value))
+        self.lines = None
 
     async def _send_both(self, start: Message, body: Message) -> None:
         await self._send(start)

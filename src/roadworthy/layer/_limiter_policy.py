@@ -38,7 +38,18 @@ class Policy:
             into whole microseconds, otherwise up to 1 µs per request slower, never faster.
     """
 
-    __slots__ = ("_member", "_values", "burst", "count", "field", "interval", "label", "name", "period")
+    __slots__ = (
+        "_member",
+        "_values",
+        "burst",
+        "count",
+        "field",
+        "interval",
+        "label",
+        "line",
+        "name",
+        "period",
+    )
 
     def __init__(self, name: str, rate: Rate) -> None:
         self.name = name
@@ -52,6 +63,7 @@ class Policy:
         self._member = _structured_string(name)
         self._values: dict[int, bytes] = {}
         self.field = (b"ratelimit-policy", b"%b;q=%d;w=%d" % (self._member, rate.count, rate.period))
+        self.line = b"%b: %b\r\n" % self.field
 
     def remaining(self, room: int) -> int:
         """Return how many further requests would be admitted at this instant."""

@@ -82,6 +82,7 @@ def _told(pass_: Pass, exchange: Exchange, error: APIError) -> Reply:
     reply = pass_.errors.encode(exchange, error)
     exchange.status = reply.status
     exchange.bytes_sent = len(reply.body)
+    exchange.lines = None
     exchange.response_headers = list(reply.headers)
     exchange.response_names = dict(reply.headers)
     pass_.respond(exchange)

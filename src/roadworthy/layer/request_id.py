@@ -45,5 +45,10 @@ class RequestId:
 
     def respond(self, exchange: Exchange) -> None:
         """Put the id on the response."""
-        if _FIELD not in exchange.response_names:
-            exchange.response_headers.append((_FIELD, exchange.request_id.encode("ascii")))
+        if _FIELD in exchange.response_names:
+            return
+        value = exchange.request_id.encode("ascii")
+        if exchange.lines is not None:
+            exchange.lines.append(b"x-request-id: %b\r\n" % value)
+        else:
+            exchange.response_headers.append((_FIELD, value))

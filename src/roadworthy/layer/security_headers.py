@@ -95,9 +95,13 @@ class SecurityHeaders:
         fields = self._kinds.get(content_type) or self._learn(content_type)
         if fields is self._html and exchange.path in self._docs:
             fields = self._docs_html
-        added = fields.https if exchange.scheme == "https" else fields.http
+        secure = exchange.scheme == "https"
+        added = fields.https if secure else fields.http
         if self._ours.isdisjoint(names):
-            exchange.response_headers.extend(added)
+            if exchange.lines is not None:
+                exchange.lines.append(fields.https_lines if secure else fields.http_lines)
+            else:
+                exchange.response_headers.extend(added)
         else:
             exchange.response_headers.extend([field for field in added if not _settled(field[0], names)])
 
@@ -117,11 +121,17 @@ class SecurityHeaders:
 class _Fields:
     """The fields of one kind of response, ready for either scheme."""
 
-    __slots__ = ("http", "https")
+    __slots__ = ("http", "http_lines", "https", "https_lines")
 
     def __init__(self, fields: Headers, secure: Headers) -> None:
         self.http = fields
         self.https = [*fields, *secure]
+        self.http_lines = _lines(self.http)
+        self.https_lines = _lines(self.https)
+
+
+def _lines(fields: Headers) -> bytes:
+    return b"".join(b"%b: %b\r\n" % field for field in fields)
 
 
 def inline_script_hashes(page: bytes) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import NamedTuple, NoReturn, cast
+from typing import TypeAlias
 
 __all__ = ("STATUS_LINES", "Head", "InvalidResponseError", "default_fields", "encode")
 
@@ -21,25 +21,6 @@ _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 # RFC 9110 §5.5: a field value has visible characters, obs-text, space and tab.
 _CONTROL = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 _REMEMBERED = 1024
-# Fields that have few values in one service: their lines are made and checked once.
-_OF_FEW_VALUES = frozenset(
-    (
-        b"access-control-allow-credentials: ",
-        b"access-control-expose-headers: ",
-        b"cache-control: ",
-        b"content-encoding: ",
-        b"content-security-policy: ",
-        b"content-type: ",
-        b"cross-origin-opener-policy: ",
-        b"cross-origin-resource-policy: ",
-        b"ratelimit-policy: ",
-        b"referrer-policy: ",
-        b"strict-transport-security: ",
-        b"vary: ",
-        b"x-content-type-options: ",
-        b"x-frame-options: ",
-    )
-)
 _NONE: tuple[bytes, int] = (b"", _ORDINARY)
 
 
@@ -55,31 +36,24 @@ STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 """Of every final status (RFC 9110 §15)."""
 
 _names: dict[bytes, tuple[bytes, int]] = {}
-_lines: dict[tuple[bytes, bytes], bytes] = {}
 
 
 class InvalidResponseError(RuntimeError):
     """Raised when an app's response cannot be sent as HTTP; says what is wrong, never the value."""
 
 
-class Head(NamedTuple):
-    """The fields of a response, and what they say about its framing.
+Head: TypeAlias = tuple[bytes, int | None, bool, bool]
+"""The fields of a response, and what they say about its framing:
 
-    Parameters:
-        fields: the field lines, each with its CRLF; without those that concern the connection.
-        length: the value of ``Content-Length``; its line is not among ``fields``.
-        close: the app asked for the connection to be closed.
-        dated: the app gave its own ``Date``.
-    """
-
-    fields: bytes
-    length: int | None
-    close: bool
-    dated: bool
+- the field lines, each with its CRLF; without those that concern the connection;
+- the value of ``Content-Length``, whose line is not among them;
+- whether the app asked for the connection to be closed;
+- whether the app gave its own ``Date``.
+"""
 
 
-def encode(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """Encode the fields that an app gave.
+def encode(headers: Iterable[tuple[bytes, bytes]], ready: bytes = b"") -> Head:
+    """Encode the fields that an app gave, behind lines that are ready as they are.
 
     ``Connection``, ``Transfer-Encoding`` and ``Content-Length`` are taken out: how the message is framed is
     said by the connection (RFC 9110 §7.6.1, RFC 9112 §6).
@@ -88,26 +62,14 @@ def encode(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         InvalidResponseError: a name is not a token, a value has control bytes, or ``Content-Length`` is no
             number or is there twice with different numbers.
     """
-    if not isinstance(headers, list):
-        headers = list(headers)
-    parts: list[bytes | None]
-    try:
-        parts = list(map(_lines.get, headers))
-    except TypeError:
-        parts = [None] * len(headers)  # a list or a bytearray among them: ASGI allows any pair
-    values: list[bytes] = []
+    parts: list[bytes] = []
+    lines = 0
     length: int | None = None
     close = dated = False
-    unknown = parts.count(None)
-    at = -1
-    while unknown:
-        unknown -= 1
-        at = parts.index(None, at + 1)
-        name, value = headers[at]
+    for name, value in headers:
         prefix, kind = _names.get(name, _NONE) if type(name) is bytes else _NONE
         if not prefix:
             prefix, kind = _learn(name)
-        parts[at] = b""
         if kind:
             if kind == _LENGTH:
                 length = _length(value, length)
@@ -118,23 +80,16 @@ def encode(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             if kind == _CODING:
                 continue
             dated = True
-        try:
-            parts[at] = b"%b%b\r\n" % (prefix, value)
-        except TypeError:
-            raise InvalidResponseError("a value of a response field is not bytes") from None
-        values.append(value)
-        if prefix in _OF_FEW_VALUES:
-            _remember(name, value, prefix)
-    # Control bytes are looked for in one go; then again slowly to tell where.
-    together = b"".join(values)
-    if len(together) != len(together.translate(None, _CONTROL)):
-        _blame(headers)
-    return Head(b"".join(cast("list[bytes]", parts)), length, close, dated)
-
-
-def _remember(name: bytes, value: object, prefix: bytes) -> None:
-    if type(value) is bytes and len(_lines) < _REMEMBERED and value == value.translate(None, _CONTROL):
-        _lines[name, value] = prefix + value + b"\r\n"
+        parts += (prefix, value, b"\r\n")
+        lines += 1
+    try:
+        fields = b"".join(parts)
+    except TypeError:
+        raise InvalidResponseError("a value of a response field is not bytes") from None
+    # Control bytes beyond the line ends, found in one go; then again slowly to tell where.
+    if len(fields) - len(fields.translate(None, _CONTROL)) != 2 * lines:
+        _blame(parts)
+    return ready + fields, length, close, dated
 
 
 def _learn(name: object) -> tuple[bytes, int]:
@@ -160,14 +115,13 @@ def _length(value: bytes, before: int | None) -> int:
     return length
 
 
-def _blame(headers: Iterable[tuple[bytes, bytes]]) -> NoReturn:
-    for name, value in headers:
+def _blame(parts: list[bytes]) -> None:
+    for prefix, value in zip(parts[::3], parts[1::3], strict=True):
         if value != value.translate(None, _CONTROL):
+            name = prefix[:-2].decode("ascii")
             raise InvalidResponseError(
-                f"the value of the response field {name.lower().decode('ascii')} has control bytes "
-                "(CR, LF, NUL or the like)"
+                f"the value of the response field {name} has control bytes (CR, LF, NUL or the like)"
             )
-    raise InvalidResponseError("the value of a response field has control bytes (CR, LF, NUL or the like)")
 
 
 _made: tuple[list[tuple[bytes, bytes]] | None, bytes, bytes] = (None, b"", b"")

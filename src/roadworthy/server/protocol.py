@@ -237,7 +237,7 @@ class HttpProtocol(Requests):
     def _answer(self, error: APIError) -> None:
         reply = self._encode(error)
         try:
-            fields = encode(reply.headers).fields
+            fields = encode(reply.headers)[0]
         except InvalidResponseError as exception:
             self.report(exception)
             fields = b""
