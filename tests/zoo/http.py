@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server for the zoo: standard library only, quick to start, and nothing hidden from a fault."""
+"""A small HTTP/1.1 server for the zoo: quick to start, and nothing hidden from a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key-value server for the zoo, and its client: one JSON object a line. What a fault proxy stands in front of.
+"""A key-value server for the zoo, and its client: one JSON object a line. A fault proxy stands before it.
 
 The server runs in the process of the tests, so that what a twin wrote outlives the twin.
 """

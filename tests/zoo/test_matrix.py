@@ -19,7 +19,7 @@ _AT_ONCE = 4
 
 
 async def _check(good: list[str], twins: list[Twin], *, whole: bool) -> tuple[list[Run], list[Run]]:
-    """Check families on the good service, and twins, several at a time; ``whole`` tries a twin's whole family."""
+    """Check families on the good service, and twins; ``whole`` tries a twin's whole family."""
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def one(only: str, fault: str = "", replace: tuple[tuple[str, str], ...] = ()) -> Run:
@@ -86,7 +86,7 @@ SAMPLE = {
 @pytest.mark.proof
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_whole_matrix(family: str, record_property: Callable[[str, object], None]) -> None:
-    """The good service passes every assertion of the family, and each twin fails its own and what it entails."""
+    """The good service passes the whole family, and each twin fails its own assertion and what it entails."""
     twins = list(FAMILIES[family])
     good, runs = asyncio.run(_check([family], twins, whole=True))
     not_passed = [result for result in good[0].results if result.verdict is not Verdict.PASS]

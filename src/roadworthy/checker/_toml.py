@@ -1,4 +1,4 @@
-"""Reads TOML strictly: every mistake is collected with its line, and an unknown key names the nearest known one."""
+"""Reads TOML strictly: every mistake is collected with its line, and an unknown key names the nearest."""
 
 from __future__ import annotations
 
@@ -63,12 +63,13 @@ class Document:
         except tomllib.TOMLDecodeError as error:
             match = re.search(r"\(at line (\d+), column \d+\)", str(error))
             message = str(error).partition(" (at ")[0]
-            self.mistakes.append((int(match[1]) if match else 0, f"this is not TOML: {message}"))
+            line = int(match[1]) if match else len(text.splitlines())
+            self.mistakes.append((line, f"this is not TOML: {message}"))
         self.lines = _index(text)
         return self
 
     def line(self, path: str) -> int:
-        """Return the line of a key, or of the nearest table around it; 0 when there is none."""
+        """Return the line of a key, or of the nearest table around it; 0 when none."""
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
         return self.lines.get(path, 0)

@@ -1,4 +1,4 @@
-"""What a probe works with: the target, requests, created resources, logs, metrics, and the words of judgement."""
+"""What a probe works with: target, requests, created resources, logs, metrics, the words of judgement."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from roadworthy.checklist import Assertion, Severity
-
+from ..checklist import Assertion, Severity
 from ._show import curl, shown
 from .exposition import Sample, read_samples
 from .manifest import Manifest, Route
@@ -305,7 +304,8 @@ class Bench:
             changes: members to set in the body.
 
         Raises:
-            ControlFailed: there is no such route, or the valid request was refused: nothing can be judged then.
+            ControlFailed: there is no such route, or the valid request was refused: nothing can be judged
+                then.
         """
         route = self.manifest.routes.by_role.get("create")
         if route is None:

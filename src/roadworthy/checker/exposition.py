@@ -1,4 +1,4 @@
-"""Samples out of the text that Prometheus scrapes; enough to compare two scrapes, too little to judge the text."""
+"""Samples out of the text that Prometheus scrapes; enough to compare scrapes, too little to judge a text."""
 
 from __future__ import annotations
 

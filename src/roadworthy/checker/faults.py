@@ -1,7 +1,7 @@
 """Faults of the store behind a service: refused, reset, stalled; and how many connections the service opens.
 
-A server is reached through a proxy of bytes that is put in front of it by rewriting the declared URL. An SQLite
-file is stalled by a lock that the checker holds.
+A server is reached through a proxy of bytes that is put in front of it by rewriting the declared URL. An
+SQLite file is stalled by a lock that the checker holds.
 """
 
 from __future__ import annotations

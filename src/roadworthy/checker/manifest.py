@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from roadworthy.checklist import ASSERTIONS
-
+from ..checklist import ASSERTIONS
 from ._toml import Document, Section, near
 from .errors import ManifestError
 from .verdict import Waiver
@@ -54,8 +53,8 @@ class Start:
 
     Parameters:
         command: program and arguments; ``{port}`` stands for the port where no variable sets it.
-        probe_command: an entry point that has routes made for the check too (``slow``, ``fails``, ``stream``);
-            used for everything but the assertions about the production command itself.
+        probe_command: an entry point that has routes made for the check too (``slow``, ``fails``,
+            ``stream``); used for everything but the assertions about the production command itself.
         cwd: working folder, from the manifest's own.
         grace: seconds from the stop signal to the kill, as the orchestrator has it.
         url: where it runs already, instead of a command.
@@ -153,8 +152,8 @@ class Route:
         id: where a created resource's id stands, ``$.id``.
         status: the success status, where it is not obvious.
         headers: further fields to send.
-        message: the text of the exception that ``fails`` raises, which no client may read; ``{canary}`` in its
-            path is replaced by one where the service can be told what to raise.
+        message: the text of the exception that ``fails`` raises, which no client may read; ``{canary}`` in
+            its path is replaced by one where the service can be told what to raise.
     """
 
     role: str
@@ -370,7 +369,7 @@ class Manifest:
         return bool(self.start.command)
 
     def line(self, path: str) -> int:
-        """Return the manifest's line for a dotted path or the nearest table around it; 0 when there is none."""
+        """Return the manifest's line for a dotted path or the nearest table around it; 0 when none."""
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
         return self.lines.get(path, 0)

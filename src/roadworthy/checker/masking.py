@@ -1,4 +1,4 @@
-"""Takes secrets out of everything that leaves the checker; there is one place where it is done, the event stream."""
+"""Takes secrets out of everything that leaves the checker; it is done in one place, the event stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service's OpenAPI document, as far as a check reads it: which methods a path has, and what it documents."""
+"""The service's OpenAPI document, as far as a check reads it: methods of paths, schemas of bodies."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 How to write one
 ----------------
-A probe lives in ``probes/<item>.py``, one module per item or pattern, and is listed in that module's ``PROBES``::
+A probe lives in ``probes/<item>.py``, one module per item or pattern, and is listed in that module's
+``PROBES``::
 
     @probe("ERR-1", phase=Phase.SERVE, samples=2)
     async def unknown_path_is_404(bench: Bench) -> Verdict:
@@ -19,24 +20,27 @@ A probe lives in ``probes/<item>.py``, one module per item or pattern, and is li
         return bench.verdict()
 
 1. **The docstring is the text users read** under "how it is probed" in ``roadworthy explain``.
-2. **No control, no pass.** ``bench.control(text, holds)`` says what shows that a violation would have been seen
-   (the allowed origin is granted, one 429 was seen, the counter moves). When it does not hold the probe ends at
-   once as inconclusive; a probe that never called it cannot pass.
-3. **No samples, no pass.** ``bench.sample()`` counts each thing that was judged; fewer than the ``samples`` of
-   the decorator are inconclusive.
-4. ``bench.fail`` and ``bench.warn`` add a finding and return the verdict so far, so ``return bench.fail(...)``
-   works as well as going on. ``bench.expect(holds, ...)`` adds one unless it holds. Hand over the answers: they
-   become evidence and the command to replay. ``severity=`` makes one case milder or worse.
-5. ``needs=(Need.READ, Need.COMMAND)``: what is missing makes the result n/a or inconclusive without running you.
+2. **No control, no pass.** ``bench.control(text, holds)`` says what shows that a violation would have been
+   seen (the allowed origin is granted, one 429 was seen, the counter moves). When it does not hold the probe
+   ends at once as inconclusive; a probe that never called it cannot pass.
+3. **No samples, no pass.** ``bench.sample()`` counts each thing that was judged; fewer than the ``samples``
+   of the decorator are inconclusive.
+4. ``bench.fail`` and ``bench.warn`` add a finding and return the verdict so far, so ``return
+   bench.fail(...)`` works as well as going on. ``bench.expect(holds, ...)`` adds one unless it holds. Hand
+   over the answers: they become evidence and the command to replay. ``severity=`` makes one case milder or
+   worse.
+5. ``needs=(Need.READ, Need.COMMAND)``: what is missing makes the result n/a or inconclusive without running
+   you.
 6. ``bench.inconclusive(why)`` and ``bench.not_applicable(why)`` are returned; never guess a pass.
-7. **Phases** (:data:`PHASES`): in a *shared* phase ``bench.target`` is the one process of all probes of the phase,
-   so leave it as you found it. Start your own with ``async with bench.launch(draining=True) as target:``; in the
-   phases that are not shared this is the only way.
+7. **Phases** (:data:`PHASES`): in a *shared* phase ``bench.target`` is the one process of all probes of the
+   phase, so leave it as you found it. Start your own with ``async with bench.launch(draining=True) as
+   target:``; in the phases that are not shared this is the only way.
 8. What several probes of a phase need once: ``facts = await bench.shared(collect)`` with
    ``async def collect(bench: Bench) -> Facts``.
-9. Prefer counts and order to times; a deadline is at least ``bench.patience(seconds)``, which is scaled by the
-   calibration. Touch only what you created (``bench.create()``).
-10. Each probe has twins in ``tests/zoo``: an app that passes and one that fails it. Without, it is not shipped.
+9. Prefer counts and order to times; a deadline is at least ``bench.patience(seconds)``, which is scaled by
+   the calibration. Touch only what you created (``bench.create()``).
+10. Each probe has twins in ``tests/zoo``: an app that passes and one that fails it. Without, it is not
+    shipped.
 """
 
 from __future__ import annotations
@@ -46,8 +50,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from roadworthy.checklist import Assertion, assertion
-
+from ..checklist import Assertion, assertion
 from .manifest import Manifest
 from .verdict import Verdict
 

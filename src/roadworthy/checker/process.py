@@ -1,4 +1,4 @@
-"""The service as a process: started in a session of its own, heard, looked at, told to stop, and always ended.
+"""The service as a process: started in a session of its own, heard, looked at, told to stop, always ended.
 
 A signal goes to the started process only, as a container runtime sends it to process 1: a signal to the group
 would hide a wrapper that does not pass it on. What is left at the end is killed by its group, also when the
@@ -25,7 +25,7 @@ from .errors import PortTaken, StartFailed
 
 __all__ = ("Exit", "Line", "Service", "free_port", "is_free", "require_free")
 
-# Half an hour of a service that logs 2,000 lines a second would not fit; nothing that a check reads is that long.
+# More than a check reads; a service that writes without end must not fill the memory of the checker.
 _MOST_LINES = 400_000
 _handed_out: set[int] = set()
 
@@ -120,7 +120,8 @@ class Service:
             StartFailed: there is no such command or folder.
         """
         try:
-            process = subprocess.Popen(
+            # asyncio's own subprocesses give no time per line and close the pipes when they see the end.
+            process = subprocess.Popen(  # noqa: ASYNC220, S603
                 " ".join(command) if shell else list(command),
                 shell=shell,
                 env=dict(environment),
@@ -133,7 +134,8 @@ class Service:
         except (OSError, ValueError) as error:
             raise StartFailed(f"cannot start {command[0] if command else 'nothing'}: {error}") from None
         self = cls(tuple(command), environment, process, time.monotonic())
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         self._tasks = [
             asyncio.create_task(self._listen("stdout", process.stdout)),
             asyncio.create_task(self._listen("stderr", process.stderr)),

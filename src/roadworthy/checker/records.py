@@ -61,7 +61,7 @@ class Record:
     fields: dict[str, Any]
 
     def get(self, name: str) -> Any:
-        """Return a field by its meaning: time, level, message, method, path, status, duration, request_id, error."""
+        """Return a field by its meaning: ``time``, ``level``, ``message``, … (the keys of ``_ALIASES``)."""
         for alias in _ALIASES[name]:
             if alias in self.fields:
                 return self.fields[alias]
@@ -69,7 +69,7 @@ class Record:
 
     @property
     def rank(self) -> int:
-        """The level as a number: 10 debug, 20 info, 30 warning, 40 error, 50 critical; 0 when there is none."""
+        """The level as a number: 10 debug, 20 info, 30 warning, 40 error, 50 critical; 0 when none."""
         level = self.get("level")
         if isinstance(level, int):
             level = _NUMBERS.get(level, "")

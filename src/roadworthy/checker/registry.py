@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from roadworthy.checklist import ASSERTIONS, ITEMS, PATTERNS, Assertion
-
+from ..checklist import ASSERTIONS, ITEMS, PATTERNS, Assertion
 from .errors import ManifestError
 from .probe import Probe
 from .probes import (
@@ -69,7 +68,7 @@ def probe_of(assertion_id: str) -> Probe | None:
 
 
 def choose(only: Sequence[str] = ()) -> tuple[Assertion, ...]:
-    """Return the assertions that the words name: ids (``SHUT-3``), families (``RTL``) or items (``rate-limiting``).
+    """Return the assertions of these ids (``SHUT-3``), families (``RTL``) or items (``rate-limiting``).
 
     Raises:
         ManifestError: a word names nothing; the message has the nearest name.

@@ -1,4 +1,4 @@
-"""Plans and runs a check: phases, fresh processes, second tries, and every verdict as an event. Prints nothing."""
+"""Plans and runs a check: phases, fresh processes, second tries, verdicts as events. Prints nothing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 
-from roadworthy.checklist import ITEMS, PATTERNS, Assertion, Severity
-
+from ..checklist import ITEMS, PATTERNS, Assertion, Severity
 from .bench import Bench, ControlFailed
 from .calibration import calibrate
 from .errors import StartFailed, TargetLost
@@ -195,7 +194,7 @@ class _Runner:
         began = time.monotonic()
         self.listener(PhaseStarted(stage.phase.value, len(probes)))
         try:
-            results = await self._all(stage, probes)
+            results = await self._all(stage, probes, told=True)
         finally:
             await stage.close()
         failing = [
@@ -204,12 +203,12 @@ class _Runner:
             if result.verdict is Verdict.FAIL and self.options.second_try
         ]
         if failing:
-            results = await self._again(stage.phase, failing, probes, results)
-        for result in results:
-            self._keep(result)
+            failed = [result for result in results if result.verdict is Verdict.FAIL]
+            for result in await self._again(stage.phase, failing, failed):
+                self._keep(result)
         self.listener(PhaseFinished(stage.phase.value, round(time.monotonic() - began, 3)))
 
-    async def _all(self, stage: Stage, probes: list[Probe]) -> list[Result]:
+    async def _all(self, stage: Stage, probes: list[Probe], *, told: bool) -> list[Result]:
         places = asyncio.Semaphore(PHASES[stage.phase].width)
         restarts = 0
 
@@ -221,28 +220,26 @@ class _Runner:
                     self._notice(f"{stage.lost} in the phase {stage.phase.value}; it was started again")
                     await stage.replace_target()
                 self.listener(ProbeStarted(each.assertion.id, each.assertion.title, stage.phase.value))
-                return await self._one(stage, each)
+                result = await self._one(stage, each)
+            # What failed is told when it was tried twice, unless nothing is tried twice.
+            if told and (result.verdict is not Verdict.FAIL or not self.options.second_try):
+                self._keep(result)
+            return result
 
         return await asyncio.gather(*(one(each) for each in probes))
 
-    async def _again(
-        self, phase: Phase, failing: list[Probe], probes: list[Probe], results: list[Result]
-    ) -> list[Result]:
+    async def _again(self, phase: Phase, failing: list[Probe], results: list[Result]) -> list[Result]:
         """Try what failed once more on a fresh process: what differs is flaky, and flaky is not a finding."""
         stage = self._stage(phase)
         try:
-            second = await self._all(stage, failing)
+            second = await self._all(stage, failing, told=False)
         finally:
             await stage.close()
-        other = {each.assertion.id: result for each, result in zip(failing, second, strict=True)}
         merged: list[Result] = []
-        for result in results:
-            again = other.get(result.id)
-            if again is None or again.verdict is Verdict.FAIL:
-                merged.append(result)
-                continue
+        for result, again in zip(results, second, strict=True):
             reason = f"flaky: fail at first, {again.verdict} on a fresh process"
-            merged.append(replace(result, verdict=Verdict.INCONCLUSIVE, reason=reason, flaky=True))
+            flaky = replace(result, verdict=Verdict.INCONCLUSIVE, reason=reason, flaky=True)
+            merged.append(result if again.verdict is Verdict.FAIL else flaky)
         return merged
 
     async def _one(self, stage: Stage, each: Probe) -> Result:
@@ -352,7 +349,7 @@ class _Runner:
         found: list[str] = []
         if not self.manifest.startable:
             found.append(
-                "URL mode: the service was not started by the check, so its environment, its logs, its shutdown "
+                "URL mode: the check did not start the service, so its environment, its logs, its shutdown "
                 "and faults of its store cannot be tried (environment, logging, graceful-shutdown, "
                 "connection-pooling)"
             )

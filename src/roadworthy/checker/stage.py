@@ -1,4 +1,4 @@
-"""What the probes of one phase have in common: the process, the memory of what was collected, the launches."""
+"""What the probes of one phase have in common: the process, what was collected, the launches."""
 
 from __future__ import annotations
 

@@ -127,7 +127,8 @@ class Target:
             StartFailed: it ended first, or did not become ready in time; the message has its last output.
         """
         ready = self.manifest.ready
-        path = ready.path or self.manifest.health.ready or self.manifest.health.live
+        # Liveness is no readiness: without a path for that, whoever answers at all is up.
+        path = ready.path or self.manifest.health.ready
         limit = ready.timeout if seconds is None else seconds
         deadline = time.monotonic() + limit
         last = "nothing listens"

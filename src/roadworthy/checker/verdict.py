@@ -1,7 +1,7 @@
 """Verdicts, findings and what stands behind them; and the one table of exit codes.
 
-There are six verdicts, because "not failed" is not "proved": an assertion whose precondition could not be made
-is inconclusive, and inconclusive never counts as a pass.
+There are six verdicts, because "not failed" is not "proved": an assertion whose precondition could not be
+made is inconclusive, and inconclusive never counts as a pass.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
-from roadworthy.checklist import Severity
+from ..checklist import Severity
 
 __all__ = (
     "REQUIRED",
@@ -38,7 +38,7 @@ __all__ = (
 class Verdict(StrEnum):
     """What a check says about one assertion."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     """Proved: a control showed that the probe can see, and every sample held."""
     FAIL = "fail"
     """Disproved, with a counter-example that can be replayed."""

@@ -225,7 +225,8 @@ class Connection:
         Parameters:
             source: the local address to come from, such as ``127.0.0.2``.
             seconds: how long the peer has to accept.
-            receive_buffer: size of the kernel's buffer (SO_RCVBUF) in bytes; a small one makes a slow reader felt.
+            receive_buffer: size of the kernel's buffer (SO_RCVBUF) in bytes; a small one makes a slow reader
+                felt.
             bytes_per_second: how fast to read; as fast as it comes when None.
 
         Raises:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from .check import check
 from .config import config
+from .explain import explain
 from .run import run
 
 __all__ = ("main",)
@@ -22,6 +24,8 @@ _app = typer.Typer(
 )
 _app.command()(run)
 _app.command()(config)
+_app.add_typer(check, name="check")
+_app.command()(explain)
 
 
 def _version(asked: bool) -> None:

@@ -24,7 +24,7 @@ async def live_and_die(zoo: Zoo, port: int) -> int:
         await part.start(zoo)
     await zoo.server.listen("127.0.0.1", port)
     if faulty("shut-8-orphan"):
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # noqa: ASYNC220
     zoo.log("info", "serving", port=port)
     await told.wait()
     if not faulty("shut-10-silent"):

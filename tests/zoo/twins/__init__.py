@@ -1,4 +1,4 @@
-"""Every twin: which fault it has, which assertion must see it, and what else it breaks. One module per item."""
+"""Every twin: its fault, the assertion that must see it, what else it breaks. One module per item."""
 
 from ..harness import Twin
 from . import error_handling, graceful_shutdown, health_check

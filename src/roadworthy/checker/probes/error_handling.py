@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from roadworthy.checklist import Severity
-
+from ...checklist import Severity
 from ..bench import Bench
 from ..exposition import total
 from ..faults import Fault
@@ -23,7 +22,7 @@ from ..wire import Answer, build_request
 __all__ = ("PROBES",)
 
 _JSON = {"application/json", "application/problem+json"}
-# What OpenAPI's path items and Allow fields list differently: RFC 9110 §9.3.2 and §9.3.7 make them come for free.
+# What OpenAPI's path items and Allow fields list differently: they come for free (RFC 9110 §9.3.2, §9.3.7).
 _FREE = {"HEAD", "OPTIONS"}
 
 
@@ -60,7 +59,7 @@ def _targets(bench: Bench) -> Iterator[tuple[Route, str]]:
 
 
 async def _unsupported(bench: Bench) -> list[tuple[str, str, set[str]]]:
-    """Return path, a method that it lacks, and the methods that it is known to have; three at most per path."""
+    """Return path, a method that it lacks, and the methods that it is known to have."""
     document = await bench.openapi()
     known: dict[str, set[str]] = {}
     for route, path in _targets(bench):
@@ -129,7 +128,7 @@ async def _errors(bench: Bench) -> dict[str, Answer]:
             found["too large"] = await bench.request(create.method, create.path, as_json, b" " * (limit + 1))
     if routes.get("fails") is not None:
         found["exception"] = await bench.call(routes["fails"])
-    # What a parser refuses before the application never has the application's shape; those are not asked for here.
+    # What a parser refuses before the application never has its shape; those errors are not asked for.
     return {kind: answer for kind, answer in found.items() if answer.complete and answer.status >= 400}
 
 

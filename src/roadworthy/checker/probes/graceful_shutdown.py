@@ -1,7 +1,7 @@
 """Probes of ``graceful-shutdown`` (SHUT).
 
-The signal goes to the started process only, as a container runtime sends it. One stop under traffic is watched
-from all sides (:func:`_watched_stop`), and most assertions are read from what was seen there.
+The signal goes to the started process only, as a container runtime sends it. One stop under traffic is
+watched from all sides (:func:`_watched_stop`), and most assertions are read from what was seen there.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _in_flight_control(bench: Bench, stop: _Stop) -> None:
 
 @probe("SHUT-1", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=_IN_FLIGHT, seconds=180)
 async def in_flight_survives(bench: Bench) -> Verdict:
-    """Sends SIGTERM with eight slow requests in flight; five stops in the full profile, one in the quick one."""
+    """Sends SIGTERM with eight slow requests in flight; five stops, or one in the quick profile."""
     stops = [await bench.shared(_watched_stop)]
     if bench.full:
         stops += await asyncio.gather(_short_stop(bench), _short_stop(bench))
@@ -213,13 +213,13 @@ async def _short_stop(bench: Bench) -> _Stop:
 
 @probe("SHUT-2", phase=Phase.SHUTDOWN, needs=(Need.COMMAND,), samples=1, seconds=120)
 async def a_large_response_is_not_cut(bench: Bench) -> Verdict:
-    """Reads a streamed or a very large response across SIGTERM, the latter slowly, and looks at how it ends."""
+    """Reads a streamed or a very large response across SIGTERM, and looks at how it ends."""
     async with bench.launch(draining=True) as target:
         route, whole = await _lasting(bench)
         if route is None or whole is None:
             return bench.inconclusive(
-                "needs an answer that is still being made at the signal: routes.stream of more than half a second, "
-                f"or routes.large of {_BEYOND_BUFFERS >> 20} MiB"
+                "needs an answer that is still being made at the signal: routes.stream of more than "
+                f"half a second, or routes.large of {_BEYOND_BUFFERS >> 20} MiB"
             )
         bench.control(f"undisturbed it is complete ({whole})", whole.ok)
         streamed = route.role == "stream"
@@ -252,7 +252,7 @@ async def a_large_response_is_not_cut(bench: Bench) -> Verdict:
 
 
 async def _lasting(bench: Bench) -> tuple[Route | None, Answer | None]:
-    """Return a route whose response is still being made some time after it began, and an undisturbed response."""
+    """Return a route whose response is still being made some time after it began, and that response."""
     for role in ("stream", "large"):
         route = bench.manifest.routes.by_role.get(role)
         if route is not None:
@@ -284,7 +284,8 @@ async def it_ends_in_time(bench: Bench) -> Verdict:
             evidence=(stop.timeline(),),
         )
     bench.note(
-        f"ended {stop.exit.at - stop.told:.1f} s after the signal, {max(after, 0):.1f} s after the last response"
+        f"ended {stop.exit.at - stop.told:.1f} s after the signal, "
+        f"{max(after, 0):.1f} s after the last response"
     )
     return bench.verdict()
 
@@ -356,7 +357,8 @@ async def readiness_turns_first(bench: Bench) -> Verdict:
                 evidence=(stop.timeline(),),
             )
         return bench.not_applicable(
-            "connections are refused at once, so the turn cannot be seen; the orchestrator needs a pause before the signal"
+            "connections are refused at once, so the turn cannot be seen; the orchestrator needs a pause "
+            "before the signal"
         )
     late = [poll for poll in ready if poll.answer.ok and poll.at - stop.told > bench.patience(1.0)]
     turned = any(not poll.answer.ok for poll in ready)
@@ -432,7 +434,7 @@ async def nothing_is_left(bench: Bench) -> Verdict:
     seconds=120,
 )
 async def no_write_is_lost(bench: Bench) -> Verdict:
-    """Writes across SIGTERM, starts the service again on the same store, and reads back what was acknowledged."""
+    """Writes across SIGTERM, starts again on the same store, and reads back what was acknowledged."""
     async with bench.launch(draining=True) as first:
         acknowledged: list[Created] = [await bench.create()]
         refused: list[Answer] = []
@@ -473,7 +475,7 @@ async def _write(bench: Bench, target: Target, acknowledged: list[Created], refu
 
 @probe("SHUT-10", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=3, seconds=120)
 async def other_signals_and_the_last_record(bench: Bench) -> Verdict:
-    """Stops with SIGINT, and with SIGTERM twice, each time with a request in flight; then reads the end of the log."""
+    """Stops with SIGINT, and with SIGTERM twice, a request in flight; then reads the end of the log."""
 
     async def twice(target: Target) -> None:
         target.process.signal()

@@ -211,7 +211,7 @@ async def readiness_follows_the_declaration(bench: Bench) -> Verdict:
 
 @probe("HLT-6", phase=Phase.LOAD, needs=(Need.LIVE,), quick=False, samples=40)
 async def probes_stay_fast(bench: Bench) -> Verdict:
-    """Asks liveness and readiness under 64 concurrent requests, and with every connection to the store held."""
+    """Asks liveness and readiness under 64 concurrent requests, and with the store silent."""
     health, routes = bench.manifest.health, bench.manifest.routes.by_role
     busy = routes.get("list") or routes.get("read")
     if busy is None:
@@ -254,7 +254,7 @@ async def _measure(bench: Bench, path: str, when: str, count: int, table: list[t
     bench.sample(len(answers))
     slowest = max(answers, key=lambda answer: answer.seconds)
     table.append((path, when, f"{slowest.seconds:.3f}"))
-    # With 40 samples the second slowest stands for the 99th percentile: one outlier of the machine is allowed.
+    # Of 40 samples the second slowest stands for the 99th percentile: the machine may have one outlier.
     ranked = sorted(answers, key=lambda answer: answer.seconds)
     judged = ranked[-2] if count >= 40 else ranked[-1]
     silent = next((answer for answer in answers if not answer.status), None)
@@ -362,7 +362,7 @@ async def _collect_negative(bench: Bench) -> list[Answer]:
 
 @probe("HLT-9", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.READY, Need.STORE), quick=False, seconds=90)
 async def a_failing_check_shows_nothing(bench: Bench) -> Verdict:
-    """Searches the answers of a failing health check for addresses, connection strings, versions and stacks."""
+    """Searches the answers of a failing health check for addresses, connection strings and stacks."""
     if Fault.REFUSE not in _faults(bench):
         return bench.not_applicable("the store is a local file, so readiness cannot be made to fail")
     answers = [answer for answer in await _negative(bench) if not answer.ok]

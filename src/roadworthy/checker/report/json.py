@@ -1,4 +1,4 @@
-"""The report as JSON. Its shape is published in ``report.schema.json`` and versioned by ``schema_version``."""
+"""The report as JSON; its shape is published in ``report.schema.json``, and ``schema_version`` names it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from roadworthy.checklist import Assertion, assertion
-
+from ...checklist import Assertion, assertion
 from ..events import Run
-from ..verdict import Evidence, Finding, ItemResult, Lines, Result, Table, Timeline, Waiver
+from ..verdict import Evidence, Finding, ItemResult, Lines, Result, Table, Timeline, Waiver, WireExchange
 
 __all__ = ("SCHEMA", "SCHEMA_VERSION", "document", "write")
 
@@ -126,8 +125,8 @@ def _line(entry: Assertion, run: Run) -> int:
 
 
 def _evidence(each: Evidence) -> dict[str, Any]:
-    kind = {Lines: "lines", Timeline: "timeline", Table: "table"}.get(type(each), "exchange")
-    return {"kind": kind, **asdict(each)}
+    kinds = {WireExchange: "exchange", Lines: "lines", Timeline: "timeline", Table: "table"}
+    return {"kind": kinds[type(each)], **asdict(each)}
 
 
 def _waiver(waiver: Waiver) -> dict[str, Any]:

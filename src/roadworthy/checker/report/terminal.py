@@ -11,8 +11,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
-from roadworthy.checklist import ITEMS, assertion
-
+from ...checklist import ITEMS, assertion
 from ..events import Event, Notice, ProbeFinished, ProbeStarted, Run, RunFinished, RunStarted
 from ..verdict import Finding, ItemState, Result, Verdict, WireExchange
 
@@ -196,9 +195,7 @@ def _show_waivers(run: Run, console: Console) -> None:
 
 def _summary(run: Run) -> Text:
     main = {entry.id for entry in ITEMS}
-    counts = {
-        state: sum(item.state is state for item in run.items if item.id in main) for state in ItemState
-    }
+    counts = {state: sum(item.state is state for item in run.items if item.id in main) for state in ItemState}
     total = sum(counts.values())
     text = Text("\n")
     text.append(f"proved {counts[ItemState.PROVED]} of {total} items", "bold")

@@ -1,0 +1,245 @@
+"""``roadworthy check``: start a backend, drive it, and say item by item what is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ._messages import refuse
+
+if TYPE_CHECKING:
+    from ..checker import Manifest, Options, Run
+
+__all__ = ("check",)
+
+_MANIFEST = Path("roadworthy.toml")
+_FORMATS = ("json", "text", "junit", "sarif", "html")
+
+_HELP = """Start a backend in any language, drive it with traffic, faults and signals, and say what is proved.
+
+TARGET is `main:app` (served by `roadworthy run`), a command after `--` (as in `roadworthy check -- node
+server.js`), a URL on this machine, or nothing: then roadworthy.toml says what to start.
+
+Exit codes: 0 nothing that decides was found, 1 findings, 2 wrong usage or manifest, 3 the service did not
+start or was gone, 4 too much stayed without proof, 70 the checker broke.
+
+`check init` writes roadworthy.toml, `check list` lists the assertions, `check waive` accepts a finding.
+"""
+
+
+class _Group(TyperGroup):
+    """Takes every first word that is no subcommand as the target of a check."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name the command that is meant when none is named."""
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+check = typer.Typer(cls=_Group, add_completion=False, help="Prove the production checklist on any backend.")
+
+
+@check.command(name="run", help=_HELP, hidden=True, context_settings={"help_option_names": ["-h", "--help"]})
+def run(
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]", show_default=False, help="main:app, a URL, or a command after --"),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IDS", help="Assertions, families or items: RTL,SHUT-3.", show_default=False),
+    ] = None,
+    profile: Annotated[
+        str,
+        typer.Option(
+            metavar="quick|full",
+            help="full: everything, at most 3 minutes for a small service. quick: no load, no faults, no "
+            "waiting; at most 20 seconds, and it says what it left out. Samples are never fewer.",
+        ),
+    ] = "full",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="roadworthy.toml of this folder by default.", show_default=False),
+    ] = None,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT=FILE", help=f"Also write a report: {', '.join(_FORMATS)}.", show_default=False
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Medium assertions decide too, and warnings fail.")
+    ] = False,
+    allow_inconclusive: Annotated[
+        int, typer.Option(metavar="N", help="So many required assertions may stay without proof.")
+    ] = 0,
+    listing: Annotated[bool, typer.Option("--list", help="List what would be tried, and exit.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show phases and what is missing; start nothing.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show notes of passed assertions too.")] = False,
+) -> None:
+    """Check a service."""
+    from ..checker import ManifestError, Options, Profile
+    from ..checker.manifest import for_target
+    from ..checker.registry import choose
+
+    if profile not in set(Profile):
+        refuse(f"--profile {profile} is neither quick nor full")
+    options = Options(
+        only=tuple(only or ()),
+        profile=Profile(profile),
+        strict=strict,
+        allow_inconclusive=allow_inconclusive,
+    )
+    try:
+        choose(options.only)
+        writers = [_writer(text) for text in report or ()]
+        if listing:
+            _list(options.only)
+            return
+        declared = for_target(target or (), _declared(manifest))
+    except ManifestError as error:
+        refuse(error)
+    if dry_run:
+        _show_plan(declared, options)
+        return
+    done = _checked(declared, options, verbose=verbose)
+    for write, path in writers:
+        write(done, path)
+    raise typer.Exit(int(done.exit_code))
+
+
+@check.command(name="list")
+def list_assertions(
+    only: Annotated[
+        list[str] | None, typer.Argument(metavar="[IDS]", show_default=False, help="Families, items or ids.")
+    ] = None,
+) -> None:
+    """List the assertions with their severity."""
+    from ..checker import ManifestError
+
+    try:
+        _list(tuple(only or ()))
+    except ManifestError as error:
+        refuse(error)
+
+
+@check.command()
+def waive(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="An assertion (CMP-3) or a family (CMP).")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why this is acceptable.")],
+    route: Annotated[str, typer.Option(metavar="GLOB", help="Only on these paths.", show_default=False)] = "",
+    expires: Annotated[
+        str, typer.Option(metavar="DATE", help="Counts again from this day on.", show_default=False)
+    ] = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="Who decided.", show_default=False)] = "",
+    manifest: Annotated[Path, typer.Option(metavar="FILE")] = _MANIFEST,
+) -> None:
+    """Accept a finding: it stays visible in every report and no longer fails the check."""
+    import json
+
+    from ..checker import ManifestError, parse_manifest
+
+    values = {"id": identifier.upper(), "reason": reason, "route": route, "expires": expires, "owner": owner}
+    # A text of JSON is one of TOML too.
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items() if value]
+    before = manifest.read_text("utf-8") if manifest.exists() else "version = 1\n"
+    text = f"{before.rstrip()}\n\n[[waivers]]\n" + "\n".join(lines) + "\n"
+    try:
+        parse_manifest(text, manifest.name)
+    except ManifestError as error:
+        refuse(error)
+    manifest.write_text(text, "utf-8")
+    print(f"{values['id']} is waived in {manifest}")
+
+
+def _declared(file: Path | None) -> Manifest:
+    from ..checker import Manifest, load_manifest
+
+    path = file or _MANIFEST
+    if file is None and not path.exists():
+        return Manifest()
+    return load_manifest(path)
+
+
+def _writer(text: str) -> tuple[Any, Path]:
+    """Return the writer of a format and the path of ``json=report.json``."""
+    from importlib import import_module
+
+    from ..checker import ManifestError
+
+    name, equals, path = text.partition("=")
+    if not equals or name not in _FORMATS or not path:
+        raise ManifestError(f"--report {text} is not FORMAT=FILE; the formats are {', '.join(_FORMATS)}")
+    module = "terminal" if name == "text" else name
+    return import_module(f"roadworthy.checker.report.{module}").write, Path(path)
+
+
+def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
+    """Run the check; what cannot go on ends the process with its exit code."""
+    import asyncio
+    import signal
+    import sys
+
+    from rich.console import Console
+
+    from ..checker import ExitCode, ManifestError, StartFailed, run_check
+    from ..checker.report.terminal import Terminal
+
+    terminal = Terminal(Console(highlight=False), verbose=verbose)
+
+    async def interruptible() -> Run:
+        task = asyncio.current_task()
+        assert task is not None
+        # The default of SIGTERM would end the checker and leave the service behind.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await run_check(manifest, options, terminal)
+
+    try:
+        return asyncio.run(interruptible())
+    except ManifestError as error:
+        refuse(error)
+    except StartFailed as error:
+        terminal.close()
+        print(f"roadworthy: {error}", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.UNREACHABLE)) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        terminal.close()
+        print("roadworthy: interrupted; everything that was started is stopped", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        terminal.close()
+        print(f"roadworthy: the checker broke: {type(error).__name__}: {error}", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.INTERNAL)) from None
+
+
+def _list(only: Sequence[str]) -> None:
+    from ..checker.registry import choose, probe_of
+
+    for entry in choose(only):
+        found = probe_of(entry.id)
+        quick = "" if found is None or found.quick else " (full profile only)"
+        print(f"{entry.id:<8} {entry.severity.value:<9} {entry.title}{quick if found else ' (no probe yet)'}")
+
+
+def _show_plan(manifest: Manifest, options: Options) -> None:
+    from ..checker.probe import PHASES, Phase, Profile
+    from ..checker.registry import choose, probe_of
+
+    probes = [found for entry in choose(options.only) if (found := probe_of(entry.id)) is not None]
+    for phase in Phase:
+        mine = [found for found in probes if found.phase is phase]
+        if mine:
+            print(f"{PHASES[phase].title}: {PHASES[phase].why}")
+        for found in mine:
+            missing = next(filter(None, (need.missing(manifest) for need in found.needs)), None)
+            note = f"{missing[0]}: {missing[1]}" if missing else ""
+            if not missing and not found.quick and options.profile is Profile.QUICK:
+                note = "inconclusive: left out by --profile quick"
+            print(f"  {found.assertion.id:<8} {found.assertion.title}{f'  [{note}]' if note else ''}")

@@ -1,0 +1,135 @@
+"""``roadworthy check`` as a person calls it: targets, exit codes, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from roadworthy.checker.report.json import SCHEMA
+from tests.free_port import free_port
+
+ROOT = Path(__file__).parents[2]
+ZOO = [sys.executable, "-m", "tests.zoo"]
+
+
+def check(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "roadworthy", "check", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def manifest(folder: Path, *more: str) -> None:
+    """Write a manifest that starts the zoo's service."""
+    command = json.dumps(ZOO)
+    lines = ["[start]", f"command = {command}", "[listen]", 'port_env = "PORT"', *more]
+    (folder / "roadworthy.toml").write_text("\n".join(lines) + "\n")
+
+
+def test_findings_are_told_with_a_command_to_replay(tmp_path: Path) -> None:
+    """A failing assertion is shown with a replay, the report keeps its schema, the exit is 1."""
+    manifest(tmp_path, "[health]", 'live = "/livez"')
+    done = check(tmp_path, "--only", "HLT-1", "--report", "json=out.json", ZOO_FAULT="hlt-1-wants-login")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAIL   HLT-1 high  liveness is not a success" in done.stdout
+    assert "replay    curl" in done.stdout
+    report = json.loads((tmp_path / "out.json").read_text())
+    jsonschema.validate(report, json.loads(SCHEMA.read_text()))
+    assert [entry["verdict"] for entry in report["assertions"]] == ["fail"]
+
+
+def test_a_good_service_is_proved(tmp_path: Path) -> None:
+    """Without findings the exit is 0 and the item is proved."""
+    manifest(tmp_path, "[health]", 'live = "/livez"')
+    done = check(tmp_path, "--only", "HLT-1")
+    assert (done.returncode, "proved 1 of 1 items" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_a_waived_finding_does_not_fail(tmp_path: Path) -> None:
+    """``check waive`` writes a waiver; the finding is still shown, and the exit is 0."""
+    manifest(tmp_path, "[health]", 'live = "/livez"')
+    assert check(tmp_path, "waive", "HLT-1", "--reason", "behind a login").returncode == 0
+    done = check(tmp_path, "--only", "HLT-1", ZOO_FAULT="hlt-1-wants-login")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "waived" in done.stdout
+    assert "behind a login" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[start]\ncomand = ["a"]',
+            "roadworthy.toml:2: start.comand: there is no such key; did you mean command?",
+        ),
+        ("[health]\nlive = 3", "roadworthy.toml:2: health.live: has to be a text in quotes, not a number"),
+        ("[start", "roadworthy.toml:1: this is not TOML"),
+        ('[start]\nurl = "http://example.com:80"', "is not this machine"),
+        ('[[waivers]]\nid = "CMP-99"\nreason = "x"', "there is no assertion 'CMP-99'; did you mean CMP-9?"),
+        ("version = 1", "nothing to check"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """A mistake in the manifest is named with its line, and the exit is 2."""
+    (tmp_path / "roadworthy.toml").write_text(text)
+    done = check(tmp_path)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["-c", "import sys; sys.exit('no database')"], "no database"),
+        (["-c", "import time; time.sleep(60)"], "was not ready within 1 s: GET / gave refused"),
+        (
+            [
+                "-c",
+                "import os, socket; s = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n"
+                "while True: c, _ = s.accept(); c.recv(999); c.sendall(b'SSH-2.0\\r\\n'); c.close()",
+            ],
+            "does not speak HTTP/1.1",
+        ),
+    ],
+    ids=["ends", "never listens", "speaks something else"],
+)
+def test_a_service_that_does_not_start(tmp_path: Path, command: list[str], message: str) -> None:
+    """A service that ends, never listens or answers garbage is told as such, and the exit is 3."""
+    lines = [
+        "[start]",
+        f"command = {json.dumps([sys.executable, *command])}",
+        "[listen]",
+        'port_env = "PORT"',
+    ]
+    (tmp_path / "roadworthy.toml").write_text("\n".join([*lines, "[ready]", 'timeout = "1s"']))
+    done = check(tmp_path, "--only", "ERR-1")
+    assert (done.returncode, message in done.stderr) == (3, True), done.stdout + done.stderr
+
+
+def test_a_stranger_on_the_port_is_not_judged(tmp_path: Path) -> None:
+    """A port on which something answers already is refused: the check would judge the wrong service."""
+    import socket
+
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        lines = ["[start]", f"command = {json.dumps(ZOO)}", "[listen]", f"port = {port}"]
+        (tmp_path / "roadworthy.toml").write_text("\n".join(lines))
+        done = check(tmp_path, "--only", "ERR-1")
+    assert (done.returncode, "something else listens" in done.stderr) == (3, True), done.stderr
+
+
+def test_a_command_after_two_dashes(tmp_path: Path) -> None:
+    """The words after ``--`` are the command, its own options included."""
+    done = check(tmp_path, "--only", "ERR-1", "--", sys.executable, "-c", "raise SystemExit('mine')")
+    assert (done.returncode, "mine" in done.stderr) == (3, True), done.stderr
