@@ -11,11 +11,13 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from ..types import ASGIApp, Message, Receive, Scope, Send
 from ._pass import Pass
+from ._unhandled import KINDS, Unhandled
 from .environment import Environment
 from .selftest import self_test
 
@@ -39,6 +41,14 @@ class Lifespan:
         self._pass = pass_
         self._lock = asyncio.Lock()
         self._restore: Callable[[], None] | None = None
+        self._unhandled = Unhandled(pass_.settings, partial(setattr, pass_.shutdown, "failed", True))
+        for kind in KINDS:
+            pass_.metrics.watch(
+                "unhandled_exceptions_total",
+                "Failures of tasks and callbacks that nobody handled.",
+                partial(self._unhandled.counts.__getitem__, kind),
+                labels={"kind": kind},
+            )
 
     async def start(self) -> None:
         """Open everything, in order; what was opened is closed again when a later step fails."""
@@ -47,6 +57,7 @@ class Lifespan:
                 return
             pass_ = self._pass
             await pass_.logging.start()
+            self._unhandled.start()
             try:
                 Environment(pass_.settings).check()
                 await self_test(pass_)
@@ -83,12 +94,13 @@ class Lifespan:
             pass_.health.stop,
             pass_.pooling.stop,
             pass_.metrics.stop,
-            pass_.logging.stop,
         ):
             try:
                 await stop()
             except Exception:
                 _log.exception("failed to stop")
+        self._unhandled.stop()
+        await pass_.logging.stop()
 
     def _chain(self) -> None:
         """Put our drain before the server's own handling of SIGTERM.
@@ -157,6 +169,8 @@ class _Inner:
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[Any] | None = None
+        self._knows = False
+        self._told_failure = False
 
     async def startup(self) -> Message | None:
         """Start the app; return its failure, if it says one."""
@@ -170,7 +184,26 @@ class _Inner:
         return answer if answer is not None and answer["type"] == "lifespan.shutdown.failed" else None
 
     async def _run(self) -> None:
-        await self._app(self._scope, self._to_app.get, self._from_app.put)
+        try:
+            await self._app(self._scope, self._receive, self._send)
+        except Exception as error:
+            # A framework has told it by a message. Raising before the first message means that the app has
+            # no lifespan, as for every server; raising after it is a failure that nobody else would tell.
+            if self._told_failure:
+                return
+            if self._knows:
+                _log.error("the app's lifespan failed", exc_info=error)
+            else:
+                _log.debug("the app has no lifespan: %s", type(error).__name__)
+
+    async def _send(self, message: Message) -> None:
+        self._told_failure |= message["type"].endswith(".failed")
+        self._from_app.put_nowait(message)
+
+    async def _receive(self) -> Message:
+        message = await self._to_app.get()
+        self._knows = True
+        return message
 
     async def _ask(self, message: Message) -> Message | None:
         task = self._task
@@ -182,11 +215,6 @@ class _Inner:
         if answer.done():
             if answer.result()["type"].endswith((".failed", "shutdown.complete")):
                 await asyncio.wait((task,), timeout=1.0)
-                if task.done() and not task.cancelled():
-                    task.exception()  # told already by the message
             return answer.result()
         answer.cancel()
-        if not task.cancelled() and task.exception() is not None:
-            # As every server does: raising before answering means that the app has no lifespan.
-            _log.debug("the app has no lifespan: %s", type(task.exception()).__name__)
         return None

@@ -20,7 +20,7 @@ from ._exchange import Exchange, ResponseAborted, current_exchange
 from ._log_text import Clock, Fields, Render, describe
 from ._redaction import Redactor
 
-__all__ = ("RecordHandler", "Routing", "already_recorded")
+__all__ = ("RecordHandler", "Routing", "already_recorded", "forget_record")
 
 _EVENT = "_roadworthy_event"
 _RECORDED = "__roadworthy_recorded__"
@@ -36,9 +36,18 @@ _SERVERS = ("uvicorn", "hypercorn", "_granian", "granian")
 _QUERY = re.compile(r"\?[^\s\"']*")
 
 
-def already_recorded(exception: BaseException, exchange: Exchange) -> bool:
-    """Tell whether a record written for this exchange holds this exception."""
-    return getattr(exception, _RECORDED, None) == exchange.request_id
+def already_recorded(exception: BaseException, exchange: Exchange | None) -> bool:
+    """Tell whether a record written for this exchange, or outside of any, holds this exception."""
+    return getattr(exception, _RECORDED, None) == _owner(exchange)
+
+
+def forget_record(exception: BaseException) -> None:
+    """Have the exception recorded again when it is raised again: some are made once and raised often."""
+    setattr(exception, _RECORDED, None)
+
+
+def _owner(exchange: Exchange | None) -> str:
+    return "" if exchange is None else exchange.request_id
 
 
 class _NoRepeats(stdlib_logging.Filter):
@@ -134,8 +143,8 @@ class RecordHandler(stdlib_logging.Handler):
         exception = record.exc_info[1] if record.exc_info else None
         if exception is not None:
             fields["exception"] = describe(exception, redactor)
-            if exchange is not None and record.levelno >= stdlib_logging.ERROR:
-                setattr(exception, _RECORDED, exchange.request_id)
+            if record.levelno >= stdlib_logging.ERROR:
+                setattr(exception, _RECORDED, _owner(exchange))
         elif record.exc_text:
             fields["exception"] = {"type": "", "stack": redactor.text(record.exc_text)}
         if record.stack_info:

@@ -35,11 +35,13 @@ class GracefulShutdown:
         state: where in its life the process is.
         draining: True from the first sign of shutdown on.
         live: what may have to be told to end.
+        failed: the process ends because of a failure; its exit code is to say so.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.state: State = "starting"
         self.draining = False
+        self.failed = False
         self.live: set[Live] = set()
         self._stream_grace = settings.stream_grace
         self._listeners: list[Callable[[State], None]] = []

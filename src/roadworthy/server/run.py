@@ -65,7 +65,7 @@ def serve(app: Layer, settings: Settings, announce: Callable[[Addresses], None] 
         announce: called once when the listener accepts; by default a record says so.
 
     Returns:
-        The exit code: 0 after a signal, 1 when the app did not start.
+        The exit code: 0 after a signal; 1 when the app did not start, or ended by ``exit_on_unhandled``.
 
     Raises:
         ServeError: the process cannot serve as it was told, such as on a busy port.
@@ -228,7 +228,7 @@ def _serve(
         raise busy_public(settings, public) from None
     except SystemExit:
         return 1
-    return 0
+    return 1 if pass_.shutdown.failed else 0
 
 
 def _keep_alive(notifier: Notifier, seconds: float) -> None:
