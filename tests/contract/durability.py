@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -19,6 +20,9 @@ __all__ = ("Ledger", "kill_while_writing")
 _WRITERS = 4
 
 
+Body = dict[str, Any]
+
+
 @dataclass
 class Ledger:
     """What was acknowledged, and over how many kills."""
@@ -27,6 +31,27 @@ class Ledger:
     users: dict[int, str] = field(default_factory=dict[int, str])
     posts: dict[int, int] = field(default_factory=dict[int, int])
     deleted: set[int] = field(default_factory=set[int])
+    transfers: int = 0
+    repeated: int = 0
+    """Requests that got no answer and were sent again, with the same key, to the next process."""
+    unanswered: dict[str, tuple[str, Body]] = field(default_factory=dict[str, tuple[str, Body]])
+    """Path and body by key: done or not, but wholly."""
+
+    def learn(self, path: str, body: Body, answer: Body) -> None:
+        """Note what a 2xx says."""
+        if path == "/api/users":
+            self.users[answer["id"]] = body["email"]
+        elif path == "/api/transfers":
+            assert answer == {"moved": len(body["post_ids"])}
+            self.posts.update(dict.fromkeys(body["post_ids"], body["to_user"]))
+            self.transfers += 1
+        else:
+            self.posts[answer["id"]] = answer["user_id"]
+
+    @property
+    def acknowledged(self) -> int:
+        """How many writes were answered 2xx."""
+        return len(self.users) + len(self.posts) + 2 * len(self.deleted) + self.transfers
 
     def check(self, database: Path) -> None:
         """Assert that everything acknowledged is there, nothing is half there, the file is sound."""
@@ -35,9 +60,20 @@ class Ledger:
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
             users = dict(connection.execute("SELECT id, email FROM users").fetchall())
             posts = dict(connection.execute("SELECT id, user_id FROM posts").fetchall())
+            twice = connection.execute(
+                "SELECT title FROM posts GROUP BY title HAVING count(*) > 1"
+            ).fetchall()
+        assert twice == [], "a request with a key was carried out twice"
         assert {id_: users.get(id_) for id_ in self.users} == self.users
         assert not self.deleted & users.keys()
-        assert {id_: posts.get(id_) for id_ in self.posts} == self.posts
+        moving: set[int] = set()
+        for path, body in self.unanswered.values():
+            if path == "/api/transfers":
+                owners = {posts[id_] for id_ in body["post_ids"]}
+                assert len(owners) == 1, "a transfer was half done"
+                moving |= set(body["post_ids"])
+        known = self.posts.keys() - moving
+        assert {id_: posts.get(id_) for id_ in known} == {id_: self.posts[id_] for id_ in known}
 
 
 def kill_while_writing(folder: Path, cycles: int, seconds: tuple[float, float] = (0.1, 0.6)) -> Ledger:
@@ -52,9 +88,11 @@ def kill_while_writing(folder: Path, cycles: int, seconds: tuple[float, float] =
     moments = random.Random(cycles)
     for _ in range(cycles):
         with reference_service(folder) as running:
+            _repeat_unanswered(running.url, ledger)
             _writes_until_killed(running, ledger, moments.uniform(*seconds))
         ledger.check(folder / "data.db")
     with reference_service(folder) as running:
+        _repeat_unanswered(running.url, ledger)
         newest = max(ledger.users)
         answer = httpx.get(f"{running.url}/api/users/{newest}", trust_env=False)
         assert answer.json()["email"] == ledger.users[newest]
@@ -82,21 +120,50 @@ def _writes_until_killed(running: Running, ledger: Ledger, seconds: float) -> No
     assert len(ledger.users) > before, "nothing was written before the kill"
 
 
-def _write(url: str, ledger: Ledger, name: str) -> None:
-    # Three kinds of write: a user, a post of this user, and every fourth user deleted again, until no answer
-    # comes. What got no answer may have been done or not, so only answers go into the ledger.
+def _repeat_unanswered(url: str, ledger: Ledger) -> None:
+    # Twice each: done before the kill or not, it is done once now, and both get the same answer.
     with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+        for key, (path, body) in list(ledger.unanswered.items()):
+            first, again = [
+                client.post(path, json=body, headers={"Idempotency-Key": key}).raise_for_status()
+                for _ in range(2)
+            ]
+            assert first.content == again.content
+            ledger.learn(path, body, first.json())
+            ledger.repeated += 1
+            del ledger.unanswered[key]
+
+
+def _write(url: str, ledger: Ledger, name: str) -> None:
+    # Four kinds of write: two users, two posts of the first, both posts given to the second, and every fourth
+    # time a user who is deleted again; until no answer comes. What got no answer may have been done or not.
+    with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+
+        def create(path: str, key: str, body: Body) -> int:
+            ledger.unanswered[key] = (path, body)
+            answer = client.post(path, json=body, headers={"Idempotency-Key": key}).raise_for_status()
+            ledger.learn(path, body, answer.json())
+            del ledger.unanswered[key]
+            return int(answer.json().get("id", 0))
+
         for number in itertools.count(1):
-            email = f"{name}-{number}@example.com"
+            label = f"{name}-{number}"
             try:
-                answer = client.post("/api/users", json={"name": name, "email": email})
-                user = answer.raise_for_status().json()["id"]
+                giver, taker = [
+                    create("/api/users", f"{label}-{n}", {"name": name, "email": f"{label}-{n}@example.com"})
+                    for n in (1, 2)
+                ]
+                posts = [
+                    create(f"/api/users/{giver}/posts", title, {"title": title, "body": ""})
+                    for title in (f"{label}-p1", f"{label}-p2")
+                ]
+                order = {"from_user": giver, "to_user": taker, "post_ids": posts}
+                create("/api/transfers", f"{label}-t", order)
                 if number % 4 == 0:
+                    email = f"{label}-gone@example.com"
+                    answer = client.post("/api/users", json={"name": name, "email": email})
+                    user = answer.raise_for_status().json()["id"]
                     client.delete(f"/api/users/{user}").raise_for_status()
                     ledger.deleted.add(user)
-                    continue
-                ledger.users[user] = email
-                answer = client.post(f"/api/users/{user}/posts", json={"title": name, "body": email})
-                ledger.posts[answer.raise_for_status().json()["id"]] = user
             except httpx.TransportError:
                 return

@@ -6,6 +6,6 @@ from .durability import kill_while_writing
 
 
 def test_kill_while_writing(tmp_path: Path) -> None:
-    """Five kills in the midst of concurrent writes lose nothing acknowledged and leave nothing half done."""
-    ledger = kill_while_writing(tmp_path, cycles=5)
-    assert ledger.kills == 5
+    """Three kills in the midst of writes lose nothing acknowledged, half do nothing and do nothing twice."""
+    ledger = kill_while_writing(tmp_path, cycles=3)
+    assert ledger.kills == 3

@@ -1,4 +1,4 @@
-"""What was acknowledged is there after kill -9, a hundred times over."""
+"""What was acknowledged is there after kill -9, two hundred times over."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +10,12 @@ from ..contract.durability import kill_while_writing
 pytestmark = pytest.mark.proof
 
 
-def test_a_hundred_kills(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """A hundred kills in the midst of concurrent writes lose nothing acknowledged."""
-    ledger = kill_while_writing(tmp_path, cycles=100)
+def test_two_hundred_kills(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """Kills in the midst of writes lose nothing acknowledged, half do no transfer, create nothing twice."""
+    ledger = kill_while_writing(tmp_path, cycles=200)
     record_property("kills", ledger.kills)
-    record_property("acknowledged writes", len(ledger.users) + len(ledger.posts) + 2 * len(ledger.deleted))
-    assert ledger.kills == 100
+    record_property("acknowledged writes", ledger.acknowledged)
+    record_property("of them transfers", ledger.transfers)
+    record_property("unanswered and repeated with the same key", ledger.repeated)
+    assert (ledger.kills, ledger.unanswered) == (200, {})
+    assert ledger.repeated > 100
