@@ -44,7 +44,7 @@ __all__ = (
     "parse_manifest",
 )
 
-NAME = "roadworthy.toml"
+_NAME = "roadworthy.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,7 +388,7 @@ def load_manifest(file: Path) -> Manifest:
     return parse_manifest(text, file.name, file.resolve().parent)
 
 
-def parse_manifest(text: str, name: str = NAME, folder: Path | None = None) -> Manifest:
+def parse_manifest(text: str, name: str = _NAME, folder: Path | None = None) -> Manifest:
     """Read a manifest from its text.
 
     Raises:
@@ -419,7 +419,7 @@ def for_target(target: Sequence[str], manifest: Manifest) -> Manifest:
         if not manifest.start.command and not manifest.start.url:
             raise ManifestError(
                 "nothing to check: name a target (roadworthy check main:app, roadworthy check -- node "
-                f"server.js, roadworthy check http://127.0.0.1:8000) or set start.command in {NAME}"
+                f"server.js, roadworthy check http://127.0.0.1:8000) or set start.command in {_NAME}"
             )
         return manifest
     first = target[0]

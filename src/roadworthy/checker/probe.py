@@ -6,7 +6,7 @@ A probe lives in ``probes/<item>.py``, one module per item or pattern, and is li
 ``PROBES``::
 
     @probe("ERR-1", phase=Phase.SERVE, samples=2)
-    async def unknown_path_is_404(bench: Bench) -> Verdict:
+    async def _unknown_path_is_404(bench: Bench) -> Verdict:
         \"\"\"Asks for paths that cannot exist, below the base path of the API.\"\"\"
         known = await bench.get(bench.manifest.health.live)
         bench.control("a known path is answered otherwise", known.ok)

@@ -45,7 +45,7 @@ check = typer.Typer(cls=_Group, add_completion=False, help="Prove the production
 
 
 @check.command(name="run", help=_HELP, hidden=True, context_settings={"help_option_names": ["-h", "--help"]})
-def run(
+def _run(
     target: Annotated[
         list[str] | None,
         typer.Argument(metavar="[TARGET]", show_default=False, help="main:app, a URL, or a command after --"),
@@ -116,7 +116,7 @@ def run(
 
 
 @check.command(name="list")
-def list_assertions(
+def _list_command(
     only: Annotated[
         list[str] | None, typer.Argument(metavar="[IDS]", show_default=False, help="Families, items or ids.")
     ] = None,
@@ -130,8 +130,8 @@ def list_assertions(
         refuse(error)
 
 
-@check.command()
-def waive(
+@check.command(name="waive")
+def _waive(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="An assertion (CMP-3) or a family (CMP).")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why this is acceptable.")],
     route: Annotated[str, typer.Option(metavar="GLOB", help="Only on these paths.", show_default=False)] = "",

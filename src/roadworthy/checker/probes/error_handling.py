@@ -27,7 +27,7 @@ _FREE = {"HEAD", "OPTIONS"}
 
 
 @probe("ERR-1", phase=Phase.SERVE, samples=3)
-async def an_unknown_path_is_404(bench: Bench) -> Verdict:
+async def _an_unknown_path_is_404(bench: Bench) -> Verdict:
     """Asks for random paths below the API's base: plain, nested, and with a slash at the end."""
     known = next(
         (route for route in (bench.manifest.routes.list, bench.manifest.routes.create) if route), None
@@ -74,7 +74,7 @@ async def _unsupported(bench: Bench) -> list[tuple[str, str, set[str]]]:
 
 
 @probe("ERR-2", phase=Phase.SERVE, samples=2)
-async def a_wrong_method_is_405(bench: Bench) -> Verdict:
+async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
     """Sends methods that the known routes do not have, and reads Allow."""
     cases = await _unsupported(bench)
     if not cases:
@@ -133,7 +133,7 @@ async def _errors(bench: Bench) -> dict[str, Answer]:
 
 
 @probe("ERR-3", phase=Phase.SERVE, samples=4)
-async def errors_have_one_shape(bench: Bench) -> Verdict:
+async def _errors_have_one_shape(bench: Bench) -> Verdict:
     """Collects a 404, 405, 400, 422, 415, 413 and 500, and compares media type and members."""
     answers = await bench.shared(_errors)
     bench.control(f"errors were seen: {', '.join(answers)}", len(answers) >= 2)
@@ -188,7 +188,7 @@ def _judge_problem(bench: Bench, kind: str, answer: Answer) -> None:
 
 
 @probe("ERR-4", phase=Phase.SERVE, samples=3)
-async def an_exception_leaks_nothing(bench: Bench) -> Verdict:
+async def _an_exception_leaks_nothing(bench: Bench) -> Verdict:
     """Asks three times for the route that raises, and searches the response for the inside of the service."""
     route = bench.manifest.routes.by_role.get("fails")
     if route is None:
@@ -226,7 +226,7 @@ def _judge_leaks(bench: Bench, route: Route, answer: Answer) -> None:
 
 
 @probe("ERR-5", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=20)
-async def the_process_survives(bench: Bench) -> Verdict:
+async def _the_process_survives(bench: Bench) -> Verdict:
     """Provokes 20 exceptions and 20 clients that leave in the middle, then compares the processes."""
     async with bench.launch() as target:
         live = bench.manifest.health.live or "/"
@@ -279,7 +279,7 @@ async def _leave(bench: Bench, route: Route | None) -> None:
 
 
 @probe("ERR-6", phase=Phase.SERVE, samples=4)
-async def other_methods_follow_http(bench: Bench) -> Verdict:
+async def _other_methods_follow_http(bench: Bench) -> Verdict:
     """Sends HEAD, OPTIONS, TRACE and a method that does not exist to a route that answers GET."""
     route = next(
         (route for route in (bench.manifest.routes.list, bench.manifest.routes.large) if route), None
@@ -335,7 +335,7 @@ async def _judge_head(bench: Bench, path: str, get: Answer) -> None:
     samples=3,
     seconds=150,
 )
-async def a_dead_store_is_bounded(bench: Bench) -> Verdict:
+async def _a_dead_store_is_bounded(bench: Bench) -> Verdict:
     """Takes the store away, then makes it silent, and each time waits for the service to recover."""
     create = bench.manifest.routes.by_role["create"]
     store = bench.target.store
@@ -392,7 +392,7 @@ def _judge_failure(bench: Bench, fault: Fault, limit: float, answer: Answer) -> 
 
 
 @probe("ERR-8", phase=Phase.SERVE, needs=(Need.COMMAND, Need.FAILS), samples=3)
-async def errors_are_recorded_once(bench: Bench) -> Verdict:
+async def _errors_are_recorded_once(bench: Bench) -> Verdict:
     """Provokes three exceptions; each must leave one error record with its request id, and count once."""
     route = bench.manifest.routes.by_role["fails"]
     counted = bench.manifest.metrics.requests if bench.has(Need.METRICS) else ""
@@ -456,7 +456,7 @@ async def _judge_counter(bench: Bench, before: Any, name: str, count: int) -> No
 
 
 @probe("ERR-9", phase=Phase.SERVE, samples=3)
-async def errors_are_protected_like_successes(bench: Bench) -> Verdict:
+async def _errors_are_protected_like_successes(bench: Bench) -> Verdict:
     """Compares the protective fields of errors with those of a success, and reads their caching fields."""
     answers = await bench.shared(_errors)
     route = bench.manifest.routes.by_role.get("list")
@@ -481,13 +481,13 @@ async def errors_are_protected_like_successes(bench: Bench) -> Verdict:
 
 
 PROBES: tuple[Probe, ...] = (
-    an_unknown_path_is_404,
-    a_wrong_method_is_405,
-    errors_have_one_shape,
-    an_exception_leaks_nothing,
-    the_process_survives,
-    other_methods_follow_http,
-    a_dead_store_is_bounded,
-    errors_are_recorded_once,
-    errors_are_protected_like_successes,
+    _an_unknown_path_is_404,
+    _a_wrong_method_is_405,
+    _errors_have_one_shape,
+    _an_exception_leaks_nothing,
+    _the_process_survives,
+    _other_methods_follow_http,
+    _a_dead_store_is_bounded,
+    _errors_are_recorded_once,
+    _errors_are_protected_like_successes,
 )

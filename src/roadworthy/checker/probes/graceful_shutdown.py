@@ -177,7 +177,7 @@ def _in_flight_control(bench: Bench, stop: _Stop) -> None:
 
 
 @probe("SHUT-1", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=_IN_FLIGHT, seconds=180)
-async def in_flight_survives(bench: Bench) -> Verdict:
+async def _in_flight_survives(bench: Bench) -> Verdict:
     """Sends SIGTERM with eight slow requests in flight; five stops, or one in the quick profile."""
     stops = [await bench.shared(_watched_stop)]
     if bench.full:
@@ -212,7 +212,7 @@ async def _short_stop(bench: Bench) -> _Stop:
 
 
 @probe("SHUT-2", phase=Phase.SHUTDOWN, needs=(Need.COMMAND,), samples=1, seconds=120)
-async def a_large_response_is_not_cut(bench: Bench) -> Verdict:
+async def _a_large_response_is_not_cut(bench: Bench) -> Verdict:
     """Reads a streamed or a very large response across SIGTERM, and looks at how it ends."""
     async with bench.launch(draining=True) as target:
         route, whole = await _lasting(bench)
@@ -263,7 +263,7 @@ async def _lasting(bench: Bench) -> tuple[Route | None, Answer | None]:
 
 
 @probe("SHUT-3", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
-async def it_ends_in_time(bench: Bench) -> Verdict:
+async def _it_ends_in_time(bench: Bench) -> Verdict:
     """Measures from the signal, and from the last response, to the exit, with an idle connection open."""
     stop = await bench.shared(_watched_stop)
     _in_flight_control(bench, stop)
@@ -291,7 +291,7 @@ async def it_ends_in_time(bench: Bench) -> Verdict:
 
 
 @probe("SHUT-4", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
-async def the_exit_status_is_clean(bench: Bench) -> Verdict:
+async def _the_exit_status_is_clean(bench: Bench) -> Verdict:
     """Reads the exit status of a stop; the signal itself counts as clean when nothing was dropped."""
     stop = await bench.shared(_watched_stop)
     _in_flight_control(bench, stop)
@@ -310,7 +310,7 @@ async def the_exit_status_is_clean(bench: Bench) -> Verdict:
 
 
 @probe("SHUT-5", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=3, seconds=180)
-async def new_connections_are_served_or_refused(bench: Bench) -> Verdict:
+async def _new_connections_are_served_or_refused(bench: Bench) -> Verdict:
     """Dials every 50 ms from the signal to the exit: answered or refused is fine, silence is not."""
     stop = await bench.shared(_watched_stop)
     _in_flight_control(bench, stop)
@@ -339,7 +339,7 @@ async def new_connections_are_served_or_refused(bench: Bench) -> Verdict:
     samples=2,
     seconds=180,
 )
-async def readiness_turns_first(bench: Bench) -> Verdict:
+async def _readiness_turns_first(bench: Bench) -> Verdict:
     """Watches readiness and liveness from the signal to the exit."""
     stop = await bench.shared(_watched_stop)
     _in_flight_control(bench, stop)
@@ -382,7 +382,7 @@ async def readiness_turns_first(bench: Bench) -> Verdict:
 
 
 @probe("SHUT-7", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=2, seconds=180)
-async def connections_are_told_to_end(bench: Bench) -> Verdict:
+async def _connections_are_told_to_end(bench: Bench) -> Verdict:
     """Reads Connection on responses after the signal, and waits for the idle connection to end."""
     stop = await bench.shared(_watched_stop)
     _in_flight_control(bench, stop)
@@ -403,7 +403,7 @@ async def connections_are_told_to_end(bench: Bench) -> Verdict:
 
 
 @probe("SHUT-8", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
-async def nothing_is_left(bench: Bench) -> Verdict:
+async def _nothing_is_left(bench: Bench) -> Verdict:
     """Looks for processes of the session and for the listener two seconds after the exit."""
     stop = await bench.shared(_watched_stop)
     _in_flight_control(bench, stop)
@@ -433,7 +433,7 @@ async def nothing_is_left(bench: Bench) -> Verdict:
     samples=5,
     seconds=120,
 )
-async def no_write_is_lost(bench: Bench) -> Verdict:
+async def _no_write_is_lost(bench: Bench) -> Verdict:
     """Writes across SIGTERM, starts again on the same store, and reads back what was acknowledged."""
     async with bench.launch(draining=True) as first:
         acknowledged: list[Created] = [await bench.create()]
@@ -474,7 +474,7 @@ async def _write(bench: Bench, target: Target, acknowledged: list[Created], refu
 
 
 @probe("SHUT-10", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=3, seconds=120)
-async def other_signals_and_the_last_record(bench: Bench) -> Verdict:
+async def _other_signals_and_the_last_record(bench: Bench) -> Verdict:
     """Stops with SIGINT, and with SIGTERM twice, a request in flight; then reads the end of the log."""
 
     async def twice(target: Target) -> None:
@@ -515,14 +515,14 @@ async def _stop_by(bench: Bench, name: str, tell: Callable[[Target], Awaitable[N
 
 
 PROBES: tuple[Probe, ...] = (
-    in_flight_survives,
-    a_large_response_is_not_cut,
-    it_ends_in_time,
-    the_exit_status_is_clean,
-    new_connections_are_served_or_refused,
-    readiness_turns_first,
-    connections_are_told_to_end,
-    nothing_is_left,
-    no_write_is_lost,
-    other_signals_and_the_last_record,
+    _in_flight_survives,
+    _a_large_response_is_not_cut,
+    _it_ends_in_time,
+    _the_exit_status_is_clean,
+    _new_connections_are_served_or_refused,
+    _readiness_turns_first,
+    _connections_are_told_to_end,
+    _nothing_is_left,
+    _no_write_is_lost,
+    _other_signals_and_the_last_record,
 )

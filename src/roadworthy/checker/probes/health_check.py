@@ -33,8 +33,8 @@ def _kubelet_accepts(answer: Answer) -> bool:
 
 
 @probe("HLT-1", phase=Phase.SERVE, needs=(Need.LIVE,), samples=4)
-async def liveness(bench: Bench) -> Verdict:
-    """Asks the liveness path without credentials, three times with GET and once with HEAD."""
+async def _liveness(bench: Bench) -> Verdict:
+    """Asks the _liveness path without credentials, three times with GET and once with HEAD."""
     path = bench.manifest.health.live
     other = await bench.get(bench.unknown_path(), auth=False)
     bench.control("an unknown path is answered otherwise, so a success means something", not other.ok)
@@ -44,22 +44,22 @@ async def liveness(bench: Bench) -> Verdict:
         host = urlsplit(answer.field("location") or "").hostname
         if not _kubelet_accepts(answer):
             if method == "HEAD" and answer.status in {404, 405, 501}:
-                bench.warn("liveness does not answer HEAD", "the status of GET", str(answer), answer)
+                bench.warn("_liveness does not answer HEAD", "the status of GET", str(answer), answer)
             else:
-                bench.fail("liveness is not a success", "200-399, without credentials", str(answer), answer)
+                bench.fail("_liveness is not a success", "200-399, without credentials", str(answer), answer)
         elif host is not None and host != bench.target.address.host:
-            bench.fail("liveness redirects to another host", "an answer of its own", f"to {host}", answer)
+            bench.fail("_liveness redirects to another host", "an answer of its own", f"to {host}", answer)
         elif answer.seconds > bench.patience(_TIMEOUT):
-            bench.fail("liveness is slow", f"within {_TIMEOUT:g} s", f"{answer.seconds:.2f} s", answer)
+            bench.fail("_liveness is slow", f"within {_TIMEOUT:g} s", f"{answer.seconds:.2f} s", answer)
     return bench.verdict()
 
 
 @probe("HLT-2", phase=Phase.SERVE, needs=(Need.LIVE,))
-async def readiness_is_its_own(bench: Bench) -> Verdict:
+async def _readiness_is_its_own(bench: Bench) -> Verdict:
     """Compares the two paths, and asks both."""
     health = bench.manifest.health
     live = await bench.get(health.live)
-    bench.control("liveness answers", _kubelet_accepts(live))
+    bench.control("_liveness answers", _kubelet_accepts(live))
     bench.sample()
     if not health.ready:
         return bench.fail("there is no readiness endpoint", "a path of its own", "none was declared or found")
@@ -67,12 +67,12 @@ async def readiness_is_its_own(bench: Bench) -> Verdict:
     if not ready.ok:
         return bench.fail("readiness is negative while the service serves", "2xx", str(ready), ready)
     if health.ready == health.live:
-        return bench.warn("one path is both liveness and readiness", "two paths", health.live, ready)
+        return bench.warn("one path is both _liveness and readiness", "two paths", health.live, ready)
     return bench.verdict()
 
 
 @probe("HLT-3", phase=Phase.START, needs=(Need.COMMAND, Need.READY, Need.STORE), quick=False, seconds=90)
-async def readiness_waits_for_the_store(bench: Bench) -> Verdict:
+async def _readiness_waits_for_the_store(bench: Bench) -> Verdict:
     """Starts the service while its store refuses, watches readiness, and lets the store come."""
     ready = bench.manifest.health.ready
     async with bench.launch() as target:
@@ -160,8 +160,8 @@ def _faults(bench: Bench) -> list[Fault]:
 
 
 @probe("HLT-4", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.LIVE, Need.STORE), quick=False, samples=3)
-async def liveness_needs_no_store(bench: Bench) -> Verdict:
-    """Asks liveness while the store refuses, and while it accepts and stays silent."""
+async def _liveness_needs_no_store(bench: Bench) -> Verdict:
+    """Asks _liveness while the store refuses, and while it accepts and stays silent."""
     path = bench.manifest.health.live
     for fault in _faults(bench):
         async with _fault(bench, fault):
@@ -176,7 +176,7 @@ async def liveness_needs_no_store(bench: Bench) -> Verdict:
                 slow = answer.seconds > bench.patience(_TIMEOUT)
                 bench.expect(
                     answer.ok and not slow,
-                    f"liveness suffers when the store is down ({fault})",
+                    f"_liveness suffers when the store is down ({fault})",
                     f"2xx within {_TIMEOUT:g} s",
                     f"{answer} after {answer.seconds:.2f} s",
                     answer,
@@ -185,7 +185,7 @@ async def liveness_needs_no_store(bench: Bench) -> Verdict:
 
 
 @probe("HLT-5", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.READY, Need.STORE), quick=False, seconds=90)
-async def readiness_follows_the_declaration(bench: Bench) -> Verdict:
+async def _readiness_follows_the_declaration(bench: Bench) -> Verdict:
     """Takes the store away and compares readiness with what ``health.requires`` says."""
     ready, requires = bench.manifest.health.ready, bench.manifest.health.requires
     if Fault.REFUSE not in _faults(bench):
@@ -210,8 +210,8 @@ async def readiness_follows_the_declaration(bench: Bench) -> Verdict:
 
 
 @probe("HLT-6", phase=Phase.LOAD, needs=(Need.LIVE,), quick=False, samples=40)
-async def probes_stay_fast(bench: Bench) -> Verdict:
-    """Asks liveness and readiness under 64 concurrent requests, and with the store silent."""
+async def _probes_stay_fast(bench: Bench) -> Verdict:
+    """Asks _liveness and readiness under 64 concurrent requests, and with the store silent."""
     health, routes = bench.manifest.health, bench.manifest.routes.by_role
     busy = routes.get("list") or routes.get("read")
     if busy is None:
@@ -266,7 +266,7 @@ async def _measure(bench: Bench, path: str, when: str, count: int, table: list[t
 
 
 @probe("HLT-7", phase=Phase.LIMITS, needs=(Need.LIVE,), samples=40)
-async def probes_are_not_users(bench: Bench) -> Verdict:
+async def _probes_are_not_users(bench: Bench) -> Verdict:
     """Asks more often than a client may, reads the caching fields, and looks at the request counter."""
     health, limit = bench.manifest.health, bench.manifest.check.requests or bench.manifest.rate_limit.requests
     count = min(max(40, (limit or 0) + 10), 500)
@@ -315,7 +315,7 @@ def _judge_counting(
 
 
 @probe("HLT-8", phase=Phase.FAULTS, needs=(Need.LIVE,), quick=False, samples=2, seconds=90)
-async def status_and_body_agree(bench: Bench) -> Verdict:
+async def _status_and_body_agree(bench: Bench) -> Verdict:
     """Reads the bodies of positive and of negative answers."""
     health = bench.manifest.health
     paths = list(dict.fromkeys(filter(None, (health.live, health.ready))))
@@ -361,7 +361,7 @@ async def _collect_negative(bench: Bench) -> list[Answer]:
 
 
 @probe("HLT-9", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.READY, Need.STORE), quick=False, seconds=90)
-async def a_failing_check_shows_nothing(bench: Bench) -> Verdict:
+async def _a_failing_check_shows_nothing(bench: Bench) -> Verdict:
     """Searches the answers of a failing health check for addresses, connection strings and stacks."""
     if Fault.REFUSE not in _faults(bench):
         return bench.not_applicable("the store is a local file, so readiness cannot be made to fail")
@@ -384,13 +384,13 @@ async def a_failing_check_shows_nothing(bench: Bench) -> Verdict:
 
 
 PROBES: tuple[Probe, ...] = (
-    liveness,
-    readiness_is_its_own,
-    readiness_waits_for_the_store,
-    liveness_needs_no_store,
-    readiness_follows_the_declaration,
-    probes_stay_fast,
-    probes_are_not_users,
-    status_and_body_agree,
-    a_failing_check_shows_nothing,
+    _liveness,
+    _readiness_is_its_own,
+    _readiness_waits_for_the_store,
+    _liveness_needs_no_store,
+    _readiness_follows_the_declaration,
+    _probes_stay_fast,
+    _probes_are_not_users,
+    _status_and_body_agree,
+    _a_failing_check_shows_nothing,
 )
