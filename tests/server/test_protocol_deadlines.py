@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import pytest
 
 from roadworthy.server._cycle import Cycle
+from roadworthy.server._stream import HEAD
+from roadworthy.server._sweep import Sweep
 from roadworthy.server.protocol import HttpProtocol, Limits
 from roadworthy.types import Receive, Scope, Send
 
@@ -256,6 +258,31 @@ def test_many_slow_connections_do_not_keep_a_good_one_out() -> None:
         for client in slow:
             assert client.response().status == 408
             client.socket.close()
+
+
+def _in_heads(served: Served) -> int:
+    connections = list(served.server.server_state.connections)
+    return sum(isinstance(one, HttpProtocol) and one._phase == HEAD for one in connections)
+
+
+def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest() -> None:
+    """Where there is no room for one more; a request in progress and a later connection are left alone."""
+    with gate(Limits()) as (app, served):
+        served.protocol.sweep = Sweep(Limits(), most=3)
+        with served.connect() as busy, served.connect() as first, served.connect() as second:
+            busy.send(GET.replace(b" / ", b" /wait "))
+            until(lambda: served.tasks == 1, "the request begins")
+            for count, client in enumerate((first, second), 1):
+                client.send(GET[:10])
+                until(lambda count=count: _in_heads(served) == count, "the head begins")  # type: ignore[misc]
+            with served.connect() as fresh:
+                fresh.send(GET)
+                assert fresh.response().status == 200
+            assert [one.status for one in first.all_responses()] == [408]
+            second.send(GET[10:])
+            assert second.response().status == 200
+            app.open.set()
+            assert busy.response().status == 200
 
 
 # -- responses that must arrive although the client is still sending
