@@ -34,7 +34,7 @@ def _kubelet_accepts(answer: Answer) -> bool:
 
 @probe("HLT-1", phase=Phase.SERVE, needs=(Need.LIVE,), samples=4)
 async def _liveness(bench: Bench) -> Verdict:
-    """Asks the _liveness path without credentials, three times with GET and once with HEAD."""
+    """Asks the liveness path without credentials, three times with GET and once with HEAD."""
     path = bench.manifest.health.live
     other = await bench.get(bench.unknown_path(), auth=False)
     bench.control("an unknown path is answered otherwise, so a success means something", not other.ok)
@@ -44,13 +44,13 @@ async def _liveness(bench: Bench) -> Verdict:
         host = urlsplit(answer.field("location") or "").hostname
         if not _kubelet_accepts(answer):
             if method == "HEAD" and answer.status in {404, 405, 501}:
-                bench.warn("_liveness does not answer HEAD", "the status of GET", str(answer), answer)
+                bench.warn("liveness does not answer HEAD", "the status of GET", str(answer), answer)
             else:
-                bench.fail("_liveness is not a success", "200-399, without credentials", str(answer), answer)
+                bench.fail("liveness is not a success", "200-399, without credentials", str(answer), answer)
         elif host is not None and host != bench.target.address.host:
-            bench.fail("_liveness redirects to another host", "an answer of its own", f"to {host}", answer)
+            bench.fail("liveness redirects to another host", "an answer of its own", f"to {host}", answer)
         elif answer.seconds > bench.patience(_TIMEOUT):
-            bench.fail("_liveness is slow", f"within {_TIMEOUT:g} s", f"{answer.seconds:.2f} s", answer)
+            bench.fail("liveness is slow", f"within {_TIMEOUT:g} s", f"{answer.seconds:.2f} s", answer)
     return bench.verdict()
 
 
@@ -59,7 +59,7 @@ async def _readiness_is_its_own(bench: Bench) -> Verdict:
     """Compares the two paths, and asks both."""
     health = bench.manifest.health
     live = await bench.get(health.live)
-    bench.control("_liveness answers", _kubelet_accepts(live))
+    bench.control("liveness answers", _kubelet_accepts(live))
     bench.sample()
     if not health.ready:
         return bench.fail("there is no readiness endpoint", "a path of its own", "none was declared or found")
@@ -67,7 +67,7 @@ async def _readiness_is_its_own(bench: Bench) -> Verdict:
     if not ready.ok:
         return bench.fail("readiness is negative while the service serves", "2xx", str(ready), ready)
     if health.ready == health.live:
-        return bench.warn("one path is both _liveness and readiness", "two paths", health.live, ready)
+        return bench.warn("one path is both liveness and readiness", "two paths", health.live, ready)
     return bench.verdict()
 
 
@@ -161,7 +161,7 @@ def _faults(bench: Bench) -> list[Fault]:
 
 @probe("HLT-4", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.LIVE, Need.STORE), quick=False, samples=3)
 async def _liveness_needs_no_store(bench: Bench) -> Verdict:
-    """Asks _liveness while the store refuses, and while it accepts and stays silent."""
+    """Asks liveness while the store refuses, and while it accepts and stays silent."""
     path = bench.manifest.health.live
     for fault in _faults(bench):
         async with _fault(bench, fault):
@@ -176,7 +176,7 @@ async def _liveness_needs_no_store(bench: Bench) -> Verdict:
                 slow = answer.seconds > bench.patience(_TIMEOUT)
                 bench.expect(
                     answer.ok and not slow,
-                    f"_liveness suffers when the store is down ({fault})",
+                    f"liveness suffers when the store is down ({fault})",
                     f"2xx within {_TIMEOUT:g} s",
                     f"{answer} after {answer.seconds:.2f} s",
                     answer,
@@ -211,7 +211,7 @@ async def _readiness_follows_the_declaration(bench: Bench) -> Verdict:
 
 @probe("HLT-6", phase=Phase.LOAD, needs=(Need.LIVE,), quick=False, samples=40)
 async def _probes_stay_fast(bench: Bench) -> Verdict:
-    """Asks _liveness and readiness under 64 concurrent requests, and with the store silent."""
+    """Asks liveness and readiness under 64 concurrent requests, and with the store silent."""
     health, routes = bench.manifest.health, bench.manifest.routes.by_role
     busy = routes.get("list") or routes.get("read")
     if busy is None:
