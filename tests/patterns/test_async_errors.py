@@ -97,7 +97,6 @@ def test_a_failure_has_one_record(service: tuple[Running, str, str], place: str,
     assert ", line " in found[0]["exception"]["stack"]
 
 
-@pytest.mark.xfail(strict=False, reason="the layer drops it: layer/_http.py does not call failed_late yet")
 def test_a_failure_after_the_response_has_a_record(service: tuple[Running, str, str]) -> None:
     """What fails in a background task of the framework is in one record beside that of its request."""
     process, url, _ = service

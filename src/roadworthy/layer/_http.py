@@ -195,6 +195,11 @@ class Conversation(Exchange):
         await self._answer(outcome)
 
     def _failed(self, exception: Exception) -> None:
+        if self.ended:
+            # A background task: the client has its whole response, and nobody else would hear of it.
+            self.duration = perf_counter() - self.started
+            self._pass.logging.failed_late(self, exception)
+            return
         if self.exception is None:
             error = self._pass.errors.from_exception(exception)
             if self.error is None:
