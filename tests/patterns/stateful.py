@@ -10,7 +10,14 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import text
 
 from roadworthy import ConflictError, NotFoundError
@@ -20,7 +27,7 @@ from roadworthy.types import Message, Receive, Scope, Send
 
 from .accounts import Accounts, answers, create
 
-__all__ = ("Machine", "machine")
+__all__ = ("Machine", "compare")
 
 EMAILS = st.sampled_from(["a@b.c", "b@b.c", "c@b.c", "d@b.c"])
 KEYS = st.sampled_from(["k1", "k2"])
@@ -209,10 +216,9 @@ async def _ids(engine: Any) -> list[int]:
         return list((await connection.execute(text("SELECT id FROM accounts ORDER BY id"))).scalars())
 
 
-def machine(examples: int, steps: int) -> Any:
-    """Return a test case that runs the machine."""
-    case = Machine.TestCase
-    case.settings = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=False
+def compare(examples: int, steps: int, *, same_each_time: bool = False) -> None:
+    """Run the machine: ``examples`` sequences of up to ``steps`` steps."""
+    chosen = settings(
+        max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=same_each_time
     )
-    return case
+    run_state_machine_as_test(Machine, settings=chosen)
