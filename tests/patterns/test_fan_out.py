@@ -15,9 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import roadworthy
-from roadworthy import NotFoundError, Settings
+from roadworthy import ConflictError, NotFoundError, Settings
 from roadworthy.layer.connection_pooling import ConnectionPooling, SqlAlchemyPool
-from roadworthy.patterns import fan_out
+from roadworthy.patterns import Database, fan_out, transactional, unit_of_work
 
 pytestmark = pytest.mark.anyio
 
@@ -298,6 +298,35 @@ async def test_without_a_pool_eight_run_at_once(children: Children) -> None:
     """The bound where nothing limits connections."""
     await fan_out(children.child() for _ in range(30))
     assert children.most == 8
+
+
+async def test_children_take_part_in_their_callers_unit_of_work(tmp_path: Path) -> None:
+    """What children write is committed with the caller's unit, and undone with it when one of them fails."""
+    database = Database(f"sqlite:///{tmp_path}/unit.db")
+    await database.start()
+
+    async def write(number: int) -> None:
+        async with database.connection() as connection:
+            await connection.execute(text("INSERT INTO rows VALUES (:n)"), {"n": number})
+
+    @transactional
+    async def write_all(numbers: list[int]) -> None:
+        await fan_out((write(number) for number in numbers), limit=5)
+
+    async def count() -> int:
+        async with database.connection() as connection:
+            return int((await connection.execute(text("SELECT count(*) FROM rows"))).scalar_one())
+
+    try:
+        async with unit_of_work(), database.connection() as connection:
+            await connection.execute(text("CREATE TABLE rows (n INTEGER PRIMARY KEY)"))
+        await write_all(list(range(20)))
+        assert await count() == 20
+        with pytest.raises(ConflictError):
+            await write_all([30, 31, 5, 32])
+        assert await count() == 20
+    finally:
+        await database.stop()
 
 
 async def test_a_thousand_reads_need_no_more_connections_than_the_pool_has(tmp_path: Path) -> None:

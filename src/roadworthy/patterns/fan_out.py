@@ -309,7 +309,8 @@ def fan_out(
 
     Leaving the block ends the children that still run.
 
-    Every child is a task with a copy of the caller's context: records in it bear the request's id.
+    Every child is a task with a copy of the caller's context: records in it bear the request's id. Inside a
+    unit of work children take part in it, and take turns on its one connection.
 
     Parameters:
         children: two to five awaitables, or one iterable of any number.
