@@ -44,10 +44,10 @@ bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks
 
-proof: $(STAMP)  ## the long proofs; results go to docs/proofs.md
+proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md
 	@scripts/system-packages redis-server wrk
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt
-	@$(BIN)/python scripts/prove.py
+	@$(BIN)/python scripts/prove.py $(ONLY)
 
 docs: $(STAMP)  ## write the generated pages again
 	@$(BIN)/python scripts/generate_docs.py

@@ -1,11 +1,14 @@
-"""Run the long proofs and write what they showed to docs/proofs.md: ``make proof``.
+"""Run the long proofs and keep what they showed in docs/proofs.json and docs/proofs.md: ``make proof``.
 
-A proof is a test with the marker ``proof``; what it measured it tells by ``record_property``. The suite on
-Python 3.13 is run at the end where there is a root shell for its chroot.
+A proof is a test with the marker ``proof``; what it measured it tells by ``record_property``. All of them
+take more than an hour, so each row keeps date and commit of its own run: ``make proof ONLY="-k fuzz"``
+runs a selection (pytest's words) and replaces its rows alone. The suite on Python 3.13 is one more proof,
+``ONLY=python313``; it needs a root shell for its chroot.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,67 +18,106 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "proofs.json"
 PAGE = ROOT / "docs" / "proofs.md"
+_PYTHON313 = "the suite on Python 3.13"
+
+Row = dict[str, str]
 
 
 def _output(*command: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _proofs(selection: list[str]) -> tuple[list[list[str]], int]:
+def _commit() -> str:
+    changed = _output("git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/proofs.*")
+    return _output("git", "rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
+
+
+def _proofs(selection: list[str]) -> tuple[dict[str, Row], int]:
+    date, commit = datetime.now(UTC).date().isoformat(), _commit()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "proofs.xml"
-        command = [sys.executable, "-m", "pytest", "-m", "proof", "tests", f"--junitxml={report}", *selection]
+        command = [sys.executable, "-m", "pytest", "-m", "proof", f"--junitxml={report}", *selection]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        cases = ElementTree.parse(report).getroot().iter("testcase")
-        rows = []
-        for case in cases:
+        rows: dict[str, Row] = {}
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
             name = f"{case.get('classname', '').removeprefix('tests.')}::{case.get('name')}"
             failed = case.find("failure") is not None or case.find("error") is not None
             skipped = case.find("skipped") is not None
-            verdict = "FAILED" if failed else "skipped" if skipped else "holds"
-            measured = ", ".join(f"{one.get('name')} {one.get('value')}" for one in case.iter("property"))
-            rows.append([f"`{name}`", verdict, measured, f"{float(case.get('time', 0)):.0f} s"])
+            rows[f"`{name}`"] = {
+                "verdict": "FAILED" if failed else "skipped" if skipped else "holds",
+                "measured": ", ".join(
+                    f"{one.get('name')} {one.get('value')}" for one in case.iter("property")
+                ),
+                "took": f"{float(case.get('time', 0)):.0f} s",
+                "date": date,
+                "commit": commit,
+            }
         return rows, code
 
 
-def _python313() -> tuple[list[str], int]:
+def _python313() -> tuple[dict[str, Row], int]:
+    begun, commit = datetime.now(UTC), _commit()
     if os.getuid() != 0:
-        return ["the suite on Python 3.13", "not run", "needs root", ""], 0
-    begun = datetime.now(UTC)
+        print("the suite on Python 3.13 needs root for its chroot: not run")
+        return {}, 0
     done = subprocess.run(
         [ROOT / "scripts" / "python313"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    last = (done.stdout.strip().splitlines() or ["no output"])[-1]
     print(done.stdout[-4000:], done.stderr[-4000:])
-    seconds = (datetime.now(UTC) - begun).total_seconds()
-    verdict = "holds" if done.returncode == 0 else "FAILED"
-    return ["the suite on Python 3.13", verdict, last.strip("= "), f"{seconds:.0f} s"], done.returncode
+    row = {
+        "verdict": "holds" if done.returncode == 0 else "FAILED",
+        "measured": (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= "),
+        "took": f"{(datetime.now(UTC) - begun).total_seconds():.0f} s",
+        "date": begun.date().isoformat(),
+        "commit": commit,
+    }
+    return {_PYTHON313: row}, done.returncode
+
+
+def page(rows: dict[str, Row]) -> str:
+    """Return docs/proofs.md for these results."""
+    columns = ("verdict", "measured", "took", "date", "commit")
+    return "\n".join(
+        (
+            "# Proofs",
+            "",
+            "What `make proof` showed, each row at its own date and commit. One that does not hold is shown "
+            "as it is. Written by `scripts/prove.py` from `docs/proofs.json`.",
+            "",
+            "| proof | " + " | ".join(columns) + " |",
+            "|---" * (len(columns) + 1) + "|",
+            *(
+                f"| {name} | " + " | ".join(row[column].replace("|", "\\|") for column in columns) + " |"
+                for name, row in sorted(rows.items())
+            ),
+            "",
+        )
+    )
 
 
 def main() -> int:
-    """Run, write, and say whether all of them hold."""
-    rows, code = _proofs(sys.argv[1:])
-    if not sys.argv[1:]:
-        row, other = _python313()
-        rows.append(row)
+    """Run, write, and say whether all that was run holds."""
+    selection = sys.argv[1:]
+    kept: dict[str, Row] = json.loads(RESULTS.read_text()) if RESULTS.exists() and selection else {}
+    rows: dict[str, Row] = {}
+    code = 0
+    if selection != ["python313"]:
+        rows, code = _proofs(selection)
+    if selection in ([], ["python313"]):
+        more, other = _python313()
+        rows |= more
         code = code or other
-    date, commit = datetime.now(UTC).date().isoformat(), _output("git", "rev-parse", "--short", "HEAD")
-    lines = [
-        "# Proofs",
-        "",
-        f"Run on {date} at commit `{commit}` with `make proof`. A row that does not hold is shown as it is.",
-        "",
-        "| proof | verdict | measured | took |",
-        "|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-    ]
-    if not sys.argv[1:]:
-        PAGE.write_text("\n".join(lines))
-        print(f"written: {PAGE.relative_to(ROOT)}")
-    else:
-        print("\n".join(lines))
+    kept |= rows
+    RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    PAGE.write_text(page(kept))
+    failed = [name for name, row in rows.items() if row["verdict"] == "FAILED"]
+    print(
+        f"{len(rows)} proofs run, {len(failed)} failed; written to {PAGE.relative_to(ROOT)}",
+        *failed,
+        sep="\n",
+    )
     return code
 
 
