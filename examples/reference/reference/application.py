@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from roadworthy import Settings
+from roadworthy.layer.connection_pooling import Resource
 from roadworthy.patterns import OffloadPool, idempotent
 from roadworthy.settings import load_settings
 
@@ -39,11 +40,12 @@ def create_app(
         SettingsError: a setting is wrong, or ``DATABASE_URL`` names no SQLite file.
     """
     app = FastAPI(title="Users and posts", version="1.0.0")
-    app.state.resources = []
+    resources: list[Resource] = []
+    app.state.resources = resources
     if storage is None:
         settings = settings or load_settings()
         database = Database(database_path(settings.database_url.get_secret_value()), settings.pool_timeout)
-        app.state.resources.append(database)
+        resources.append(database)
         storage = in_database(database)
 
     users, posts = storage.users, storage.posts
@@ -55,7 +57,7 @@ def create_app(
         ReadController(ReadService(users, posts)).router,
         primes_router,
     ]
-    app.state.resources.append(OffloadPool(settings))
+    resources.append(OffloadPool(settings))
     if probe:
         routers.append(probe_router)
     for router in routers:

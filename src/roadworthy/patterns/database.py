@@ -18,7 +18,8 @@ from ..layer.connection_pooling import PoolStats, SqlAlchemyPool
 from ._backend import Backend
 from ._sqlite import SqliteBackend
 from ._to_the_end import to_the_end
-from .transactions import Rules, Savepoint, TransactionError, current_unit
+from .stores import Rules, Savepoint
+from .transactions import TransactionError, current_unit
 
 __all__ = ("Database", "DatabaseTransaction")
 
@@ -143,7 +144,7 @@ class Database:
             await transaction.session.flush()
 
     async def begin(self, rules: Rules) -> DatabaseTransaction:
-        """Begin a transaction; units of work do (:class:`roadworthy.patterns.transactions.Store`)."""
+        """Begin a transaction; units of work do (:class:`roadworthy.patterns.stores.Store`)."""
         engine = self._backend.reading if rules.read_only else self._backend.writer
         connection = await engine.connect()
         try:

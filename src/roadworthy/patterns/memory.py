@@ -22,12 +22,13 @@ from .repository import (
     encode_cursor,
     not_found,
 )
-from .transactions import Rules, Savepoint, TransactionError, current_unit
+from .stores import Rules, Savepoint
+from .transactions import TransactionError, current_unit
 
 __all__ = ("MemoryAnswers", "MemoryRepository", "MemoryStore", "MemoryTransaction", "Rows", "Values")
 
-Row = TypeVar("Row")
-Key = TypeVar("Key")
+_Row = TypeVar("_Row")
+_Key = TypeVar("_Key")
 
 Values: TypeAlias = dict[str, Any]
 Rows: TypeAlias = dict[Any, Values]
@@ -126,7 +127,7 @@ class _MemorySavepoint:
         self._transaction.seen = self._kept
 
 
-class MemoryRepository(Generic[Row, Key]):
+class MemoryRepository(Generic[_Row, _Key]):
     """A :class:`~roadworthy.patterns.repository.Repository` whose rows are in memory.
 
     Parameters:
@@ -143,12 +144,12 @@ class MemoryRepository(Generic[Row, Key]):
     def __init__(
         self,
         store: MemoryStore,
-        row: type[Row],
-        kind: type[Key],
+        row: type[_Row],
+        kind: type[_Key],
         *,
         label: str,
         key: str = "id",
-        next_key: Callable[[], Key] | None = None,
+        next_key: Callable[[], _Key] | None = None,
         unique: Mapping[str, str | None] | None = None,
         version: str | None = None,
     ) -> None:
@@ -162,25 +163,25 @@ class MemoryRepository(Generic[Row, Key]):
         self._unique = dict(unique or {})
         self._version = version
 
-    async def get(self, key: Key) -> Row:
+    async def get(self, key: _Key) -> _Row:
         """Return a row; see :class:`~roadworthy.patterns.repository.Repository` for all that it may raise."""
         row = await self.find(key)
         if row is None:
             raise not_found(self.label)
         return row
 
-    async def find(self, key: Key) -> Row | None:
+    async def find(self, key: _Key) -> _Row | None:
         """Return a row, None where there is none."""
         values = (await self.store.rows(self)).get(key)
         return None if values is None else self._shown(values)
 
-    async def get_many(self, keys: Sequence[Key]) -> Sequence[Row | None]:
+    async def get_many(self, keys: Sequence[_Key]) -> Sequence[_Row | None]:
         """Return one entry for each key, in the order asked; None where there is no such row."""
         return [await self.find(key) for key in keys]
 
     async def list(
         self, *, limit: int = 20, cursor: str | None = None, where: Mapping[str, Any] | None = None
-    ) -> Page[Row]:
+    ) -> Page[_Row]:
         """Return a page of rows in the order of their keys."""
         rows = await self.store.rows(self)
         wanted = (where or {}).items()
@@ -192,7 +193,7 @@ class MemoryRepository(Generic[Row, Key]):
         more = len(keys) > limit
         return Page([self._shown(rows[key]) for key in chosen], encode_cursor(chosen[-1]) if more else None)
 
-    async def insert(self, values: Mapping[str, Any]) -> Row:
+    async def insert(self, values: Mapping[str, Any]) -> _Row:
         """Store a new row."""
         rows = await self.store.writable(self)
         key = values[self._key] if self._key in values else self._next_key()
@@ -203,7 +204,7 @@ class MemoryRepository(Generic[Row, Key]):
         rows[key] = new
         return self._shown(new)
 
-    async def update(self, key: Key, values: Mapping[str, Any], *, version: int | None = None) -> Row:
+    async def update(self, key: _Key, values: Mapping[str, Any], *, version: int | None = None) -> _Row:
         """Change fields of a row, of the given version only."""
         rows = await self.store.writable(self)
         old = self._of(rows, key, version)
@@ -212,20 +213,20 @@ class MemoryRepository(Generic[Row, Key]):
         rows[key] = new
         return self._shown(new)
 
-    async def delete(self, key: Key, *, version: int | None = None) -> None:
+    async def delete(self, key: _Key, *, version: int | None = None) -> None:
         """Remove a row, of the given version only."""
         rows = await self.store.writable(self)
         self._of(rows, key, version)
         del rows[key]
 
-    def _count(self) -> Key:
+    def _count(self) -> _Key:
         self._last += 1
-        return cast("Key", self._last)
+        return cast("_Key", self._last)
 
-    def _shown(self, values: Values) -> Row:
+    def _shown(self, values: Values) -> _Row:
         return self._make(values)
 
-    def _of(self, rows: Rows, key: Key, version: int | None) -> Values:
+    def _of(self, rows: Rows, key: _Key, version: int | None) -> Values:
         values = rows.get(key)
         if values is None:
             raise not_found(self.label)

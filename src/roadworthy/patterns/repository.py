@@ -34,8 +34,8 @@ MAX_LIMIT = 1000
 _LARGEST_KEY = 2**63 - 1  # what the integer column of any database holds
 _LONGEST_CURSOR = 1024  # a key is no document
 
-Row = TypeVar("Row")
-Key = TypeVar("Key", contravariant=True)
+_Row = TypeVar("_Row")
+_Key = TypeVar("_Key", contravariant=True)
 _Kind = TypeVar("_Kind")
 
 
@@ -47,7 +47,7 @@ class VersionConflictError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
+class Page(Generic[_Row]):
     """A part of a list in the order of keys.
 
     Parameters:
@@ -55,17 +55,17 @@ class Page(Generic[Row]):
         next_cursor: what to ask for the next page with; None on the last one.
     """
 
-    items: Sequence[Row]
+    items: Sequence[_Row]
     next_cursor: str | None
 
 
-class Repository(Protocol[Row, Key]):
+class Repository(Protocol[_Row, _Key]):
     """The rows of one kind, each with a key.
 
     Reading works anywhere; writing only inside a unit of work. Values are given by field name.
     """
 
-    async def get(self, key: Key) -> Row:
+    async def get(self, key: _Key) -> _Row:
         """Return a row.
 
         Raises:
@@ -73,17 +73,17 @@ class Repository(Protocol[Row, Key]):
         """
         ...
 
-    async def find(self, key: Key) -> Row | None:
+    async def find(self, key: _Key) -> _Row | None:
         """Return a row, None where there is none."""
         ...
 
-    async def get_many(self, keys: Sequence[Key]) -> Sequence[Row | None]:
+    async def get_many(self, keys: Sequence[_Key]) -> Sequence[_Row | None]:
         """Return one entry for each key, in the order asked; None where there is no such row."""
         ...
 
     async def list(
         self, *, limit: int = 20, cursor: str | None = None, where: Mapping[str, Any] | None = None
-    ) -> Page[Row]:
+    ) -> Page[_Row]:
         """Return a page of rows in the order of their keys.
 
         Parameters:
@@ -97,7 +97,7 @@ class Repository(Protocol[Row, Key]):
         """
         ...
 
-    async def insert(self, values: Mapping[str, Any]) -> Row:
+    async def insert(self, values: Mapping[str, Any]) -> _Row:
         """Store a new row.
 
         Raises:
@@ -107,7 +107,7 @@ class Repository(Protocol[Row, Key]):
         """
         ...
 
-    async def update(self, key: Key, values: Mapping[str, Any], *, version: int | None = None) -> Row:
+    async def update(self, key: _Key, values: Mapping[str, Any], *, version: int | None = None) -> _Row:
         """Change fields of a row.
 
         Parameters:
@@ -123,7 +123,7 @@ class Repository(Protocol[Row, Key]):
         """
         ...
 
-    async def delete(self, key: Key, *, version: int | None = None) -> None:
+    async def delete(self, key: _Key, *, version: int | None = None) -> None:
         """Remove a row.
 
         Raises:

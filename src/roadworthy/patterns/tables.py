@@ -25,18 +25,18 @@ from .repository import (
 
 __all__ = ("TableRepository",)
 
-Row = TypeVar("Row")
-Key = TypeVar("Key")
+_Row = TypeVar("_Row")
+_Key = TypeVar("_Key")
 
 _CHUNK = 500
 """Keys in one statement: every SQLite takes 999 variables (https://sqlite.org/limits.html)."""
 
 _KEY = "roadworthy_key"
 
-_Pairs: TypeAlias = list[tuple[Key, Row]]
+_Pairs: TypeAlias = list[tuple[_Key, _Row]]
 
 
-class TableRepository(Generic[Row, Key]):
+class TableRepository(Generic[_Row, _Key]):
     """A :class:`~roadworthy.patterns.repository.Repository` whose rows are those of a table.
 
     A service's own repository inherits from it and adds its statements with :meth:`select`, :meth:`fetch`,
@@ -60,7 +60,7 @@ class TableRepository(Generic[Row, Key]):
         self,
         database: Database,
         table: Table,
-        row: type[Row],
+        row: type[_Row],
         *,
         label: str,
         codes: Mapping[str, str] | None = None,
@@ -81,31 +81,31 @@ class TableRepository(Generic[Row, Key]):
         if len(keys) != 1:
             raise ValueError(f"the primary key of {table.name!r} is not one column")
         self._key = keys[0]
-        self._key_type = cast("type[Key]", self._key.type.python_type)
+        self._key_type = cast("type[_Key]", self._key.type.python_type)
         self._version = None if version is None else table.c[version]
         self._columns = [column for column in table.c if names is None or column.name in names]
         self._make = maker(row)
 
     # -- one row
 
-    async def get(self, key: Key) -> Row:
+    async def get(self, key: _Key) -> _Row:
         """Return a row; see :class:`~roadworthy.patterns.repository.Repository` for all that it may raise."""
         row = await self.find(key)
         if row is None:
             raise not_found(self.label)
         return row
 
-    async def find(self, key: Key) -> Row | None:
+    async def find(self, key: _Key) -> _Row | None:
         """Return a row, None where there is none."""
         return await self.fetch(self.select().where(self._key == key))
 
-    async def insert(self, values: Mapping[str, Any]) -> Row:
+    async def insert(self, values: Mapping[str, Any]) -> _Row:
         """Store a new row."""
         row = await self.fetch(insert(self.table).values(dict(values)).returning(*self._columns), values)
         assert row is not None, "INSERT … RETURNING gives the row or raises"
         return row
 
-    async def update(self, key: Key, values: Mapping[str, Any], *, version: int | None = None) -> Row:
+    async def update(self, key: _Key, values: Mapping[str, Any], *, version: int | None = None) -> _Row:
         """Change fields of a row, of the given version only."""
         changes = dict(values)
         if self._version is not None:
@@ -118,17 +118,17 @@ class TableRepository(Generic[Row, Key]):
             raise await self._absent(key)
         return row
 
-    async def delete(self, key: Key, *, version: int | None = None) -> None:
+    async def delete(self, key: _Key, *, version: int | None = None) -> None:
         """Remove a row, of the given version only."""
         if not await self.execute(delete(self.table).where(self._key == key, *self._of(version))):
             raise await self._absent(key)
 
     # -- many rows
 
-    async def get_many(self, keys: Sequence[Key]) -> Sequence[Row | None]:
+    async def get_many(self, keys: Sequence[_Key]) -> Sequence[_Row | None]:
         """Return one entry for each key, in the order asked; None where there is no such row."""
         wanted = list(dict.fromkeys(keys))
-        found: dict[Key, Row] = {}
+        found: dict[_Key, _Row] = {}
         for start in range(0, len(wanted), _CHUNK):
             statement = self._with_key().where(self._key.in_(wanted[start : start + _CHUNK]))
             found.update(await self._keyed(statement))
@@ -136,7 +136,7 @@ class TableRepository(Generic[Row, Key]):
 
     async def list(
         self, *, limit: int = 20, cursor: str | None = None, where: Mapping[str, Any] | None = None
-    ) -> Page[Row]:
+    ) -> Page[_Row]:
         """Return a page of rows in the order of their keys."""
         statement = self._with_key().order_by(self._key).limit(check_limit(limit) + 1)
         statement = statement.where(*(self.table.c[name] == value for name, value in (where or {}).items()))
@@ -154,7 +154,7 @@ class TableRepository(Generic[Row, Key]):
 
     async def fetch(
         self, statement: Select[Any] | Any, values: Mapping[str, Any] | None = None
-    ) -> Row | None:
+    ) -> _Row | None:
         """Return the row that a statement gives, None where it gives none.
 
         Parameters:
@@ -168,7 +168,7 @@ class TableRepository(Generic[Row, Key]):
             found = (await connection.execute(statement)).mappings().first()
         return None if found is None else self._make(cast("Mapping[str, Any]", found))
 
-    async def fetch_all(self, statement: Select[Any] | Any) -> Sequence[Row]:
+    async def fetch_all(self, statement: Select[Any] | Any) -> Sequence[_Row]:
         """Return the rows that a statement gives; raises as :meth:`fetch` does."""
         async with self._told(None) as connection:
             found = (await connection.execute(statement)).mappings().all()
@@ -186,10 +186,10 @@ class TableRepository(Generic[Row, Key]):
     def _with_key(self) -> Select[Any]:
         return select(*self._columns, self._key.label(_KEY))
 
-    async def _keyed(self, statement: Select[Any]) -> _Pairs[Key, Row]:
+    async def _keyed(self, statement: Select[Any]) -> _Pairs[_Key, _Row]:
         async with self._told(None) as connection:
             found = (await connection.execute(statement)).mappings().all()
-        pairs: _Pairs[Key, Row] = []
+        pairs: _Pairs[_Key, _Row] = []
         for one in found:
             values = dict(cast("Mapping[str, Any]", one))
             key = values.pop(_KEY)
@@ -203,7 +203,7 @@ class TableRepository(Generic[Row, Key]):
             raise ValueError(f"the repository of {self.table.name!r} was given no version column")
         return (self._version == version,)
 
-    async def _absent(self, key: Key) -> Exception:
+    async def _absent(self, key: _Key) -> Exception:
         return not_found(self.label) if await self.find(key) is None else VersionConflictError()
 
     @asynccontextmanager

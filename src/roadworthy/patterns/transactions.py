@@ -20,20 +20,15 @@ import random
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast, overload
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
 from ._request import before_response, response_begun, response_status, time_left
 from ._to_the_end import to_the_end
+from .stores import Isolation, Rules, Store, Transaction
 
 __all__ = (
-    "Isolation",
-    "Rules",
-    "Savepoint",
-    "Store",
-    "Transaction",
     "TransactionError",
     "UnitOfWork",
     "current_unit",
@@ -42,9 +37,6 @@ __all__ = (
 )
 
 _logger = logging.getLogger("roadworthy.transactions")
-
-Isolation: TypeAlias = Literal["read committed", "repeatable read", "serializable"]
-"""Levels of ISO/IEC 9075-2 §4.41, in rising order; a store gives at least the level that is asked for."""
 
 _LEVELS: tuple[Isolation, ...] = ("read committed", "repeatable read", "serializable")
 
@@ -60,67 +52,6 @@ Exponential Backoff And Jitter, AWS Architecture Blog 2015). 10 ms is about one 
 
 class TransactionError(RuntimeError):
     """Raised when a unit of work is used in a way that would break its promise: a mistake of the service."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a unit of work asks of its store.
-
-    Parameters:
-        isolation: the least level of isolation; the store's own default when left out.
-        read_only: nothing may be written.
-    """
-
-    isolation: Isolation | None = None
-    read_only: bool = False
-
-
-class Savepoint(Protocol):
-    """A point inside a transaction to go back to."""
-
-    async def release(self) -> None:
-        """Keep what was done since."""
-
-    async def rollback(self) -> None:
-        """Undo what was done since."""
-
-
-class Transaction(Protocol):
-    """What a store has begun for a unit of work. Either end gives back what the transaction holds."""
-
-    async def commit(self) -> None:
-        """Make everything permanent. When it raises, nothing is."""
-
-    async def rollback(self) -> None:
-        """Undo everything. It has to succeed, whatever state the transaction is in."""
-
-    async def savepoint(self) -> Savepoint:
-        """Set a point to go back to."""
-        ...
-
-
-TransactionT_co = TypeVar("TransactionT_co", bound=Transaction, covariant=True)
-
-
-class Store(Protocol, Generic[TransactionT_co]):
-    """Where rows are kept: a database, or the memory of a test."""
-
-    @property
-    def name(self) -> str:
-        """A short name for messages."""
-        ...
-
-    async def begin(self, rules: Rules) -> TransactionT_co:
-        """Begin a transaction. When it raises or is cancelled, nothing is held."""
-        ...
-
-    def is_passing(self, error: Exception) -> bool:
-        """Tell whether the same unit of work may succeed if it begins again at once (a lock, a deadlock)."""
-        ...
-
-    def translate(self, error: Exception) -> Exception | None:
-        """Return what a service raises in place of the driver's ``error``, None to leave it as it is."""
-        ...
 
 
 _TransactionT = TypeVar("_TransactionT", bound=Transaction)

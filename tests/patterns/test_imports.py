@@ -1,0 +1,19 @@
+"""What the patterns need is imported when it is needed."""
+
+import subprocess
+import sys
+
+
+def test_without_sqlalchemy() -> None:
+    """Units of work, keys and repositories in memory work where SQLAlchemy is not installed."""
+    code = (
+        "import sys; sys.modules['sqlalchemy'] = None\n"
+        "from roadworthy.patterns import MemoryAnswers, MemoryRepository, MemoryStore\n"
+        "from roadworthy.patterns import Repository, idempotent, transactional, unit_of_work\n"
+        "try:\n"
+        "    from roadworthy.patterns import Database\n"
+        "except ImportError as error:\n"
+        "    print(type(error).__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ModuleNotFoundError\n"
