@@ -41,7 +41,7 @@ class Meeting:
         await self.there[0].wait()
         return Page([], None)
 
-    async def get_many(self, keys: Sequence[int]) -> list[User | None]:
+    async def get_many(self, keys: Sequence[int]) -> Sequence[User | None]:
         """Count how many ask at once."""
         self.running += 1
         self.most = max(self.most, self.running)
