@@ -379,15 +379,6 @@ def test_a_route_may_opt_out() -> None:
     assert _decided(rule=RouteRule()).encoding is not None
 
 
-def test_off() -> None:
-    """With the setting off nothing is coded and no field is touched."""
-    off = Compression(Settings(compression=False))
-    assert _decided(item=off).response_headers == [_JSON]
-    tag = (b"etag", b'"v1"')
-    asked = ((b"if-none-match", b'W/"v1"'),)
-    assert _decided(tag, item=off, status=304, length=0, request=asked).response_headers == [tag]
-
-
 def test_memory_is_bounded() -> None:
     """Any number of different Accept-Encoding and Content-Type values leaves a bounded memory."""
     item = Compression(Settings())

@@ -237,6 +237,14 @@ async def test_a_large_body_is_compressed_off_the_loop_and_complete() -> None:
     assert json.loads(gzip.decompress(got.body)) == list(range(200_000))
 
 
+async def test_compression_can_be_switched_off() -> None:
+    """With the setting off nothing is coded, and no field says that it might be."""
+    got = await ask(layered(compression=False), path="/large", headers=[(b"accept-encoding", b"gzip")])
+    assert "content-encoding" not in got.headers
+    assert "vary" not in got.headers
+    assert json.loads(got.body) == list(range(200_000))
+
+
 async def test_the_head_of_a_stream_does_not_wait_for_its_first_chunk() -> None:
     """A stream that waits for its first event has sent its head already (tower-rs/tower-http#419)."""
     state = {"go": asyncio.Event()}

@@ -86,7 +86,6 @@ class Compression:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._enabled = settings.compression
         self._smallest = settings.compression_min_size
         self._blocking = _BYTES_FIXED if settings.compression_with_cookies else _BYTES_FIXED | {b"set-cookie"}
         self._choices: dict[bytes, type[Coder] | None] = {}
@@ -104,7 +103,7 @@ class Compression:
                 self._revalidated(exchange)
             return
         names = exchange.response_names
-        if not self._enabled or not self._worth_it(names.get(b"content-type")):
+        if not self._worth_it(names.get(b"content-type")):
             return
         if not self._blocking.isdisjoint(names):
             return
@@ -141,13 +140,7 @@ class Compression:
         names = exchange.response_names
         tag = names.get(b"etag")
         asked = exchange.headers.get(b"if-none-match")
-        if (
-            not self._enabled
-            or tag is None
-            or asked is None
-            or tag.startswith(b"W/")
-            or _weak(tag) not in asked
-        ):
+        if tag is None or asked is None or tag.startswith(b"W/") or _weak(tag) not in asked:
             return
         headers = exchange.response_headers
         headers[:] = [field for field in headers if field[0].lower() != b"etag"]
