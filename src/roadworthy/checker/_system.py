@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ("ProcessInfo", "established", "listening", "open_files", "processes", "session_of")
+__all__ = (
+    "ProcessInfo",
+    "established",
+    "listening",
+    "open_files",
+    "processes",
+    "runnable_threads",
+    "session_of",
+)
 
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -21,6 +29,7 @@ class ProcessInfo:
     Parameters:
         started: clock ticks since boot; together with the pid it names a process for good.
         resident: bytes of memory (RSS).
+        ticks: clock ticks of processor time that it has used so far.
     """
 
     pid: int
@@ -30,6 +39,7 @@ class ProcessInfo:
     name: str
     started: int
     resident: int
+    ticks: int = 0
 
     @property
     def alive(self) -> bool:
@@ -62,7 +72,25 @@ def _process(pid: int) -> ProcessInfo | None:
         name=name,
         started=int(rest[19]),
         resident=int(rest[21]) * _PAGE,
+        ticks=int(rest[11]) + int(rest[12]),
     )
+
+
+def runnable_threads(pids: list[int]) -> int:
+    """Return how many threads of these processes run or wait for a processor right now."""
+    found = 0
+    for pid in pids:
+        try:
+            threads = os.listdir(_PROC / str(pid) / "task")
+        except OSError:
+            continue
+        for thread in threads:
+            try:
+                text = (_PROC / str(pid) / "task" / thread / "stat").read_text()
+            except OSError:
+                continue
+            found += text[text.rindex(")") + 2] == "R"
+    return found
 
 
 def session_of(pid: int, known: set[tuple[int, int]] | None = None) -> list[ProcessInfo]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import resource
 import socket
 import sqlite3
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +23,8 @@ from urllib.parse import urlsplit, urlunsplit
 __all__ = ("Fault", "FaultProxy", "NoFault", "SqliteLock", "Store")
 
 _DEFAULT_PORTS = {"postgres": 5432, "mysql": 3306, "redis": 6379}
+# As a statement of its own, in whatever message of the protocol, and as Redis has it.
+_COMMIT = re.compile(rb"\b(?:commit|exec)\b", re.IGNORECASE)
 
 
 class Fault(StrEnum):
@@ -31,6 +36,8 @@ class Fault(StrEnum):
     """Connections are accepted and stay open, and nothing comes back: a black hole."""
     RESET = "reset"
     """Every open connection is reset once; new ones work."""
+    COMMIT = "commit"
+    """Everything works up to the commit, which fails and is not carried out."""
 
 
 class NoFault(Exception):
@@ -56,6 +63,12 @@ class Store:
     """The most that were open at the same time."""
     to_server: int = 0
     """Bytes from the service so far: the control that a route touches the store at all."""
+    busy_peak: int = 0
+    """The most connections that waited for an answer at the same time; set it to 0 to count anew."""
+    commits_cut: int = 0
+    """Commits that :attr:`Fault.COMMIT` kept from the server."""
+    delay: Callable[[], float] | None = None
+    """How many seconds each answer of the server is held back, where that can be done."""
 
     async def inject(self, fault: Fault) -> None:
         """Begin a fault (for RESET: do it once).
@@ -79,6 +92,7 @@ class _Pair:
     opened: float
     client: socket.socket
     server: socket.socket | None = None
+    waits: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
 
@@ -95,6 +109,7 @@ class FaultProxy(Store):
         self._pairs: set[_Pair] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._cutting = False
 
     @classmethod
     async def start(cls, url: str, kind: str) -> FaultProxy:
@@ -113,6 +128,9 @@ class FaultProxy(Store):
         if fault is Fault.STALL:
             self._flowing.clear()
             return
+        if fault is Fault.COMMIT:
+            self._cutting = True
+            return
         if fault is Fault.REFUSE:
             await self._deafen()
         await self._reset_all()
@@ -120,6 +138,7 @@ class FaultProxy(Store):
     async def restore(self) -> None:
         """End every fault: bytes flow and the listener is open."""
         self._flowing.set()
+        self._cutting = False
         if self._listener is None:
             self._listen()
 
@@ -177,8 +196,8 @@ class FaultProxy(Store):
             await self._flowing.wait()
             await loop.sock_connect(server, self._upstream)
             pumps = [
-                asyncio.create_task(self._pump(pair.client, server, counted=True)),
-                asyncio.create_task(self._pump(server, pair.client)),
+                asyncio.create_task(self._ask(pair, server)),
+                asyncio.create_task(self._tell(pair, server)),
             ]
             pair.tasks += pumps
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -189,15 +208,29 @@ class FaultProxy(Store):
         await asyncio.gather(*pair.tasks[1:], return_exceptions=True)
         self._end(pair)
 
-    async def _pump(self, source: socket.socket, sink: socket.socket, *, counted: bool = False) -> None:
+    async def _ask(self, pair: _Pair, server: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
-            while data := await loop.sock_recv(source, 65_536):
-                if counted:
-                    self.to_server += len(data)
+            while data := await loop.sock_recv(pair.client, 65_536):
+                if self._cutting and _COMMIT.search(data):
+                    self.commits_cut += 1
+                    return
+                self.to_server += len(data)
+                pair.waits = True
+                self.busy_peak = max(self.busy_peak, sum(each.waits for each in self._pairs))
                 # While it is stalled the connection stays open and its bytes stay here.
                 await self._flowing.wait()
-                await loop.sock_sendall(sink, data)
+                await loop.sock_sendall(server, data)
+
+    async def _tell(self, pair: _Pair, server: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while data := await loop.sock_recv(server, 65_536):
+                if self.delay is not None:
+                    await asyncio.sleep(self.delay())
+                await self._flowing.wait()
+                pair.waits = False
+                await loop.sock_sendall(pair.client, data)
 
     def _end(self, pair: _Pair, *, reset: bool = False) -> None:
         if pair not in self._pairs:
@@ -213,21 +246,36 @@ class FaultProxy(Store):
 
 
 class SqliteLock(Store):
-    """An SQLite file; stalling it means to hold its write lock."""
+    """An SQLite file; stalling it means to hold its write lock.
 
-    can = frozenset({Fault.STALL})
+    Its commits fail as on a full disk: the service's processes may not write to files any more
+    (RLIMIT_FSIZE), and an SQLite transaction that fits into memory first writes when it commits.
+
+    Parameters:
+        pids: the processes of the service, for failing commits.
+    """
+
+    can = frozenset({Fault.STALL, Fault.COMMIT})
 
     def __init__(self, url: str, file: Path) -> None:
         self.url = url
         self.file = file
+        self.pids: Callable[[], list[int]] = list[int]
         self._held: sqlite3.Connection | None = None
+        self._limited: dict[int, tuple[int, int]] = {}
 
     async def inject(self, fault: Fault) -> None:
         """Hold the lock.
 
         Raises:
-            NoFault: another fault than STALL was asked for, or the file cannot be locked.
+            NoFault: another fault than STALL or COMMIT was asked for, or the file cannot be locked.
         """
+        if fault is Fault.COMMIT:
+            for pid in self.pids():
+                before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+                self._limited.setdefault(pid, before)
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+            return
         if fault is not Fault.STALL:
             raise NoFault(f"an SQLite file cannot {fault}")
         if self._held is None:
@@ -246,7 +294,11 @@ class SqliteLock(Store):
         return connection
 
     async def restore(self) -> None:
-        """Let the lock go."""
+        """Let the lock go, and let the processes write again."""
+        for pid, before in self._limited.items():
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        self._limited.clear()
         if self._held is not None:
             self._held.close()
             self._held = None

@@ -138,6 +138,8 @@ class Need(Enum):
     FAILS = "a route that raises (routes.fails)"
     LARGE = "a route with a large answer (routes.large)"
     STREAM = "a route that streams (routes.stream)"
+    CHILD_CREATE = "a route that creates below a resource (routes.child_create)"
+    CHILD_LIST = "a route that lists below a resource (routes.child_list)"
     OVERVIEW = "a route that reads two things at once (routes.overview)"
     BATCH = "a route that reads many at once (routes.batch)"
     TRANSFERS = "a route that changes several rows (routes.transfers)"
@@ -166,7 +168,14 @@ class Need(Enum):
         return Verdict.INCONCLUSIVE, f"needs {self.value}, which is neither declared nor could be inferred"
 
 
-_PATTERN_ROUTES = {Need.OVERVIEW, Need.BATCH, Need.TRANSFERS, Need.PRIMES}
+_PATTERN_ROUTES = {
+    Need.CHILD_CREATE,
+    Need.CHILD_LIST,
+    Need.OVERVIEW,
+    Need.BATCH,
+    Need.TRANSFERS,
+    Need.PRIMES,
+}
 _ROUTE_NEEDS = {
     Need.CREATE,
     Need.READ,

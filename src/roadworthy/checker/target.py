@@ -230,7 +230,10 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
     try:
         await _set_up(manifest, options, environment, cwd)
         began = time.monotonic()
-        target.service = await Service.start(command, environment, cwd, shell=manifest.start.shell)
+        service = await Service.start(command, environment, cwd, shell=manifest.start.shell)
+        target.service = service
+        if isinstance(store, SqliteLock):
+            store.pids = lambda: [one.pid for one in service.tree()]
         if options.wait:
             await target.wait_ready()
             target.ready_after = time.monotonic() - began
