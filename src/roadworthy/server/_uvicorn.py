@@ -228,7 +228,7 @@ class PublicServer(uvicorn.Server):
             if not self.started:
                 raise KeyboardInterrupt
         elif self._loop is None:
-            self.should_exit = True
+            self._stop_starting()
         else:
             self._loop.call_soon_threadsafe(self.close if sig == signal.SIGINT else self.drain)
             if not self._told_to_end:
