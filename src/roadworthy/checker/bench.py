@@ -246,11 +246,15 @@ class Bench:
         self.requests += 1
         return await Connection.open((target or self.target).address, **options)
 
-    async def call(self, route: Route, identifier: str = "0", **options: Any) -> Answer:
-        """Send the request of a declared route, with its fields and a fresh copy of its body."""
+    async def call(self, route: Route, identifier: str = "", **options: Any) -> Answer:
+        """Send the request of a declared route, with its fields and a fresh copy of its body.
+
+        Parameters:
+            identifier: what stands for ``{id}``; by default the declared id, else ``0``.
+        """
         body = self.fresh(route.body) if route.body is not None else None
         headers = {**route.headers, **dict(options.pop("headers", {}))}
-        path = route.path.replace("{id}", identifier)
+        path = route.path.replace("{id}", identifier or route.literal or "0")
         if "{canary}" in path:
             path = path.replace("{canary}", self.canary(f"the exception of {route}"))
         return await self.request(route.method, path, headers, json_body=body, **options)
@@ -294,8 +298,8 @@ class Bench:
         return f"/{first}" if first == "api" or re.fullmatch(r"v\d+", first) else ""
 
     def fresh(self, body: Any) -> Any:
-        """Return a copy of a declared body in which each ``{unique}`` is something new."""
-        return _filled(copy.deepcopy(body), self.unique())
+        """Return a copy of a declared body in which ``{unique}`` and ``{number}`` are something new."""
+        return _filled(copy.deepcopy(body), self.unique(), _new_number())
 
     async def create(self, changes: Mapping[str, Any] | None = None, **options: Any) -> Created:
         """Create a resource through ``routes.create`` and return it.
@@ -322,6 +326,20 @@ class Bench:
             read.path.replace("{id}", identifier) if read and identifier else answer.field("location") or ""
         )
         return Created(identifier, path, sent, answer)
+
+    async def readable(self) -> str:
+        """Return the path of a resource that can be read: the declared one, else one created for it.
+
+        Raises:
+            ControlFailed: there is neither.
+        """
+        read = self.manifest.routes.by_role.get("read")
+        if read is not None and read.literal:
+            return read.path.replace("{id}", read.literal)
+        created = await self.create()
+        if not created.path:
+            raise ControlFailed("nothing can be read back without routes.read")
+        return created.path
 
     async def openapi(self) -> OpenApi:
         """Return the service's OpenAPI document; an empty one when the manifest names none."""
@@ -489,13 +507,21 @@ async def _fetch_openapi(bench: Bench) -> OpenApi:
     return OpenApi(members((await bench.get(bench.manifest.openapi)).json()))
 
 
-def _filled(value: Any, unique: str) -> Any:
+def _new_number() -> int:
+    """Return a number that no earlier run left in the store either: at random, within a signed 32 bits."""
+    return secrets.randbelow(2**31 - 2**20) + 2**20
+
+
+def _filled(value: Any, unique: str, number: int) -> Any:
     if isinstance(value, str):
-        return value.replace("{unique}", unique)
+        if value == "{number}":
+            return number
+        return value.replace("{unique}", unique).replace("{number}", str(number))
     if isinstance(value, list):
-        return [_filled(entry, unique) for entry in elements(cast("object", value))]
+        return [_filled(entry, unique, number) for entry in elements(cast("object", value))]
     if isinstance(value, dict):
-        return {key: _filled(entry, unique) for key, entry in members(cast("object", value)).items()}
+        entries = members(cast("object", value)).items()
+        return {key: _filled(entry, unique, number) for key, entry in entries}
     return value
 
 

@@ -148,8 +148,10 @@ class Route:
     Parameters:
         method: ``GET`` unless the role says otherwise.
         path: with ``{id}`` where an id goes.
-        body: JSON; ``{unique}`` in a text becomes something that was never sent before.
-        id: where a created resource's id stands, ``$.id``.
+        body: JSON; ``{unique}`` in a text becomes something that was never sent before, and the text
+            ``{number}`` a whole number that was not (for clients that choose the id themselves).
+        id: where a created resource's id stands, ``$.id``; for the other routes the id of a resource that is
+            always there (``1``), for services on which none can be created.
         status: the success status, where it is not obvious.
         headers: further fields to send.
         message: the text of the exception that ``fails`` raises, which no client may read; ``{canary}`` in
@@ -165,6 +167,11 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     message: str = ""
     line: int = 0
+
+    @property
+    def literal(self) -> str:
+        """The id of a resource that is always there; empty when none is declared."""
+        return "" if self.id.startswith("$") else self.id
 
     def __str__(self) -> str:
         """Return ``GET /items/{id}``."""
@@ -566,7 +573,7 @@ def _routes(section: Section) -> Routes:
             method=entry.text("method", method).upper(),
             path=path,
             body=entry.anything("body"),
-            id=entry.text("id", "$.id"),
+            id=_id(entry),
             status=entry.count("status", least=100),
             headers=entry.mapping("headers"),
             message=entry.text("message"),
@@ -575,6 +582,16 @@ def _routes(section: Section) -> Routes:
         entry.finish()
     section.finish()
     return Routes(found)
+
+
+def _id(entry: Section) -> str:
+    value = entry.anything("id")
+    text = "$.id" if value is None else str(value)
+    if not isinstance(value, str | int | None) or isinstance(value, bool):
+        entry.wrong("id", "has to be a path such as $.id, or an id")
+    elif entry.path.rpartition(".")[2] in {"create", "child_create"} and not text.startswith("$"):
+        entry.wrong("id", "of a route that creates is where the new id stands in the answer, such as $.id")
+    return text
 
 
 def _limits(section: Section) -> Limits:

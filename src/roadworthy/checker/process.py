@@ -109,6 +109,7 @@ class Service:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     _known: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     _closed: bool = False
+    _guard: subprocess.Popen[bytes] | None = None
 
     @classmethod
     async def start(
@@ -133,7 +134,7 @@ class Service:
             )
         except (OSError, ValueError) as error:
             raise StartFailed(f"cannot start {command[0] if command else 'nothing'}: {error}") from None
-        self = cls(tuple(command), environment, process, time.monotonic())
+        self = cls(tuple(command), environment, process, time.monotonic(), _guard=_guard(process.pid))
         assert process.stdout is not None
         assert process.stderr is not None
         self._tasks = [
@@ -244,6 +245,9 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._guard is not None:
+            # A word before the end of its input: there is nothing left to end.
+            self._guard.communicate(b"over\n")
 
     async def _wait(self, holds: Callable[[], bool], seconds: float) -> bool:
         try:
@@ -293,6 +297,25 @@ class Service:
         at = time.monotonic()
         self.ended = Exit(at, code, None) if code >= 0 else Exit(at, None, -code)
         await self._announce()
+
+
+def _guard(session: int) -> subprocess.Popen[bytes] | None:
+    """Start what kills the session when this process is gone without a word, killed with -9 for one.
+
+    The kernel closes the pipe of a process however it ends. PR_SET_PDEATHSIG would reach the started process
+    alone, and not its workers.
+    """
+    with contextlib.suppress(OSError):
+        return subprocess.Popen(  # noqa: S603
+            ["/bin/sh", "-c", 'read -r word || kill -KILL "-$0"', str(session)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
+    return None
 
 
 def require_free(host: str, port: int) -> None:

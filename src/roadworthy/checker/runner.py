@@ -39,7 +39,7 @@ from .masking import Masker
 from .probe import PHASES, Phase, Probe, Profile
 from .registry import choose, probe_of
 from .stage import Setting, Stage
-from .target import expand
+from .target import Launch, expand
 from .verdict import Finding, Result, Verdict, Waiver, exit_code, judge_item
 from .wire import DialFailed
 
@@ -76,7 +76,7 @@ def _nobody(_: Event) -> None:
 
 
 async def run_check(manifest: Manifest, options: Options | None = None, listener: Listener = _nobody) -> Run:
-    """Check a service and return what was found.
+    """Check a service and return what was found; when it is cancelled, what was found so far.
 
     Parameters:
         listener: is told each event as it happens.
@@ -107,6 +107,8 @@ class _Runner:
     results: dict[str, Result] = field(default_factory=dict[str, Result])
     notices: list[str] = field(default_factory=list[str])
     used_waivers: set[Waiver] = field(default_factory=set[Waiver])
+    seen_once: dict[str, Result] = field(default_factory=dict[str, Result])
+    interrupted: bool = False
     setting: Setting | None = None
     calibration: Calibration | None = None
 
@@ -127,7 +129,11 @@ class _Runner:
             marker=secrets.token_hex(3),
             slowness=self.calibration.slowness if self.calibration else 1.0,
         )
-        await self._phases(self._plan(chosen))
+        try:
+            await self._phases(self._plan(chosen))
+        except asyncio.CancelledError:
+            # Told to stop: what was found so far is worth its report, so this is the end of the run.
+            self._break_off(chosen)
         return self._finish(chosen, began.isoformat(timespec="seconds"), time.monotonic() - clock)
 
     @property
@@ -166,10 +172,13 @@ class _Runner:
         if not plan:
             return
         assert self.setting is not None
-        first = Stage(self.setting, next(iter(plan)))
-        if PHASES[first.phase].shared or not self.manifest.startable:
-            # A service that does not start at all ends the run here, before anything is said about it.
+        shared = next((phase for phase in plan if PHASES[phase].shared), None)
+        first = Stage(self.setting, shared or next(iter(plan)))
+        # A service that does not start at all ends the run here, before anything is said about it.
+        if shared or not self.manifest.startable:
             await first.target()
+        else:
+            await self.setting.close(await self.setting.launch(Launch()))
         together = [phase for phase in plan if not PHASES[phase].alone]
         places = asyncio.Semaphore(_BESIDE_EACH_OTHER if self.manifest.startable else 1)
 
@@ -224,6 +233,8 @@ class _Runner:
             # What failed is told when it was tried twice, unless nothing is tried twice.
             if told and (result.verdict is not Verdict.FAIL or not self.options.second_try):
                 self._keep(result)
+            elif told:
+                self.seen_once[result.id] = result
             return result
 
         return await asyncio.gather(*(one(each) for each in probes))
@@ -284,6 +295,19 @@ class _Runner:
             unreachable=unreachable,
         )
 
+    def _break_off(self, chosen: Sequence[Assertion]) -> None:
+        self.interrupted = True
+        self._notice("the check was interrupted; what it had not tried yet is inconclusive")
+        for entry in chosen:
+            if entry.id in self.results:
+                continue
+            seen = self.seen_once.get(entry.id)
+            if seen is None:
+                self._decide(entry, Verdict.INCONCLUSIVE, "the check was interrupted")
+            else:
+                note = "seen once: the check was interrupted before its second try"
+                self._keep(replace(seen, notes=(*seen.notes, note)))
+
     # Results
 
     def _keep(self, result: Result) -> None:
@@ -340,7 +364,12 @@ class _Runner:
             expired_waivers=tuple(each for each in self.manifest.waivers if _expired(each)),
             launches=self.setting.launches,
             requests=sum(result.requests for result in results),
-            exit_code=exit_code(results, strict=strict, allow_inconclusive=self.options.allow_inconclusive),
+            exit_code=exit_code(
+                results,
+                strict=strict,
+                allow_inconclusive=self.options.allow_inconclusive,
+                interrupted=self.interrupted,
+            ),
         )
         self.listener(RunFinished(run))
         return run

@@ -266,14 +266,25 @@ class ExitCode(IntEnum):
     """Nothing fails, but more required assertions are inconclusive than allowed."""
     INTERNAL = 70
     """The checker itself broke (EX_SOFTWARE of sysexits.h)."""
+    INTERRUPTED = 130
+    """It was told to stop (SIGINT, SIGTERM); what was found so far is in the reports."""
 
 
-def exit_code(results: Sequence[Result], *, strict: bool = False, allow_inconclusive: int = 0) -> ExitCode:
-    """Return the exit code of a run that went through.
+def exit_code(
+    results: Sequence[Result],
+    *,
+    strict: bool = False,
+    allow_inconclusive: int = 0,
+    interrupted: bool = False,
+) -> ExitCode:
+    """Return the exit code of a run.
 
     Parameters:
         allow_inconclusive: how many required assertions may stay without proof.
+        interrupted: whether it was told to stop before it was through.
     """
+    if interrupted:
+        return ExitCode.INTERRUPTED
     counted = [result for result in results if required(result, strict) and result.waived is None]
     failing = {Verdict.FAIL, Verdict.WARN} if strict else {Verdict.FAIL}
     if any(result.unreachable for result in results):
