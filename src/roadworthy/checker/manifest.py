@@ -189,6 +189,7 @@ _ROLES = {
     "large": "GET",
     "stream": "GET",
     "html": "GET",
+    "binary": "GET",
     "login": "POST",
     "child_create": "POST",
     "child_read": "GET",
@@ -206,7 +207,8 @@ class Routes:
 
     ``create``, ``read``, ``list``, ``update`` and ``delete`` are of one resource; ``child_*`` of another that
     belongs to it (``{id}`` is the parent). ``slow`` takes at least two seconds, ``fails`` raises, ``large``
-    answers at least 8 KiB of text, ``stream`` sends events. ``overview``, ``batch``, ``transfers`` and
+    answers at least 8 KiB of text, ``stream`` sends events, ``html`` is a page, ``binary`` answers with what is
+    compressed already (an image). ``overview``, ``batch``, ``transfers`` and
     ``primes`` are those of the code patterns.
     """
 
@@ -300,7 +302,11 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
-    """``[logs]``: ``json``, ``logfmt`` or ``text``; a file instead of the streams, where there is one."""
+    """``[logs]``: ``json``, ``logfmt`` or ``text``; a file instead of the streams, where there is one.
+
+    Parameters:
+        access: the service writes a record of each request; false where only a proxy in front of it does.
+    """
 
     format: str = "json"
     file: str = ""
