@@ -91,6 +91,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         task = asyncio.create_task(_later(float(query)))
         _tasks.add(task)
         await _answer(send, b"begun", 202)
+    elif path == "/after":
+        await _answer(send, b"begun", 202)
+        await _later(float(query))
     elif path == "/thread":
         threading.Thread(target=time.sleep, args=(float(query),), name="stubborn").start()
         await _answer(send, b"begun", 202)

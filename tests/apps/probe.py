@@ -29,10 +29,10 @@ async def _gone(receive: Any) -> None:
         pass
 
 
-async def _stream(receive: Any, send: Any) -> None:
+async def _stream(receive: Any, send: Any, *, asks: bool) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-    gone = asyncio.ensure_future(_gone(receive))
-    while not gone.done():
+    gone = asyncio.ensure_future(_gone(receive)) if asks else None
+    while gone is None or not gone.done():
         await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
         await asyncio.sleep(0.01)
 
@@ -45,8 +45,8 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
         return
-    if scope["path"] == "/stream":
-        await _stream(receive, send)
+    if scope["path"] in ("/stream", "/deaf"):
+        await _stream(receive, send, asks=scope["path"] == "/stream")
         return
     if scope["method"] == "POST":
         while (await receive()).get("more_body"):

@@ -31,6 +31,7 @@ PHASES: dict[str, tuple[bytes, bytes]] = {
         b"",
     ),
     "within the response": (GET.replace(b" / ", b" /stream "), b"\r\n\r\n"),
+    "within a response of an app that never asks": (GET.replace(b" / ", b" /deaf "), b"\r\n\r\n"),
     "idle": (GET, b"ok"),
     "with requests that wait": (GET.replace(b" / ", b" /stream ") + GET * 20, b"\r\n\r\n"),
 }

@@ -68,6 +68,16 @@ def test_a_cut_request_is_named(tmp_path: Path) -> None:
         assert process.record_of("cut 1 requests")["requests"] == ["GET /sleep"]
 
 
+def test_work_behind_a_whole_response_is_no_request(tmp_path: Path) -> None:
+    """A handler that works on after its response is a lost task and not a cut request."""
+    with lifecycle(tmp_path, "--grace", "1") as (process, url):
+        assert get(url, "/after?1000")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("lost 1 tasks")
+        assert "cut 1 requests" not in process.output
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_hanging_lifespan_is_cut(tmp_path: Path, workers: str) -> None:
     """emmett-framework/granian waits for ever by default; here the record says what did not end."""

@@ -48,6 +48,7 @@ class Live(Protocol):
     """An exchange or a WebSocket in progress, as deadlines and shutdown see it."""
 
     deadline: float
+    ended: bool
 
     def expire(self) -> None:
         """End it because its deadline has passed."""

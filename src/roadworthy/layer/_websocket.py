@@ -35,6 +35,7 @@ class WebSocketConversation:
         self._send = send
         self._accepted = False
         self._closed = False
+        self.ended = False
         self._task: asyncio.Task[object] | None = None
         # The handshake seen as the request that it is; nothing is ever answered through this record.
         self._handshake = Conversation(

@@ -87,8 +87,8 @@ class GracefulShutdown:
         self._tell(frozenset())
 
     def unfinished(self) -> list[str]:
-        """Describe what is live, for the record of what is cut."""
-        return sorted(one.describe() for one in self.live)
+        """Describe what has no whole answer yet, for the record of what is cut."""
+        return sorted(one.describe() for one in self.live if not one.ended)
 
     def _tell(self, told: frozenset[Live]) -> None:
         """Tell what is live; again a stream grace later, because a last request may have begun a stream."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Protocol
 
 from ..errors import APIError, UnavailableError
@@ -15,6 +16,8 @@ __all__ = ("Cycle",)
 
 # Up to here head and body are copied into one write; above, the copy costs more than a second write.
 _JOIN = 64 << 10
+# Seconds in which an app may notice by itself that its client has left, before its stream is ended.
+_NOTICE = 1.0
 _WRONG_LENGTH = "the response's body does not have the length of its Content-Length"
 _HEAD, _LENGTH, _CHUNKED, _CLOSE, _NOTHING = range(5)
 
@@ -79,6 +82,7 @@ class Cycle:
         "held",  # Head | None: the head waits for the first piece of the body
         "keep_alive",
         "lost",  # bool: nothing that is sent arrives any more
+        "lost_at",  # float: since when, in seconds of the monotonic clock
         "news",  # asyncio.Event | None: set when receive may have something to say
         "parts",  # list[bytes]: the request body that the app has not taken
         "ready",  # bool: the whole request body is here
@@ -100,6 +104,7 @@ class Cycle:
         self.parts: list[bytes] = []
         self.buffered = self.received = self.remaining = self.status = 0
         self.ready = self.told = self.gone = self.lost = self.complete = self.trailers = False
+        self.lost_at = 0.0
         self.held: Head | None = None
         self.news: asyncio.Event | None = None
         self.sending = _HEAD
@@ -199,7 +204,9 @@ class Cycle:
     def leave(self, *, lost: bool) -> None:
         """The client has left (``lost``), or at least sends no more."""
         self.gone = True
-        self.lost = self.lost or lost
+        if lost and not self.lost:
+            self.lost = True
+            self.lost_at = monotonic()
         if self.news is not None:
             self.news.set()
 
@@ -235,6 +242,9 @@ class Cycle:
         if connection.write_paused and not self.lost:
             await connection.drain()
         if self.lost:
+            if message.get("more_body") and monotonic() - self.lost_at > _NOTICE:
+                # A stream that does not ask whether its client is there would go on for ever.
+                raise ConnectionResetError("the client has left")
             return
         kind = message["type"]
         if not self.status:
