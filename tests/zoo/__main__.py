@@ -1,4 +1,7 @@
-"""Starts the zoo's service: ``PORT=8000 ZOO_FAULT=hlt-4-asks-store python -m tests.zoo``."""
+"""Starts the zoo's service: ``PORT=8000 ZOO_FAULT=hlt-4-asks-store python -m tests.zoo``.
+
+With ``production`` behind it, it has none of the routes that are made for checks.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,26 @@ import sys
 
 from .parts import PARTS
 from .parts.lifecycle import live_and_die
-from .service import Zoo
+from .parts.made_for_checks import MadeForChecks
+from .service import Zoo, faulty
+from .workers import number_of_workers, supervise
 
 
 def main() -> int:
-    """Serve until a signal; return the exit status."""
-    return asyncio.run(live_and_die(Zoo([part() for part in PARTS]), int(os.environ["PORT"])))
+    """Serve until a signal, in one process or several; return the exit status."""
+    return supervise(serve) if number_of_workers() > 1 else serve()
+
+
+def serve() -> int:
+    """Serve in this process."""
+    production = "production" in sys.argv and not faulty("wir-5-left-in")
+    parts = [part() for part in PARTS if not production or part is not MadeForChecks]
+    try:
+        return asyncio.run(live_and_die(Zoo(parts), int(os.environ["PORT"])))
+    except (OSError, ValueError):
+        if faulty("wir-4-status-0"):
+            return 0
+        raise
 
 
 if __name__ == "__main__":

@@ -54,10 +54,22 @@ slow = { path = "/api/slow?seconds=0.8" }
 fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
 large = { path = "/api/large" }
 stream = { path = "/api/stream" }
+login = { path = "/api/login", body = { name = "ada", password = "wrong" } }
 
 [limits]
 body = "1MiB"
 request_timeout = "2s"
+
+[workers]
+env = "WEB_CONCURRENCY"
+
+[rate_limit]
+requests = 20
+window = "2s"
+kind = "window"
+
+[check.rate_limit]
+env = { ZOO_RATE_LIMIT = "20/2" }
 
 [database]
 kind = "tcp"
@@ -75,6 +87,44 @@ drain_delay = "300ms"
 strict_exit = true
 """
 """The manifest of the good service. Families add what they need; ``{…}`` of the harness are filled in."""
+
+PATTERNS = frozenset({"CTL", "SVC", "TXN", "AER", "ECL", "CPU", "FAN", "WIR"})
+"""The families of the code patterns, which are tried on the routes of the contract."""
+
+_PATTERNS_START = """
+[start]
+command = ["{python}", "-m", "tests.zoo", "production"]
+probe_command = ["{python}", "-m", "tests.zoo"]
+grace = "10s"
+"""
+_PATTERNS_ROUTES = """
+[routes]
+create = { path = "/api/users", status = 201, body = { name = "{unique}", email = "{unique}@example.com" } }
+read = { path = "/api/users/{id}" }
+list = { path = "/api/users" }
+update = { path = "/api/users/{id}", body = { name = "Grace {unique}", email = "{unique}@example.com" } }
+delete = { path = "/api/users/{id}", status = 204 }
+child_create = { path = "/api/users/{id}/posts", body = { title = "Title {unique}", body = "Text" } }
+child_list = { path = "/api/users/{id}/posts" }
+overview = { path = "/api/users/{id}/overview" }
+batch = { path = "/api/users/batch" }
+transfers = { path = "/api/transfers" }
+primes = { path = "/api/primes/{id}" }
+slow = { path = "/api/slow?seconds=0.8" }
+fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
+"""
+
+
+def _manifest_text(only: Iterable[str]) -> str:
+    """Return the manifest for these families."""
+    if not {word.partition("-")[0] for word in only} & PATTERNS:
+        return MANIFEST
+    text = MANIFEST
+    for heading, other in (("[start]", _PATTERNS_START), ("[routes]", _PATTERNS_ROUTES)):
+        begin = text.index(heading)
+        end = text.find("\n[", begin)
+        text = text[:begin] + other.strip() + "\n" + text[end:]
+    return text.replace("[database]", '[database]\nalso = ["tcp://127.0.0.1:{store}/{space}-also"]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +148,14 @@ class Twin:
 _spaces = iter(range(1, 1_000_000))
 
 
-def manifest_for(store: StoreServer, fault: str = "", replace: Iterable[tuple[str, str]] = ()) -> Manifest:
+def manifest_for(
+    store: StoreServer,
+    fault: str = "",
+    replace: Iterable[tuple[str, str]] = (),
+    only: Iterable[str] = (),
+) -> Manifest:
     """Return the manifest of the service with this fault, and with a namespace of its own in the store."""
-    text = MANIFEST
+    text = _manifest_text(only)
     for old, new in replace:
         assert old in text, f"{old!r} is not in the zoo's manifest"
         text = text.replace(old, new)
@@ -136,8 +191,9 @@ async def check_zoo(
     second_try: bool = False,
 ) -> Run:
     """Check the service with this fault."""
-    options = Options(only=tuple(only), profile=Profile.FULL, second_try=second_try, calibrated=False)
-    return await run_check(manifest_for(store, fault, replace), options)
+    only = tuple(only)
+    options = Options(only=only, profile=Profile.FULL, second_try=second_try, calibrated=False)
+    return await run_check(manifest_for(store, fault, replace, only), options)
 
 
 def described(results: Iterable[Result]) -> str:

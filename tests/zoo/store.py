@@ -50,6 +50,18 @@ class StoreServer:
                 return {"value": list(space.values())}
             case "delete":
                 return {"value": space.pop(asked["key"], None)}
+            case "scan":
+                return {"value": [value for key, value in space.items() if key.startswith(asked["key"])]}
+            case "next":
+                space[asked["key"]] = space.get(asked["key"], 0) + 1
+                return {"value": space[asked["key"]]}
+            case "commit":
+                # All of a unit of work, between two requests of anybody else.
+                for do, key, value in asked["value"]:
+                    if do == "put":
+                        space[key] = value
+                    else:
+                        space.pop(key, None)
             case _:
                 pass
         return {"value": None}

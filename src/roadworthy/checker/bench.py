@@ -123,6 +123,7 @@ class Bench:
         draining: bool = False,
         store: str = "own",
         same_store_as: Target | None = None,
+        url: str = "",
         wait: bool = True,
         port: int | None = None,
     ) -> AsyncGenerator[Target]:
@@ -142,6 +143,7 @@ class Bench:
             draining=draining,
             store=store,
             same_store_as=same_store_as,
+            url=url,
             wait=wait,
             port=port,
         )
@@ -349,17 +351,15 @@ class Bench:
 
     def records(self, since: float = 0.0, target: Target | None = None) -> list[Record]:
         """Return the JSON records that the service has written since a monotonic time."""
-        return records((target or self.target).process.lines, since)
+        return records((target or self.target).process.lines, since, self.manifest.logs.format)
 
     async def wait_records(
         self, wanted: Callable[[list[Record]], bool], since: float, seconds: float = 2.0
     ) -> list[Record]:
         """Wait until ``wanted`` holds for the records since then; return them, also when it never did."""
         process = self.target.process
-        await process.wait_line(
-            lambda _: wanted(records(process.lines, since)), self.patience(seconds), since
-        )
-        return records(process.lines, since)
+        await process.wait_line(lambda _: wanted(self.records(since)), self.patience(seconds), since)
+        return self.records(since)
 
     async def scrape(self) -> dict[Sample, float]:
         """Return the samples of the metrics endpoint.

@@ -271,6 +271,7 @@ class Database:
         url: the URL for the check; else the value of the variable.
         file: the file of an SQLite database, where no variable names it.
         setup: a command that prepares an empty database, run before each start with the same environment.
+        also: URLs of further stores that the service supports and on which it has to behave the same.
     """
 
     kind: str = ""
@@ -280,6 +281,7 @@ class Database:
     pool_max: int | None = None
     pool_timeout: float | None = None
     setup: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -636,6 +638,7 @@ def _database(section: Section) -> Database:
         pool_max=section.count("pool_max", least=1),
         pool_timeout=section.seconds("pool_timeout"),
         setup=section.texts("setup"),
+        also=section.texts("also"),
     )
 
 

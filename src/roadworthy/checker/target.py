@@ -51,6 +51,7 @@ class Launch:
         store: ``own`` puts a fresh store (or a fault proxy) behind it, ``refused`` one that refuses from the
             start, ``declared`` the declared one without anything in between.
         same_store_as: the target whose store to use again, for a restart.
+        url: the URL of another store than the declared one, of ``database.also``.
         port: the port to give it; a free one when None.
         wait: whether to wait until it is ready.
         cwd: another working folder.
@@ -64,6 +65,7 @@ class Launch:
     draining: bool = False
     store: str = "own"
     same_store_as: Target | None = None
+    url: str = ""
     port: int | None = None
     wait: bool = True
     cwd: Path | None = None
@@ -270,7 +272,7 @@ async def _store(
     if options.same_store_as is not None:
         store = options.same_store_as.store
     else:
-        declared = expand(database.url) or environment.get(database.env, "")
+        declared = expand(options.url or database.url) or environment.get(database.env, "")
         masker.add_url(database.env or "database.url", declared)
         store = await _fresh_store(manifest, options, declared, folder)
     if store is not None and database.env:
@@ -279,7 +281,7 @@ async def _store(
 
 
 async def _fresh_store(manifest: Manifest, options: Launch, declared: str, folder: Path) -> Store | None:
-    kind = manifest.database.kind
+    kind = _kind(options.url) if options.url else manifest.database.kind
     if options.store == "declared" or kind in {"", "none"} or not manifest.database.env:
         return None
     if kind == "sqlite":
@@ -292,6 +294,13 @@ async def _fresh_store(manifest: Manifest, options: Launch, declared: str, folde
     if options.store == "refused":
         await proxy.inject(Fault.REFUSE)
     return proxy
+
+
+def _kind(url: str) -> str:
+    """Return the kind of store of a URL; what is not known is a server that is reached over TCP."""
+    scheme = url.partition(":")[0].partition("+")[0].lower()
+    known = {"postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
+    return {**known, "redis": "redis", "sqlite": "sqlite", "file": "sqlite"}.get(scheme, "tcp")
 
 
 async def _set_up(manifest: Manifest, options: Launch, environment: Mapping[str, str], cwd: Path) -> None:

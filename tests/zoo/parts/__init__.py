@@ -1,13 +1,30 @@
 """The concerns of the zoo's service, one module each, in the order in which they see a request."""
 
 from ..service import Part
+from .error_classes import ErrorClasses
 from .errors import Errors
 from .health import Health
 from .items import Items
+from .limits import Limits
 from .logs import Logs
 from .made_for_checks import MadeForChecks
 from .metrics import Metrics
+from .primes import Primes
+from .users import Users
+from .wiring import Wiring
 
 __all__ = ("PARTS",)
 
-PARTS: tuple[type[Part], ...] = (Errors, Logs, Metrics, Health, MadeForChecks, Items)
+PARTS: tuple[type[Part], ...] = (
+    Errors,
+    ErrorClasses,
+    Logs,
+    Limits,
+    Metrics,
+    Health,
+    MadeForChecks,
+    Items,
+    Users,
+    Primes,
+    Wiring,
+)

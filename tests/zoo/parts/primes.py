@@ -1,0 +1,87 @@
+"""The contract's route that computes, in processes of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from ..http import Request, Response
+from ..service import Part, Problem, Zoo, faulty
+from ._values import refuse
+
+_SIEVE = """
+import sys
+n = int(sys.argv[1])
+sieve = bytearray(b"\\1") * (n + 1)
+sieve[:2] = b"\\0\\0"
+for number in range(2, int(n**0.5) + 1):
+    if sieve[number]:
+        sieve[number * number :: number] = bytes(len(range(number * number, n + 1, number)))
+print(sieve.count(1))
+"""
+
+
+class Primes(Part):
+    """``/api/primes/{n}``: two at a time, eight more wait."""
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore(1 if faulty("cpu-4-one-at-a-time") else 2)
+        self._inside = 0
+        self._broken = False
+        self._running: set[asyncio.subprocess.Process] = set()
+
+    async def route(self, zoo: Zoo, request: Request) -> Response | None:
+        """Answer with the number of primes."""
+        if not request.path.startswith("/api/primes/") or request.method != "GET":
+            return None
+        request.facts["route"] = "/api/primes/{n}"
+        text = request.path.rpartition("/")[2]
+        if not text.isdecimal() or len(text) > 7 or int(text) > 5_000_000:
+            raise refuse({"path/n": "has to be between 0 and 5000000"})
+        if self._inside >= 10 and not faulty("cpu-2-no-bound"):
+            headers = {} if faulty("cpu-2-no-retry-after") else {"Retry-After": "1"}
+            raise Problem(503, "too much to compute", headers=headers)
+        self._inside += 1
+        try:
+            count = await self._count(int(text))
+        finally:
+            self._inside -= 1
+        return Response.json(200, {"n": int(text), "count": count})
+
+    async def _count(self, n: int) -> int:
+        if faulty("cpu-1-on-the-loop"):
+            return _sieve(n)
+        if faulty("cpu-4-threads"):
+            async with self._places:
+                return await asyncio.to_thread(_sieve, n)
+        async with self._places:
+            if self._broken:
+                raise RuntimeError("a worker died; the pool is not usable anymore")
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-S", "-E", "-c", _SIEVE, str(n), stdout=asyncio.subprocess.PIPE
+            )
+            self._running.add(process)
+            try:
+                output, _ = await process.communicate()
+            finally:
+                self._running.discard(process)
+                if process.returncode is None:
+                    process.kill()
+            if process.returncode:
+                self._broken = faulty("cpu-3-stays-broken")
+                if faulty("cpu-3-takes-all"):
+                    for other in self._running:
+                        other.kill()
+                raise RuntimeError("a worker died")
+        return int(output)
+
+
+def _sieve(n: int) -> int:
+    """Count in pure Python, so that the interpreter's lock is held in small pieces only."""
+    sieve = bytearray(b"\1") * (n + 1)
+    sieve[:2] = b"\0\0"
+    for number in range(2, int(n**0.5) + 1):
+        if sieve[number]:
+            for multiple in range(number * number, n + 1, number):
+                sieve[multiple] = 0
+    return sieve.count(1)

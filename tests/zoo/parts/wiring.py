@@ -1,0 +1,28 @@
+"""How the service is put together, where a fault does it wrongly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from ..service import Part, Zoo, faulty
+
+
+class Wiring(Part):
+    """Stands last, so that everything else has started."""
+
+    async def start(self, zoo: Zoo) -> None:
+        """Bend what the others have put together."""
+        if faulty("wir-3-fixed-level"):
+            zoo.rank = 20
+        if faulty("wir-2-silent"):
+            log = zoo.log
+
+            def quiet(level: str, message: str, **fields: Any) -> None:
+                if not message.startswith("shutdown"):
+                    log(level, message, **fields)
+
+            zoo.log = quiet  # type: ignore[method-assign]
+        if faulty("wir-4-orphan"):
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # noqa: ASYNC220
