@@ -53,6 +53,7 @@ delete = { path = "/api/items/{id}" }
 slow = { path = "/api/slow?seconds=0.8" }
 fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
 large = { path = "/api/large" }
+binary = { path = "/api/image" }
 stream = { path = "/api/stream" }
 login = { path = "/api/login", body = { name = "ada", password = "wrong" } }
 

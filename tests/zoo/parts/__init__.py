@@ -1,6 +1,7 @@
 """The concerns of the zoo's service, one module each, in the order in which they see a request."""
 
 from ..service import Part
+from .compression import Compression
 from .error_classes import ErrorClasses
 from .errors import Errors
 from .health import Health
@@ -27,4 +28,5 @@ PARTS: tuple[type[Part], ...] = (
     Users,
     Primes,
     Wiring,
+    Compression,
 )

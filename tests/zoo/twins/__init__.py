@@ -1,13 +1,14 @@
 """Every twin: its fault, the assertion that must see it, what else it breaks. One module per item."""
 
 from ..harness import Twin
-from . import error_handling, graceful_shutdown, health_check
+from . import compression, error_handling, graceful_shutdown, health_check
 
 __all__ = ("FAMILIES", "TWINS")
 
 FAMILIES: dict[str, tuple[Twin, ...]] = {
     "ERR": error_handling.TWINS,
     "SHUT": graceful_shutdown.TWINS,
+    "CMP": compression.TWINS,
     "HLT": health_check.TWINS,
 }
 """The twins by the family of the assertions they are for."""
