@@ -26,7 +26,8 @@ LINE_LIMIT = 4_000
 write(2)), so lines of several processes on one pipe stay whole."""
 
 _PIPE_BUF = select.PIPE_BUF
-_BATCH_LIMIT = 1 << 18
+# At most about a megabyte in one write, at 4,000 bytes a line.
+_BATCH_LINES = 256
 _GATHER_SECONDS = 0.005
 _EXIT_SECONDS = 2.0
 _NEWLINE = 0x0A
@@ -152,23 +153,39 @@ class LogWriter:
 
     def _drain(self) -> None:
         """Write everything that is queued, and tell of what was dropped before it."""
-        queue, batch, size = self._queue, list[bytes](), 0
-        limit = _PIPE_BUF if self.shared else _BATCH_LIMIT
+        queue = self._queue
         while queue:
-            line = queue.popleft()
-            if isinstance(line, threading.Event):
-                self._write(batch, size)
-                batch, size = [], 0
+            # The hands are few and the lines many: whatever is done for a line costs every request.
+            lines: list[bytes] = []
+            written: threading.Event | None = None
+            try:
+                for _ in range(min(len(queue), _BATCH_LINES)):
+                    line = queue.popleft()
+                    if isinstance(line, bytes):
+                        lines.append(line)
+                    else:
+                        written = line
+                        break
+            except IndexError:
+                pass  # another thread takes from it, too: the last words of the process
+            self._write_all(lines)
+            if written is not None:
                 self._tell()
-                line.set()
-                continue
-            if size + len(line) > limit and batch:
+                written.set()
+        self._tell()
+
+    def _write_all(self, lines: list[bytes]) -> None:
+        if not self.shared:
+            self._write(lines, sum(map(len, lines)))
+            return
+        batch, size = list[bytes](), 0
+        for line in lines:
+            if size + len(line) > _PIPE_BUF and batch:
                 self._write(batch, size)
                 batch, size = [], 0
             batch.append(line)
             size += len(line)
         self._write(batch, size)
-        self._tell()
 
     def _write(self, batch: list[bytes], size: int) -> None:
         if not batch:
