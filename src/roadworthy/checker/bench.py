@@ -319,7 +319,8 @@ class Bench:
         sent = self.fresh(route.body)
         if changes:
             sent = {**sent, **changes}
-        answer = await self.request(route.method, route.path, route.headers, json_body=sent, **options)
+        headers = {**route.headers, **dict(options.pop("headers", {}))}
+        answer = await self.request(route.method, route.path, headers, json_body=sent, **options)
         if not answer.ok:
             raise ControlFailed(f"the valid body of routes.create was answered {answer}")
         identifier = _found_id(answer, route.id)
