@@ -96,6 +96,10 @@ class Store:
                 except (OSError, EOFError):
                     self._drop()
                     return await self._ask(do, key, value)
+        except asyncio.CancelledError:
+            # An answer is still on its way, which the next call would take for its own.
+            self._drop()
+            raise
         except (OSError, EOFError) as error:
             self._drop()
             raise StoreError(f"the store at {self._address[0]}:{self._address[1]} failed: {error}") from error

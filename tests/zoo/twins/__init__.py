@@ -1,15 +1,28 @@
 """Every twin: its fault, the assertion that must see it, what else it breaks. One module per item."""
 
 from ..harness import Twin
-from . import compression, error_handling, graceful_shutdown, health_check
+from . import (
+    compression,
+    controllers,
+    error_classes,
+    error_handling,
+    graceful_shutdown,
+    health_check,
+    logging,
+    rate_limiting,
+)
 
 __all__ = ("FAMILIES", "TWINS")
 
 FAMILIES: dict[str, tuple[Twin, ...]] = {
     "ERR": error_handling.TWINS,
+    "LOG": logging.TWINS,
+    "RTL": rate_limiting.TWINS,
     "SHUT": graceful_shutdown.TWINS,
     "CMP": compression.TWINS,
     "HLT": health_check.TWINS,
+    "CTL": controllers.TWINS,
+    "ECL": error_classes.TWINS,
 }
 """The twins by the family of the assertions they are for."""
 

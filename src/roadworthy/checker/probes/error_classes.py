@@ -1,7 +1,200 @@
 """Probes of ``error-classes`` (ECL)."""
 
-from ..probe import Probe
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..bench import Bench
+from ..leaks import internals
+from ..probe import Need, Phase, Probe, probe
+from ..shapes import members
+from ..verdict import Verdict
+from ..wire import Answer
+from . import _contract
 
 __all__ = ("PROBES",)
 
-PROBES: tuple[Probe, ...] = ()
+_CODE = re.compile(r"[A-Za-z][\w.-]*")
+# The names under which the seven stacks and this project are told where they run.
+_ENVIRONMENT = ("ROADWORTHY_ENV", "NODE_ENV", "APP_ENV", "ENVIRONMENT", "ENV", "GO_ENV", "FLASK_ENV")
+_FORMAT = ("ROADWORTHY_ERROR_FORMAT", "ERROR_FORMAT")
+
+
+async def _collect(bench: Bench) -> dict[str, list[Answer]]:
+    """Provoke each kind of error on each route that can have it."""
+    routes = bench.manifest.routes.by_role
+    one = await _contract.parent(bench)
+    nothing = str(_contract.missing(one.raw))
+    found: dict[str, list[Answer]] = {}
+    # A router's own 404 may have another code than that of a resource: it is a kind of its own.
+    found["an unknown path"] = [await bench.get(bench.unknown_path())]
+    found["a missing resource"] = [
+        await bench.call(routes[role], nothing)
+        for role in ("read", "update", "delete", "child_list", "child_create", "overview")
+        if role in routes
+    ]
+    found["a wrong method"] = [await bench.request("PATCH", routes["create"].path)]
+    for role in ("create", "update", "child_create"):
+        if role not in routes:
+            continue
+        route, path = routes[role], _contract.path_of(routes[role], one.id)
+        values: dict[str, Any] = {name: [] for name in members(route.body)}
+        plain, as_json = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
+        found.setdefault("malformed JSON", []).append(
+            await bench.request(route.method, path, {**route.headers, **as_json}, b'{"half": ')
+        )
+        found.setdefault("unacceptable values", []).append(
+            await bench.request(route.method, path, route.headers, json_body=values)
+        )
+        found.setdefault("another media type", []).append(
+            await bench.request(route.method, path, {**route.headers, **plain}, b"text")
+        )
+    create = routes["create"]
+    again = await bench.request(create.method, create.path, create.headers, json_body=one.sent)
+    if again.status >= 400:
+        found["a collision"] = [again]
+    if "fails" in routes:
+        found["an exception"] = [await bench.call(routes["fails"])]
+    return found
+
+
+@probe("ECL-1", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ), samples=5)
+async def _each_class_has_its_code(bench: Bench) -> Verdict:
+    """Provokes each kind of error on each route that can have it, and compares statuses and codes."""
+    found = await bench.shared(_collect)
+    bench.control(
+        "errors of several classes were seen", len({a.status for each in found.values() for a in each}) > 2
+    )
+    statuses: dict[str, dict[int, Answer]] = {}
+    for kind, answers in found.items():
+        codes: dict[tuple[int, str], Answer] = {}
+        for answer in answers:
+            code = _contract.code_of(answer)
+            bench.expect(
+                answer.status >= 400 and _CODE.fullmatch(code),
+                f"an error has no code ({kind})",
+                "a code for programs",
+                code or str(answer),
+                answer,
+            )
+            codes.setdefault((answer.status, code), answer)
+            if code:
+                statuses.setdefault(code, {}).setdefault(answer.status, answer)
+        if len(codes) > 1:
+            got = ", ".join(f"{status} {code}" for status, code in codes)
+            bench.fail(f"{kind} is told in several ways", "one status and code", got, *codes.values())
+    for code, told in statuses.items():
+        if len(told) > 1:
+            got = ", ".join(map(str, told))
+            bench.fail(f"the code {code} has several statuses", "one", got, *told.values())
+    return bench.verdict()
+
+
+@probe("ECL-2", phase=Phase.SERVE, needs=(Need.CREATE,), samples=3)
+async def _details_arrive(bench: Bench) -> Verdict:
+    """Makes single fields wrong, one after the other and deep in a list, and reads which ones are told."""
+    routes = bench.manifest.routes.by_role
+    one = await _contract.parent(bench)
+    bench.control("valid values are accepted", one.answer.ok)
+    for role in ("create", "update", "child_create"):
+        if role not in routes:
+            continue
+        route, path = routes[role], _contract.path_of(routes[role], one.id)
+        valid = members(bench.fresh(route.body))
+        for wrong in ([name] for name in valid):
+            values: dict[str, Any] = {**valid, **{name: {} for name in wrong}}
+            answer = await bench.request(route.method, path, route.headers, json_body=values)
+            _judge_entries(bench, str(route), [f"/{name}" for name in wrong], answer)
+    if "batch" in routes:
+        answer = await _contract.batch(bench, [one.raw, {}, one.raw])
+        _judge_entries(bench, str(routes["batch"]), ["/ids/1"], answer)
+    return bench.verdict()
+
+
+def _judge_entries(bench: Bench, route: str, wanted: list[str], answer: Answer) -> None:
+    entries = _contract.entries_of(answer)
+    # Several entries may be about one field, also about a part of it that is missing.
+    told = {_contract.pointer_of(entry) for entry in entries}
+    known = all(any(each == want or each.startswith(f"{want}/") for want in wanted) for each in told)
+    bench.expect(
+        answer.status in {400, 422} and told and known,
+        f"the details of an error do not name what is wrong ({route})",
+        ", ".join(wanted),
+        ", ".join(sorted(told)) or f"no field ({answer})",
+        answer,
+    )
+    if any(not isinstance(entry.get("message", entry.get("msg")), str) for entry in entries):
+        bench.fail(f"a detail has no message ({route})", "message: a text", "none", answer)
+
+
+@probe("ECL-3", phase=Phase.SERVE, needs=(Need.FAILS,), samples=3)
+async def _other_exceptions_are_500(bench: Bench) -> Verdict:
+    """Raises an exception that nothing knows, three times, and reads status, code and text."""
+    route = bench.manifest.routes.by_role["fails"]
+    fine = await bench.get(bench.manifest.health.live or "/")
+    bench.control("another path is answered without an error", fine.complete and fine.status < 500)
+    told: set[str] = set()
+    for _ in range(3):
+        answer = await bench.call(route)
+        bench.sample()
+        code, text = _contract.code_of(answer), _message(answer)
+        told.add(f"{code}: {text}")
+        if answer.status != 500:
+            bench.fail("an unknown exception is not 500", "500", str(answer), answer)
+        if not code:
+            bench.fail("an unknown exception has no code", "a fixed code", str(answer), answer)
+        elif re.search(r"(?i)exception$|(?-i:[a-z])Error$", code):
+            bench.fail("the code is the name of the exception's class", "a fixed code", code, answer)
+        if (route.message and route.message in answer.text) or bench.leaks(answer.text):
+            bench.fail("the text of an unknown exception is told", "a fixed message", "its text", answer)
+    if len(told) > 1:
+        bench.fail("code and message of unknown exceptions differ", "the same each time", str(len(told)))
+    return bench.verdict()
+
+
+def _message(answer: Answer) -> str:
+    body: dict[str, Any] = members(answer.json())
+    inner = members(body.get("error"))
+    return str(inner.get("message") or body.get("detail") or body.get("message") or body.get("title") or "")
+
+
+@probe("ECL-4", phase=Phase.START, needs=(Need.COMMAND, Need.FAILS), quick=False, samples=3, seconds=120)
+async def _stacks_are_for_developers(bench: Bench) -> Verdict:
+    """Starts for development, for nothing in particular in both error formats, and for production; fails."""
+    route = bench.manifest.routes.by_role["fails"]
+    shown = ""
+    async with bench.launch(env=dict.fromkeys(_ENVIRONMENT, "development")):
+        answer = await bench.call(route)
+        bench.control("the route fails", answer.status >= 500)
+        shown = _stack(answer)
+        bench.note(f"in development the stack is {'shown' if shown else 'not shown'}")
+    for name, shape in ((None, "problem"), (None, "envelope"), ("production", "problem")):
+        env: dict[str, str | None] = {**dict.fromkeys(_ENVIRONMENT, name), **dict.fromkeys(_FORMAT, shape)}
+        async with bench.launch(env=env):
+            answer = await bench.call(route)
+        bench.expect(
+            answer.status >= 500 and not _stack(answer),
+            f"the stack is shown (environment {name or 'unset'}, {shape})",
+            "no stack",
+            _stack(answer) or str(answer),
+            answer,
+        )
+    return bench.verdict()
+
+
+def _stack(answer: Answer) -> str:
+    body = members(answer.json())
+    if any("stack" in members(part) or "trace" in members(part) for part in (body, body.get("error"))):
+        return "a member for the stack"
+    return ", ".join(
+        found for found in internals(answer.text.replace("\\n", "\n")) if "trace" in found or "stack" in found
+    )
+
+
+PROBES: tuple[Probe, ...] = (
+    _each_class_has_its_code,
+    _details_arrive,
+    _other_exceptions_are_500,
+    _stacks_are_for_developers,
+)
