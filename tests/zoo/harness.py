@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -75,7 +76,7 @@ env = { ZOO_RATE_LIMIT = "20/2" }
 [database]
 kind = "tcp"
 env = "DATABASE_URL"
-url = "tcp://127.0.0.1:{store}/{space}"
+url = "tcp://zoo:{password}@127.0.0.1:{store}/{space}"
 
 [metrics]
 path = "/metrics"
@@ -165,6 +166,7 @@ def manifest_for(
         "fault": fault,
         "root": str(ROOT),
         "store": str(store.port),
+        "password": secrets.token_hex(8),
         "space": f"{os.getpid()}-{next(_spaces)}",
     }
     for name, value in fills.items():

@@ -135,9 +135,11 @@ class Zoo:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        sys.stdout.write(
-            json.dumps({"time": stamp, "level": level, "message": message, **fields}, default=repr) + "\n"
-        )
+        self.write({"time": stamp, "level": level, "message": message, **fields})
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Write a record as a line. The part for logs replaces this."""
+        sys.stdout.write(json.dumps(record, default=repr) + "\n")
         sys.stdout.flush()
 
 

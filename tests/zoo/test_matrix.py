@@ -61,7 +61,7 @@ def test_twins_are_told_apart() -> None:
     assert {twin.fails for twin in TWINS} <= set(PROBES)
 
 
-@pytest.mark.parametrize("family", ["ERR", "HLT"])
+@pytest.mark.parametrize("family", ["ERR", "HLT", "LOG"])
 def test_a_sample_of_the_matrix(family: str) -> None:
     """Some twins of a family fail their assertion, tried alone."""
     # Every run of the suite takes the quick ones; `make proof` takes all, with the whole family on each.
@@ -79,6 +79,13 @@ SAMPLE = {
     "hlt-1-redirect",
     "hlt-2-same",
     "hlt-8-says-down",
+    "log-1-twice",
+    "log-2-stack",
+    "log-3-no-offset",
+    "log-4-echo",
+    "log-5-query",
+    "log-6-raw",
+    "log-9-file",
 }
 """The twins of every ordinary run: one quick launch each."""
 

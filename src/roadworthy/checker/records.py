@@ -1,8 +1,12 @@
-"""What a service writes, read as records: JSON objects, one a line, under whatever names its fields have."""
+"""What a service writes, read as records, one a line, under whatever names its fields have.
+
+A record is a JSON object, or, where the manifest says ``logs.format = "logfmt"``, ``key=value`` pairs.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -42,6 +46,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "error": ("error", "err", "exception", "exc_info", "stack", "stack_trace", "stacktrace", "traceback"),
 }
+_PAIR = re.compile(r'([A-Za-z_@][\w.@-]*)=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))(?:\s+|$)')
 # pino and bunyan number their levels.
 _NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 _RANKS = {
@@ -55,7 +60,7 @@ _RANKS = {
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of output that is a JSON object; nested keys are joined by dots, all in lower case."""
+    """One line of output that is a record; nested keys are joined by dots, all in lower case."""
 
     line: Line
     fields: dict[str, Any]
@@ -80,9 +85,16 @@ class Record:
         return text in self.line.text
 
 
-def parse_record(line: Line) -> Record | None:
-    """Return the line as a record, or None when it is no JSON object."""
+def parse_record(line: Line, form: str = "json") -> Record | None:
+    """Return the line as a record, or None when it is none.
+
+    Parameters:
+        form: what a record is: ``logfmt`` for pairs, anything else for a JSON object.
+    """
     text = line.text.strip()
+    if form == "logfmt":
+        pairs = dict(_pairs(text))
+        return Record(line, pairs) if pairs else None
     if not text.startswith("{"):
         return None
     try:
@@ -92,9 +104,9 @@ def parse_record(line: Line) -> Record | None:
     return Record(line, dict(_flat(cast("dict[str, Any]", value), ""))) if isinstance(value, dict) else None
 
 
-def records(lines: Iterable[Line], since: float = 0.0) -> list[Record]:
+def records(lines: Iterable[Line], since: float = 0.0, form: str = "json") -> list[Record]:
     """Return the records among the lines that were received since a monotonic time."""
-    found = (parse_record(line) for line in lines if line.at >= since)
+    found = (parse_record(line, form) for line in lines if line.at >= since)
     return [record for record in found if record is not None]
 
 
@@ -104,3 +116,17 @@ def _flat(value: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         yield name, entry
         if isinstance(entry, dict):
             yield from _flat(cast("dict[str, Any]", entry), f"{name}.")
+
+
+def _pairs(text: str) -> Iterator[tuple[str, Any]]:
+    """Read ``level=info msg="a b" status=200``; a line with anything else in it has no pairs at all."""
+    at, found = 0, list[tuple[str, Any]]()
+    while at < len(text):
+        match = _PAIR.match(text, at)
+        if match is None:
+            return
+        name, quoted, plain = match.groups()
+        value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+        found.append((name.lower(), int(value) if re.fullmatch(r"[0-9]{1,15}", value) else value))
+        at = match.end()
+    yield from found
