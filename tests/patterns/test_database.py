@@ -330,3 +330,10 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         while threading.active_count() > before:
             await asyncio.sleep(0.01)
     create(tmp_path / "other.db")
+
+
+async def test_children_of_a_block_that_holds_the_connection_are_refused(database: Database) -> None:
+    """Two tasks on one connection would mix their statements, and waiting for the holder may have no end."""
+    with pytest.raises(TransactionError, match="held by the block that began this task"):
+        async with unit_of_work(), database.connection():
+            await asyncio.gather(_add(database), _add(database, "b@b.c"))

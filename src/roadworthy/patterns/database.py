@@ -193,19 +193,32 @@ class DatabaseTransaction:
         self.session: AsyncSession | None = None
         self._transaction = transaction
         self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[object] | None = None
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
-        """Keep other tasks of the unit from the connection; whoever holds it may ask again."""
-        holding = _holding.get()
-        if holding is self:
+        """Keep other tasks of the unit from the connection; whoever holds it may ask again.
+
+        Raises:
+            TransactionError: a task that was begun by the holder, who may wait for it, asks as well.
+        """
+        task = asyncio.current_task()
+        if self._holder is not None and self._holder is task:
             yield
             return
+        holding = _holding.get()
+        if holding is self and self._holder is not None:
+            raise TransactionError(
+                "the connection of this unit of work is held by the block that began this task; "
+                "leave `async with database.connection()` before fan_out, gather and the like"
+            )
         async with self._lock:
+            self._holder = task
             _holding.set(self)
             try:
                 yield
             finally:
+                self._holder = None
                 _holding.set(holding)
 
     async def commit(self) -> None:
