@@ -160,8 +160,7 @@ class FaultProxy(Store):
     async def _deafen(self) -> None:
         if self._accepting is not None:
             self._accepting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._accepting
+            await asyncio.wait([self._accepting])
         if self._listener is not None:
             self._listener.close()
             self._listener = None

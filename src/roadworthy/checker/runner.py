@@ -359,7 +359,9 @@ class _Runner:
             unused_waivers=tuple(
                 each
                 for each in self.manifest.waivers
-                if each not in self.used_waivers and any(each.covers(entry.id) for entry in chosen)
+                if each not in self.used_waivers
+                and not _expired(each)
+                and any(each.covers(entry.id) for entry in chosen)
             ),
             expired_waivers=tuple(each for each in self.manifest.waivers if _expired(each)),
             launches=self.setting.launches,

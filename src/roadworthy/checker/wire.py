@@ -316,11 +316,13 @@ class Connection:
         if self._closed:
             return
         self._closed = True
-        if self._reader is not None:
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
-        self.sock.close()
+        try:
+            if self._reader is not None:
+                self._reader.cancel()
+                # Awaiting it, and passing over its CancelledError, would pass over our own as well.
+                await asyncio.wait([self._reader])
+        finally:
+            self.sock.close()
 
     # What the peer does
 
@@ -400,8 +402,7 @@ class Connection:
             return await self.answer(request, seconds, began)
         finally:
             sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sending
+            await asyncio.wait([sending])
 
     def _judge(self, parser: ResponseParser, whole: bool, in_time: bool, came: bool) -> Ending:
         if parser.malformed:
