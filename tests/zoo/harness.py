@@ -43,6 +43,7 @@ log_level = "LOG_LEVEL"
 [env.set]
 ZOO_FAULT = "{fault}"
 DRAIN_DELAY = "0.3"
+CORS_ORIGINS = "https://app.example,https://admin.example:8443"
 PYTHONPATH = "{root}"
 
 [routes]
@@ -72,6 +73,10 @@ kind = "window"
 
 [check.rate_limit]
 env = { ZOO_RATE_LIMIT = "20/2" }
+
+[cors]
+origins = ["https://app.example", "https://admin.example:8443"]
+credentials = true
 
 [database]
 kind = "tcp"

@@ -91,8 +91,8 @@ class Response:
 class BadRequest(Exception):
     """Raised when a request cannot be read; ``status`` answers it."""
 
-    def __init__(self, status: int) -> None:
-        self.status = status
+    def __init__(self, status: int, fields: dict[str, str] | None = None) -> None:
+        self.status, self.fields = status, fields or {}
 
 
 @dataclass(slots=True, eq=False)
@@ -148,7 +148,7 @@ class Server:
             try:
                 request = await self._request(head, reader, writer)
             except BadRequest as bad:
-                refused = Request("GET", "/", {}, b"", "", writer)
+                refused = Request("GET", "/", bad.fields, b"", "", writer)
                 refused.facts["refused"] = bad.status
                 response = await self.handler(refused)
                 response.close = True
@@ -181,7 +181,10 @@ class Server:
             fields[key] = f"{fields[key]}, {value.strip()}" if key in fields else value.strip()
         if "transfer-encoding" in fields and "content-length" in fields:
             raise BadRequest(400)
-        body = await self._body(fields, reader, writer)
+        try:
+            body = await self._body(fields, reader, writer)
+        except BadRequest as bad:
+            raise BadRequest(bad.status, fields) from None
         peer = str(writer.get_extra_info("peername")[0])
         return Request(parts[0], parts[1], fields, body, peer, writer)
 

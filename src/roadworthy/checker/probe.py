@@ -147,7 +147,7 @@ class Need(Enum):
     STORE = "a store whose address a variable sets (database.kind, database.env)"
     METRICS = "a metrics endpoint (metrics.path)"
     RATE_LIMIT = "a rate limit (rate_limit.requests, rate_limit.window)"
-    CORS_ORIGINS = "allowed origins (cors.origins)"
+    CORS_ORIGINS = "the origins that are allowed (cors.origins, or cors.policy for none and for all)"
     COMPRESSION = "compression by the service itself"
     WORKERS = "a variable that sets the number of workers (workers.env)"
     LOG_LEVEL = "a variable that sets the log level (env.log_level)"
@@ -204,7 +204,7 @@ def _present(need: Need, manifest: Manifest) -> bool:
         Need.RATE_LIMIT: (check.requests or limit.requests)
         and (check.window or limit.window)
         and not limit.off,
-        Need.CORS_ORIGINS: manifest.cors.origins,
+        Need.CORS_ORIGINS: manifest.cors.origins or manifest.cors.policy == "public",
         Need.COMPRESSION: manifest.compression != "upstream",
         Need.WORKERS: manifest.workers.env,
         Need.LOG_LEVEL: manifest.env.log_level,
@@ -220,10 +220,7 @@ def _declared_absent(need: Need, manifest: Manifest) -> str:
         Need.STORE: (manifest.database.kind == "none", 'database.kind = "none"'),
         Need.METRICS: (manifest.metrics.push, "metrics.push = true"),
         Need.RATE_LIMIT: (manifest.rate_limit.off, "rate_limit.off = true"),
-        Need.CORS_ORIGINS: (
-            manifest.cors.policy in {"none", "public"},
-            f'cors.policy = "{manifest.cors.policy}"',
-        ),
+        Need.CORS_ORIGINS: (manifest.cors.policy == "none", 'cors.policy = "none"'),
         Need.COMPRESSION: (manifest.compression == "upstream", 'compression = "upstream"'),
     }
     holds, declaration = declarations.get(need, (False, ""))

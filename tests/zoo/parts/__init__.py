@@ -2,6 +2,7 @@
 
 from ..service import Part
 from .compression import Compression
+from .cors import Cors
 from .error_classes import ErrorClasses
 from .errors import Errors
 from .health import Health
@@ -21,6 +22,7 @@ PARTS: tuple[type[Part], ...] = (
     ErrorClasses,
     Logs,
     Limits,
+    Cors,
     Metrics,
     Health,
     MadeForChecks,

@@ -3,6 +3,7 @@
 from ..harness import Twin
 from . import (
     compression,
+    cors,
     controllers,
     error_classes,
     error_handling,
@@ -12,7 +13,7 @@ from . import (
     rate_limiting,
 )
 
-__all__ = ("FAMILIES", "TWINS")
+__all__ = ("ALSO_GOOD", "FAMILIES", "TWINS")
 
 FAMILIES: dict[str, tuple[Twin, ...]] = {
     "ERR": error_handling.TWINS,
@@ -20,10 +21,14 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "RTL": rate_limiting.TWINS,
     "SHUT": graceful_shutdown.TWINS,
     "CMP": compression.TWINS,
+    "COR": cors.TWINS,
     "HLT": health_check.TWINS,
     "CTL": controllers.TWINS,
     "ECL": error_classes.TWINS,
 }
 """The twins by the family of the assertions they are for."""
+
+ALSO_GOOD: dict[str, tuple[tuple[str, str], ...]] = {"COR": cors.NONE}
+"""A second good service of a family, for what does not apply to the first: what its manifest replaces."""
 
 TWINS: tuple[Twin, ...] = tuple(twin for twins in FAMILIES.values() for twin in twins)
