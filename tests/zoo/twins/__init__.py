@@ -3,14 +3,15 @@
 from ..harness import Twin
 from . import (
     compression,
-    cors,
     controllers,
+    cors,
     error_classes,
     error_handling,
     graceful_shutdown,
     health_check,
     logging,
     rate_limiting,
+    transactions,
 )
 
 __all__ = ("ALSO_GOOD", "FAMILIES", "TWINS")
@@ -24,6 +25,7 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "COR": cors.TWINS,
     "HLT": health_check.TWINS,
     "CTL": controllers.TWINS,
+    "TXN": transactions.TWINS,
     "ECL": error_classes.TWINS,
 }
 """The twins by the family of the assertions they are for."""
