@@ -14,10 +14,10 @@ from ..faults import Fault
 from ..leaks import internals
 from ..manifest import Route
 from ..probe import Need, Phase, Probe, probe
-from ..records import Record
 from ..shapes import members
 from ..verdict import Lines, Verdict
 from ..wire import Answer, build_request
+from ._failures import errors_of, request_id_of
 
 __all__ = ("PROBES",)
 
@@ -400,11 +400,11 @@ async def _errors_are_recorded_once(bench: Bench) -> Verdict:
     since = bench.now()
     answers = [await bench.call(route) for _ in range(3)]
     bench.control("the route fails", all(answer.status >= 500 for answer in answers))
-    ids = [_request_id(answer) for answer in answers]
+    ids = [request_id_of(answer) for answer in answers]
     bench.control("each response names its request id", all(ids))
-    found = await bench.wait_records(lambda seen: all(_errors_of(seen, one) for one in ids if one), since)
+    found = await bench.wait_records(lambda seen: all(errors_of(seen, one) for one in ids if one), since)
     for answer, one in zip(answers, ids, strict=True):
-        mine = _errors_of(found, one or "")
+        mine = errors_of(found, one or "")
         lines = Lines(
             "records of this request",
             tuple(record.line.text[:500] for record in found if one and one in record.line.text),
@@ -422,21 +422,6 @@ async def _errors_are_recorded_once(bench: Bench) -> Verdict:
     else:
         bench.note("metrics.requests names no counter, so only the records were judged")
     return bench.verdict()
-
-
-def _request_id(answer: Answer) -> str | None:
-    for name in ("x-request-id", "request-id", "x-correlation-id", "x-trace-id"):
-        if answer.field(name):
-            return answer.field(name)
-    found = members(answer.json()).get("request_id")
-    return found if isinstance(found, str) else None
-
-
-def _errors_of(records: list[Record], request_id: str) -> list[Record]:
-    """Return the error records of a request; an access record that reports the 5xx is no second one."""
-    mine = [record for record in records if record.rank >= 40 and record.mentions(request_id)]
-    told = [record for record in mine if record.get("error") is not None]
-    return told or mine[:1]
 
 
 async def _judge_counter(bench: Bench, before: Any, name: str, count: int) -> None:
