@@ -109,10 +109,12 @@ class Server:
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
     send_close: bool = True
 
-    async def listen(self, host: str, port: int) -> None:
-        """Begin to accept connections."""
+    async def listen(self, host: str, port: int, *, shared: bool = False) -> None:
+        """Begin to accept connections; ``shared`` with other processes that listen on the same port."""
         self.quiet.set()
-        self.listener = await asyncio.start_server(self._connection, host, port, backlog=1024, limit=1 << 17)
+        self.listener = await asyncio.start_server(
+            self._connection, host, port, backlog=1024, limit=1 << 17, reuse_port=shared or None
+        )
 
     def deafen(self) -> None:
         """Accept no more connections."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from ..service import Zoo, faulty, stop_signals
+from ..workers import number_of_workers
 
 
 async def live_and_die(zoo: Zoo, port: int) -> int:
@@ -22,7 +23,7 @@ async def live_and_die(zoo: Zoo, port: int) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     for part in zoo.parts:
         await part.start(zoo)
-    await zoo.server.listen("127.0.0.1", port)
+    await zoo.server.listen("127.0.0.1", port, shared=number_of_workers() > 1)
     if faulty("shut-8-orphan"):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # noqa: ASYNC220
     zoo.log("info", "serving", port=port)
