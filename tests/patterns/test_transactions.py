@@ -18,8 +18,10 @@ from roadworthy.patterns import (
     Database,
     MemoryRepository,
     MemoryStore,
+    Repository,
     TransactionError,
     current_unit,
+    fan_out,
     transactional,
     unit_of_work,
 )
@@ -146,6 +148,40 @@ async def test_a_nested_part_that_begins_the_transaction(service: Service) -> No
 
     await careful()
     assert await service.emails() == ["b@b.c"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("kept", ["database", "memory"])
+async def test_nested_parts_side_by_side(database: Database, kept: str, begun: bool) -> None:
+    """A nested part that is undone takes nothing with it that its siblings did at the same time."""
+    memory = MemoryRepository[Account, int](
+        MemoryStore(), Account, int, label="Account", unique={"email": None}, version="version"
+    )
+    accounts: Repository[Account, int] = Accounts(database) if kept == "database" else memory
+
+    async def add(email: str) -> None:
+        await accounts.insert({"email": email, "balance": 0})
+
+    @transactional(nested=True)
+    async def part(email: str, fails: bool) -> None:
+        await add(email)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await fan_out(add(f"1{email}"), add(f"2{email}"))
+        if fails:
+            raise ConflictError
+
+    @transactional
+    async def unit() -> None:
+        if begun:
+            await add("begun")
+        parts = [part("a", True), part("b", False), add("plain"), part("c", True), part("d", False)]
+        await fan_out(parts, limit=5, partial=True)
+
+    async with asyncio.timeout(10):
+        await unit()
+    found = sorted(one.email for one in (await accounts.list(limit=100)).items)
+    assert found == ["1b", "1d", "2b", "2d", "b", *(["begun"] if begun else []), "d", "plain"]
 
 
 async def test_failing_commit(service: Service) -> None:

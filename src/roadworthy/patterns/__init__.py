@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from .idempotency import idempotent
     from .memory import MemoryAnswers, MemoryRepository, MemoryStore
     from .repository import Page, Repository, VersionConflictError
+    from .stores import TransactionError
     from .tables import TableRepository
-    from .transactions import TransactionError, current_unit, transactional, unit_of_work
+    from .transactions import current_unit, transactional, unit_of_work
 
 __all__ = (
     "Database",
@@ -49,7 +50,7 @@ _LATER = {
     "Repository": "repository",
     "TableAnswers": "answers",
     "TableRepository": "tables",
-    "TransactionError": "transactions",
+    "TransactionError": "stores",
     "VersionConflictError": "repository",
     "answers_table": "answers",
     "current_unit": "transactions",

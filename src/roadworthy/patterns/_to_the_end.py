@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
 
 __all__ = ("to_the_end",)
 
 
-async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def to_the_end(work: Awaitable[None]) -> None:
     """Await ``work``; a cancellation takes effect when it is done.
 
     COMMIT and ROLLBACK cancelled half-way leave a connection in a state that nobody knows

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -18,8 +16,8 @@ from ..layer.connection_pooling import PoolStats, SqlAlchemyPool
 from ._backend import Backend
 from ._sqlite import SqliteBackend
 from ._to_the_end import to_the_end
-from .stores import Rules, Savepoint
-from .transactions import TransactionError, current_unit
+from .stores import Rules, Savepoint, TransactionError
+from .transactions import current_unit
 
 __all__ = ("Database", "DatabaseTransaction")
 
@@ -114,9 +112,8 @@ class Database:
                 async with self._backend.reader.connect() as connection:
                     yield connection
             return
-        transaction = await unit.join(self)
         with self._no_writes("this unit of work is read_only"):
-            async with transaction.turn():
+            async with unit.use(self) as transaction:
                 yield transaction.connection
 
     @asynccontextmanager
@@ -131,17 +128,17 @@ class Database:
             TransactionError: a write outside a unit of work, or in one that is ``read_only``.
         """
         unit = current_unit()
-        async with self.connection() as connection:
-            if unit is None:
-                async with _session(connection) as session:
-                    yield session
-                    await session.flush()
-                return
-            transaction = await unit.join(self)
-            if transaction.session is None:
-                transaction.session = _session(connection)
-            yield transaction.session
-            await transaction.session.flush()
+        if unit is None:
+            async with self.connection() as connection, _session(connection) as session:
+                yield session
+                await session.flush()
+            return
+        with self._no_writes("this unit of work is read_only"):
+            async with unit.use(self) as transaction:
+                if transaction.session is None:
+                    transaction.session = _session(transaction.connection)
+                yield transaction.session
+                await transaction.session.flush()
 
     async def begin(self, rules: Rules) -> DatabaseTransaction:
         """Begin a transaction; units of work do (:class:`roadworthy.patterns.stores.Store`)."""
@@ -192,34 +189,6 @@ class DatabaseTransaction:
         self.connection = connection
         self.session: AsyncSession | None = None
         self._transaction = transaction
-        self._lock = asyncio.Lock()
-        self._holder: asyncio.Task[object] | None = None
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncGenerator[None]:
-        """Keep other tasks of the unit from the connection; whoever holds it may ask again.
-
-        Raises:
-            TransactionError: a task that was begun by the holder, who may wait for it, asks as well.
-        """
-        task = asyncio.current_task()
-        if self._holder is not None and self._holder is task:
-            yield
-            return
-        holding = _holding.get()
-        if holding is self and self._holder is not None:
-            raise TransactionError(
-                "the connection of this unit of work is held by the block that began this task; "
-                "leave `async with database.connection()` before fan_out, gather and the like"
-            )
-        async with self._lock:
-            self._holder = task
-            _holding.set(self)
-            try:
-                yield
-            finally:
-                self._holder = None
-                _holding.set(holding)
 
     async def commit(self) -> None:
         """Flush the session and commit; when it raises, everything is undone."""
@@ -244,8 +213,7 @@ class DatabaseTransaction:
 
     async def savepoint(self) -> Savepoint:
         """Set a point to go back to."""
-        async with self.turn():
-            return _NestedSavepoint(self, await self.connection.begin_nested())
+        return _NestedSavepoint(self, await self.connection.begin_nested())
 
     async def _undo(self) -> None:
         try:
@@ -269,20 +237,15 @@ class _NestedSavepoint:
         self._nested = nested
 
     async def release(self) -> None:
-        async with self._transaction.turn():
-            if self._transaction.session is not None:
-                await self._transaction.session.flush()
-            await self._nested.commit()
+        if self._transaction.session is not None:
+            await self._transaction.session.flush()
+        await self._nested.commit()
 
     async def rollback(self) -> None:
-        async with self._transaction.turn():
-            if self._transaction.session is not None:
-                # What the session holds may be undone; it is read again.
-                self._transaction.session.expunge_all()
-            await self._nested.rollback()
-
-
-_holding: ContextVar[DatabaseTransaction | None] = ContextVar("roadworthy_turn", default=None)
+        if self._transaction.session is not None:
+            # What the session holds may be undone; it is read again.
+            self._transaction.session.expunge_all()
+        await self._nested.rollback()
 
 
 def _session(connection: AsyncConnection) -> AsyncSession:

@@ -22,8 +22,8 @@ from .repository import (
     encode_cursor,
     not_found,
 )
-from .stores import Rules, Savepoint
-from .transactions import TransactionError, current_unit
+from .stores import Rules, Savepoint, TransactionError
+from .transactions import current_unit
 
 __all__ = ("MemoryAnswers", "MemoryRepository", "MemoryStore", "MemoryTransaction", "Rows", "Values")
 
@@ -71,7 +71,8 @@ class MemoryStore:
         unit = current_unit()
         if unit is None:
             return self.committed.get(owner, {})
-        return (await unit.join(self)).seen.get(owner, {})
+        async with unit.use(self) as transaction:
+            return transaction.seen.get(owner, {})
 
     async def writable(self, owner: object) -> Rows:
         """Return the rows of ``owner`` in this unit of work, to be changed.
@@ -84,7 +85,8 @@ class MemoryStore:
             raise TransactionError("a write was refused: put @transactional on the method that does it")
         if unit.rules.read_only:
             raise TransactionError("a write was refused: this unit of work is read_only")
-        return (await unit.join(self)).changed(owner)
+        async with unit.use(self) as transaction:
+            return transaction.changed(owner)
 
 
 class MemoryTransaction:

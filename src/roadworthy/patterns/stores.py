@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
-__all__ = ("Isolation", "Rules", "Savepoint", "Store", "Transaction")
+__all__ = ("Isolation", "Rules", "Savepoint", "Store", "Transaction", "TransactionError")
 
 Isolation: TypeAlias = Literal["read committed", "repeatable read", "serializable"]
 """Levels of ISO/IEC 9075-2 §4.41, in rising order; a store gives at least the level that is asked for."""
+
+
+class TransactionError(RuntimeError):
+    """Raised when a unit of work is used in a way that would break its promise: a mistake of the service."""
 
 
 @dataclass(frozen=True, slots=True)

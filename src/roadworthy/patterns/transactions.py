@@ -26,10 +26,10 @@ from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
 from ._request import before_response, response_begun, response_status, time_left
 from ._to_the_end import to_the_end
-from .stores import Isolation, Rules, Store, Transaction
+from ._turns import Turns
+from .stores import Isolation, Rules, Savepoint, Store, Transaction, TransactionError
 
 __all__ = (
-    "TransactionError",
     "UnitOfWork",
     "current_unit",
     "transactional",
@@ -50,10 +50,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 Exponential Backoff And Jitter, AWS Architecture Blog 2015). 10 ms is about one commit to a disk."""
 
 
-class TransactionError(RuntimeError):
-    """Raised when a unit of work is used in a way that would break its promise: a mistake of the service."""
-
-
 _TransactionT = TypeVar("_TransactionT", bound=Transaction)
 
 
@@ -68,21 +64,25 @@ class UnitOfWork:
         self.rules = rules
         self._store: Store[Transaction] | None = None
         self._transaction: Transaction | None = None
-        self._beginning = asyncio.Lock()
+        self._turns = Turns()
+        self._ending: asyncio.Future[None] | None = None
         self._broken_by: BaseException | None = None
         self._parts: dict[asyncio.Task[Any] | None, int] = {}
         self._outer: UnitOfWork | None = None
         self.ended = False
         """Whether it was committed or rolled back."""
 
-    async def join(self, store: Store[_TransactionT]) -> _TransactionT:
-        """Return the transaction of ``store`` in this unit; the first call begins it.
+    @asynccontextmanager
+    async def use(self, store: Store[_TransactionT]) -> AsyncGenerator[_TransactionT]:
+        """Lend the transaction of ``store`` in this unit, which the first use begins.
+
+        The tasks of a unit take turns; a nested part has the transaction to itself until it ends.
 
         Raises:
             TransactionError: the unit has ended, or has begun in another store: two stores cannot be
-                committed as one.
+                committed as one. Or the block that began this task holds the transaction.
         """
-        async with self._beginning:
+        async with self._turns.take():
             if self.ended:
                 raise TransactionError(
                     "this unit of work has ended; a task that outlives it needs one of its own"
@@ -90,13 +90,13 @@ class UnitOfWork:
             if self._transaction is None:
                 self._store = store
                 self._transaction = await store.begin(self.rules)
-        if self._store is not store:
-            began = self._store.name if self._store is not None else ""
-            raise TransactionError(
-                f"this unit of work began in the store {began!r} and cannot take in {store.name!r}: "
-                "two stores cannot be committed as one"
-            )
-        return cast("_TransactionT", self._transaction)
+            if self._store is not store:
+                began = self._store.name if self._store is not None else ""
+                raise TransactionError(
+                    f"this unit of work began in the store {began!r} and cannot take in {store.name!r}: "
+                    "two stores cannot be committed as one"
+                )
+            yield cast("_TransactionT", self._transaction)
 
     async def commit(self) -> None:
         """Commit now. When this returns, everything is permanent; when it raises, nothing is.
@@ -105,15 +105,16 @@ class UnitOfWork:
             TransactionError: a part of it has failed although nobody told so, or a task that it started is
                 still at work in it.
         """
-        if self.ended:
-            return
-        mistake = self._mistake()
-        if mistake is not None:
-            await self.rollback()
-            raise mistake from self._broken_by
-        self.ended = True
-        if self._transaction is not None:
-            await to_the_end(self._transaction.commit())
+        if not self.ended:
+            mistake = self._mistake()
+            if mistake is not None:
+                await self.rollback()
+                raise mistake from self._broken_by
+            self.ended = True
+            if self._transaction is not None:
+                self._ending = asyncio.ensure_future(self._transaction.commit())
+        if self._ending is not None:  # also where a response that leaves has begun it: both wait for COMMIT
+            await to_the_end(self._ending)
 
     async def rollback(self) -> None:
         """Undo everything now."""
@@ -203,27 +204,35 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def _nested(self) -> AsyncGenerator[None]:
-        broken_before = self._broken_by
-        savepoint = None if self._transaction is None else await self._transaction.savepoint()
-        try:
-            yield
-            if self._broken_by is not broken_before:
-                raise self._mistake() or TransactionError from self._broken_by
-        except Exception:
-            if savepoint is not None:
-                await to_the_end(savepoint.rollback())
-            elif self._transaction is not None:
-                # The part itself began the transaction, so all of it is the part's.
-                transaction, self._transaction = self._transaction, None
-                await to_the_end(transaction.rollback())
-            self._broken_by = broken_before
-            raise
-        except BaseException as error:
-            self._broken_by = error  # cancelled: the connection may be in the middle of a statement
-            raise
-        else:
-            if savepoint is not None:
-                await savepoint.release()
+        async with self._turns.nest() as turns:
+            broken_before = self._broken_by
+            savepoint = None if self._transaction is None else await self._transaction.savepoint()
+            try:
+                yield
+                if self._broken_by is not broken_before:
+                    raise self._mistake() or TransactionError from self._broken_by
+            except Exception:
+                async with turns.last():
+                    await self._undo(savepoint)
+                self._broken_by = broken_before
+                raise
+            except BaseException as error:
+                self._broken_by = error  # cancelled: the connection may be in the middle of a statement
+                raise
+            else:
+                async with turns.last():
+                    if savepoint is not None and not self.ended:
+                        await savepoint.release()
+
+    async def _undo(self, savepoint: Savepoint | None) -> None:
+        if self.ended:
+            return
+        if savepoint is not None:
+            await to_the_end(savepoint.rollback())
+        elif self._transaction is not None:
+            # The part itself began the transaction, so all of it is the part's.
+            transaction, self._transaction = self._transaction, None
+            await to_the_end(transaction.rollback())
 
 
 _current: ContextVar[UnitOfWork | None] = ContextVar("roadworthy_unit_of_work", default=None)
