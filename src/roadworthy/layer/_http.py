@@ -196,9 +196,11 @@ class Conversation(Exchange):
 
     def _failed(self, exception: Exception) -> None:
         if self.ended:
-            # A background task: the client has its whole response, and nobody else would hear of it.
-            self.duration = perf_counter() - self.started
-            self._pass.logging.failed_late(self, exception)
+            # A background task: the client has its whole response, and nobody else would hear of it. What the
+            # server could not send is told as the exchange's own failure already.
+            if exception is not self.exception:
+                self.duration = perf_counter() - self.started
+                self._pass.logging.failed_late(self, exception)
             return
         if self.exception is None:
             error = self._pass.errors.from_exception(exception)
@@ -307,9 +309,12 @@ class Conversation(Exchange):
         if self.method != "HEAD":
             if pass_.compression is not None:
                 pass_.compression.decide_for_length(self, len(body))
-                if self.encoding is not None:
-                    self._unpack_lines()
-                    return self._whole_coded(start, body)
+                coder = self.encoding
+                if isinstance(coder, Coder):
+                    if len(body) > OFF_LOOP_SIZE:
+                        self._unpack_lines()
+                        return self._whole_coded(start, coder, body)
+                    body = coder.compress_all(body)
             if b"content-length" not in self.response_names and self.status not in (204, 304):
                 self.response_headers.append((b"content-length", b"%d" % len(body)))
         elif pass_.compression is not None:
@@ -336,14 +341,9 @@ class Conversation(Exchange):
         await self._send(start)
         await self._send(body)
 
-    async def _whole_coded(self, start: Message, body: bytes) -> None:
-        coder = self.encoding
-        assert isinstance(coder, Coder)
+    async def _whole_coded(self, start: Message, coder: Coder, body: bytes) -> None:
         self.begun = self.ended = True
-        if len(body) > OFF_LOOP_SIZE:
-            body = await asyncio.get_running_loop().run_in_executor(None, coder.compress_all, body)
-        else:
-            body = coder.compress_all(body)
+        body = await asyncio.get_running_loop().run_in_executor(None, coder.compress_all, body)
         self.bytes_sent = len(body)
         self.response_headers.append((b"content-length", b"%d" % len(body)))
         await self._send({**start, "headers": self.response_headers})
