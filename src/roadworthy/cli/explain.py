@@ -1,12 +1,15 @@
-"""``roadworthy explain RTL-6``: what is promised, why, where the rule comes from, how it is probed."""
+"""``roadworthy explain RTL-6``: what is promised, why, by whose rule, how it is probed and mended."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._messages import refuse
+from ._messages import did_you_mean, refuse
+
+if TYPE_CHECKING:
+    from ..checklist import Assertion, Item, Pattern
 
 __all__ = ("explain",)
 
@@ -16,24 +19,37 @@ def explain(
         str,
         typer.Argument(metavar="ID", help="An assertion (RTL-6), an item (rate-limiting) or a family (RTL)."),
     ],
+    stack: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Show the fix for this stack only, or none.", show_default=False),
+    ] = "",
 ) -> None:
-    """Say what an assertion or an item means, and how it is probed."""
+    """Say what an assertion or an item means, how it is probed, and how each stack is mended."""
     from ..checker import ManifestError
-    from ..checker.registry import choose, probe_of
+    from ..checker.registry import choose
     from ..checklist import ITEMS, PATTERNS
+    from ..checklist.fixes import STACKS
 
+    if stack and stack not in {*STACKS, "none"}:
+        refuse(f"--stack {stack} is none of {', '.join(STACKS)}, none{did_you_mean(stack, STACKS)}")
     try:
         chosen = choose((identifier,))
     except ManifestError as error:
         refuse(error)
-    entries = {entry.id: entry for entry in (*ITEMS, *PATTERNS)}
-    owner = entries[chosen[0].item]
-    if len(chosen) > 1:
+    owner = {entry.id: entry for entry in (*ITEMS, *PATTERNS)}[chosen[0].item]
+    if len(chosen) == 1:
+        _explain_assertion(chosen[0], owner)
+    else:
         print(f"{owner.title} ({owner.id}, {owner.family})\n\n{owner.why}\n\nSource: {owner.source}\n")
         for entry in chosen:
             print(f"{entry.id:<8} {entry.severity.value:<9} {entry.title}")
-        return
-    entry = next(iter(chosen))
+    if stack != "none" and owner in ITEMS:
+        _show_fixes(owner.id, stack)
+
+
+def _explain_assertion(entry: Assertion, owner: Item | Pattern) -> None:
+    from ..checker.registry import probe_of
+
     found = probe_of(entry.id)
     print(f"{entry.id}  {entry.severity.value}  {entry.title}\n")
     print(f"Why      {entry.why}")
@@ -42,9 +58,18 @@ def explain(
     if found is None:
         print("Probed   not yet")
         return
-    needs = "; ".join(need.value for need in found.needs)
     plural = "s" * (found.samples != 1)
+    quick = "" if found.quick else ", not in the quick profile"
     print(f"Probed   {found.how}")
-    print(f"         at least {found.samples} sample{plural}, in the phase {found.phase.value}")
-    if needs:
-        print(f"Needs    {needs}")
+    print(f"         at least {found.samples} sample{plural}, in the phase {found.phase.value}{quick}")
+    if found.needs:
+        print(f"Needs    {'; '.join(need.value for need in found.needs)}")
+
+
+def _show_fixes(item_id: str, stack: str) -> None:
+    from ..checklist.fixes import STACKS, fixes_of
+
+    for fix in fixes_of(item_id):
+        if stack in {"", fix.stack}:
+            snippet = "\n".join(f"    {line}".rstrip() for line in fix.snippet.splitlines())
+            print(f"\nFix in {STACKS[fix.stack]}: {fix.text}\n\n{snippet}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 from ..verdict import Evidence, Lines, Point, Table, Timeline, WireExchange
 from ._markup import Markup, many, tag
 
@@ -9,7 +12,8 @@ __all__ = ("evidence",)
 
 _MOST_LINES = 200
 _WIDTH = 640
-_NAMES = 128
+_NAMES = 168
+_RADIUS = 7
 _LANE = 30
 _TOP = 8
 
@@ -66,18 +70,18 @@ def _table(each: Table) -> Markup:
 
 
 def _timeline(each: Timeline) -> Markup:
-    """Draw lanes over time; each point has a number, and the list below says what it is."""
-    points = sorted(each.points, key=lambda point: point.at)
+    """Draw lanes over time; each mark has a number, and the list below says what it is."""
     lanes = list(dict.fromkeys(point.lane for point in each.points))
-    start = min((point.at for point in points), default=0.0)
-    end = max((point.until or point.at for point in points), default=0.0)
+    runs = _runs(each.points)
+    start = min((run.first for run in runs), default=0.0)
+    end = max((run.last for run in runs), default=0.0)
     scale = _Scale(min(start, 0.0), max(end, start + 0.001))
     bottom = _TOP + _LANE * len(lanes)
     drawing = tag(
         "svg",
         *_axis(scale, bottom),
         *(_lane(name, index) for index, name in enumerate(lanes)),
-        *(_mark(point, number, lanes.index(point.lane), scale) for number, point in enumerate(points, 1)),
+        *_marks(runs, lanes, scale),
         viewBox=f"0 0 {_WIDTH} {bottom + 24}",
         role="img",
         aria_label=each.title,
@@ -87,9 +91,35 @@ def _timeline(each: Timeline) -> Markup:
         "figure",
         tag("figcaption", each.title),
         tag("div", drawing, class_="scroll"),
-        tag("ol", *(_told(point) for point in points), class_="points"),
+        tag("ol", *map(_told, runs), class_="points"),
         class_="evidence",
     )
+
+
+@dataclass(slots=True)
+class _Run:
+    """The same thing over and over in one lane: twenty answers of 503 are one bar."""
+
+    lane: str
+    text: str
+    first: float
+    last: float
+    count: int = 1
+
+
+def _runs(points: Iterable[Point]) -> list[_Run]:
+    found: list[_Run] = []
+    latest: dict[str, _Run] = {}
+    for point in sorted(points, key=lambda point: point.at):
+        end = point.at if point.until is None else point.until
+        run = latest.get(point.lane)
+        if run is not None and run.text == point.text:
+            run.last, run.count = max(run.last, end), run.count + 1
+        else:
+            run = _Run(point.lane, point.text, point.at, end)
+            latest[point.lane] = run
+            found.append(run)
+    return found
 
 
 class _Scale:
@@ -111,7 +141,7 @@ _STEPS = [unit * factor for unit in (0.001, 0.01, 0.1, 1, 10, 100, 1000, 10_000)
 
 def _axis(scale: _Scale, bottom: int) -> list[Markup]:
     found: list[Markup] = []
-    tick = -(-scale.first // scale.step) * scale.step
+    tick = -(-scale.first // scale.step) * scale.step + 0.0
     while tick <= scale.last:
         x = f"{scale.x(tick):.1f}"
         found.append(
@@ -124,31 +154,36 @@ def _axis(scale: _Scale, bottom: int) -> list[Markup]:
 
 def _lane(name: str, index: int) -> Markup:
     y = _TOP + _LANE * index + _LANE / 2
-    short = name if len(name) <= 20 else f"{name[:19]}…"
+    short = name if len(name) <= 26 else f"{name[:25]}…"
     return many(
         tag("line", x1=str(_NAMES), x2=str(_WIDTH - 16), y1=f"{y:g}", y2=f"{y:g}", class_="lane"),
         tag("text", short, x="0", y=f"{y + 4:g}", class_="name"),
     )
 
 
-def _mark(point: Point, number: int, lane: int, scale: _Scale) -> Markup:
-    x, y = scale.x(point.at), _TOP + _LANE * lane + _LANE / 2
-    label = tag("text", str(number), x=f"{x:.1f}", y=f"{y + 3.5:g}", class_="number")
-    bar = None
-    if point.until is not None:
-        width = max(scale.x(point.until) - x, 2)
-        bar = tag(
-            "rect", x=f"{x:.1f}", y=f"{y - 6:g}", width=f"{width:.1f}", height="12", rx="3", class_="span"
+def _marks(runs: Iterable[_Run], lanes: list[str], scale: _Scale) -> Iterator[Markup]:
+    taken = dict.fromkeys(lanes, 0.0)
+    for number, run in enumerate(runs, 1):
+        y = _TOP + _LANE * lanes.index(run.lane) + _LANE / 2
+        start, end = scale.x(run.first), scale.x(run.last)
+        # Two marks at the same moment stand beside each other.
+        x = max(start, taken[run.lane] + 2 * _RADIUS + 1)
+        taken[run.lane] = x
+        width = f"{max(end - start, 0):.1f}"
+        yield tag(
+            "g",
+            tag("title", f"{run.first:+.3f} s {run.text}"),
+            tag("rect", x=f"{start:.1f}", y=f"{y - 5:g}", width=width, height="10", rx="3", class_="span"),
+            tag("circle", cx=f"{x:.1f}", cy=f"{y:g}", r=str(_RADIUS), class_="moment"),
+            tag("text", str(number), x=f"{x:.1f}", y=f"{y + 3.5:g}", class_="number"),
         )
-    dot = tag("circle", cx=f"{x:.1f}", cy=f"{y:g}", r="8", class_="moment")
-    return tag("g", tag("title", f"{point.at:+.3f} s {point.text}"), bar, dot, label)
 
 
-def _told(point: Point) -> Markup:
-    until = f" … {point.until:+.3f} s" if point.until is not None else ""
+def _told(run: _Run) -> Markup:
+    until = f" … {run.last:+.3f} s" if run.last - run.first >= 0.001 else ""
     return tag(
         "li",
-        tag("span", f"{point.at:+.3f} s{until}", class_="at"),
-        tag("span", point.lane, class_="who"),
-        point.text,
+        tag("span", f"{run.first:+.3f} s{until}", class_="at"),
+        tag("span", run.lane, class_="who"),
+        run.text if run.count == 1 else f"{run.text} ({run.count} times)",
     )
