@@ -107,7 +107,7 @@ class Pass:
             settings, self.rules, MemoryStore(settings.rate_limit_keys) if alone else None
         )
         self.compression = Compression(settings) if settings.compression else None
-        self.headers = SecurityHeaders(settings, docs_paths=framework.docs_paths())
+        self.headers = SecurityHeaders(settings, framework.docs_paths(), framework.docs_pages)
 
         self.scrape = PublicMetrics(settings, self.metrics) if settings.metrics_public else None
         self.shutdown.on_change(self.health.follow)

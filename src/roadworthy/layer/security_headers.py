@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from ..settings import Settings
@@ -44,9 +44,9 @@ class SecurityHeaders:
         settings: ``hsts`` (seconds, 0 for none), ``hsts_subdomains``, ``csp``, ``referrer_policy``.
         docs_paths: paths of API docs pages: HTML there gets a policy under which they work
             (TypeError/secure#43, mahdijafaridev/fastapi-middlewares#5).
-        docs_pages: those pages' HTML as far as it is known at start. The hashes of its inline scripts then
-            stand in the policy in place of ``'unsafe-inline'``; a page whose script differs at run time stays
-            blank.
+        docs_pages: returns those pages' HTML as far as it is known; called once, with the first request of
+            one. The hashes of the inline scripts then stand in the policy in place of ``'unsafe-inline'``; a
+            page whose script differs later stays blank.
 
     - Every response: ``X-Content-Type-Options: nosniff``, ``X-Frame-Options: DENY`` (unless a policy of the
       app's has ``frame-ancestors``), ``Referrer-Policy``; over https ``Strict-Transport-Security``, which
@@ -61,7 +61,10 @@ class SecurityHeaders:
     """
 
     def __init__(
-        self, settings: Settings, docs_paths: Iterable[str] = (), docs_pages: Iterable[bytes] = ()
+        self,
+        settings: Settings,
+        docs_paths: Iterable[str] = (),
+        docs_pages: Callable[[], Iterable[bytes]] = tuple,
     ) -> None:
         always = [
             (b"x-content-type-options", b"nosniff"),
@@ -72,8 +75,6 @@ class SecurityHeaders:
         json = [(b"cross-origin-resource-policy", b"same-origin"), (b"cache-control", b"no-store")]
         if settings.csp:
             json.append((b"content-security-policy", _value("CSP", settings.csp)))
-        hashes = sorted({found for page in docs_pages for found in inline_script_hashes(page)})
-        policy = _DOCS_POLICY.format(inline=" ".join(hashes) or "'unsafe-inline'")
         secure: Headers = []
         if settings.hsts >= 1:
             subdomains = b"; includeSubDomains" if settings.hsts_subdomains else b""
@@ -83,10 +84,13 @@ class SecurityHeaders:
         self._other = _Fields(always, secure)
         self._json = _Fields([*always, *json], secure)
         self._html = _Fields([*always, (b"cross-origin-opener-policy", b"same-origin")], secure)
-        self._docs_html = _Fields([*always, (b"content-security-policy", policy.encode("ascii"))], secure)
+        self._docs_pages = docs_pages
+        self._docs_html: _Fields | None = None
+        self._always, self._secure = always, secure
         self._kinds: dict[bytes | None, _Fields] = {None: self._other}
-        every = (self._json, self._html, self._docs_html)
-        self._ours = frozenset(name for fields in every for name, _ in fields.https) | {b"expires", b"pragma"}
+        every = (self._json, self._html)
+        names = frozenset(name for fields in every for name, _ in fields.https)
+        self._ours = names | {b"content-security-policy", b"expires", b"pragma"}
 
     def respond(self, exchange: Exchange) -> None:
         """Add what this response lacks."""
@@ -94,7 +98,7 @@ class SecurityHeaders:
         content_type = names.get(b"content-type")
         fields = self._kinds.get(content_type) or self._learn(content_type)
         if fields is self._html and exchange.path in self._docs:
-            fields = self._docs_html
+            fields = self._docs_html or self._read_docs()
         secure = exchange.scheme == "https"
         added = fields.https if secure else fields.http
         if self._ours.isdisjoint(names):
@@ -104,6 +108,13 @@ class SecurityHeaders:
                 exchange.response_headers.extend(added)
         else:
             exchange.response_headers.extend([field for field in added if not _settled(field[0], names)])
+
+    def _read_docs(self) -> _Fields:
+        """Make the fields of docs pages when one is first asked for: until then the app may change them."""
+        hashes = sorted({found for page in self._docs_pages() for found in inline_script_hashes(page)})
+        policy = _DOCS_POLICY.format(inline=" ".join(hashes) or "'unsafe-inline'").encode("ascii")
+        self._docs_html = _Fields([*self._always, (b"content-security-policy", policy)], self._secure)
+        return self._docs_html
 
     def _learn(self, content_type: bytes | None) -> _Fields:
         media_type = (content_type or b"").partition(b";")[0].strip().lower()

@@ -1,18 +1,21 @@
 """FastAPI's adapter."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
+from httpx import ASGITransport, AsyncClient
 from pydantic import BaseModel
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
 
+from roadworthy import roadworthy
 from roadworthy.errors import (
     APIError,
     BadRequestError,
@@ -21,6 +24,7 @@ from roadworthy.errors import (
     ValidationError,
 )
 from roadworthy.layer.frameworks import UnknownRouteError, detect
+from roadworthy.layer.security_headers import inline_script_hashes
 from tests.apps import fastapi_app
 from tests.apps.common import CANARY
 from tests.layer.frameworks.driving import drive
@@ -132,6 +136,40 @@ def test_docs_paths_are_those_of_the_app() -> None:
     paths = detect(FastAPI(docs_url="/help", redoc_url=None)).docs_paths()
     assert paths == {"/help", "/docs/oauth2-redirect"}
     assert detect(FastAPI(openapi_url=None)).docs_paths() == frozenset()
+
+
+@pytest.mark.parametrize("root_path", ["", "/behind/a/proxy"])
+async def test_docs_scripts_are_allowed_by_their_hashes(root_path: str) -> None:
+    """Docs pages as they are served run their own inline scripts, and no injected one would run."""
+    app = FastAPI(
+        title="Parts & <b>more</b>",
+        swagger_ui_init_oauth={"clientId": "docs"},
+        swagger_ui_parameters={"tryItOutEnabled": True},
+    )
+    app.root_path = root_path
+    wrapped = roadworthy(app)
+    async with AsyncClient(transport=ASGITransport(wrapped), base_url="http://test") as client:
+        for path in ("/docs", "/docs/oauth2-redirect"):
+            page = await client.get(path)
+            scripts = re.search(r"script-src ([^;]*)", page.headers["content-security-policy"])
+            assert scripts
+            sources = scripts[1].split()
+            hashes = inline_script_hashes(page.content)
+            assert hashes
+            assert set(hashes) <= set(sources)
+            assert "'unsafe-inline'" not in sources
+
+
+async def test_docs_pages_of_the_app_itself_keep_their_scripts() -> None:
+    """Where the app answers with a docs page of its own, its scripts cannot be known and are allowed."""
+    app = FastAPI(docs_url=None)
+
+    @app.get("/help", include_in_schema=False)
+    def help_page() -> HTMLResponse:
+        return HTMLResponse("<script>own()</script>")
+
+    app.docs_url = "/help"
+    assert list(detect(app).docs_pages()) == []
 
 
 async def test_an_error_of_the_service_is_the_verdict() -> None:

@@ -11,10 +11,18 @@ from typing import Any
 
 import fastapi.routing
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 
 from ...types import Scope
 
-__all__ = ("effective_routes", "frontend_of", "frontends", "native_telemetry", "selected_context")
+__all__ = (
+    "docs_pages",
+    "effective_routes",
+    "frontend_of",
+    "frontends",
+    "native_telemetry",
+    "selected_context",
+)
 
 _iter_route_contexts: Any = getattr(fastapi.routing, "iter_route_contexts", None)
 
@@ -54,6 +62,30 @@ def frontends(router: Any) -> Iterator[str]:
         prefix: str = getattr(candidate, "frontend_prefix", "")
         for route in getattr(group, "routes", ()):
             yield prefix + route.path.rstrip("/")
+
+
+def docs_pages(app: FastAPI) -> list[bytes]:
+    """Return Swagger UI and its OAuth2 redirect as ``FastAPI.setup`` makes them; nothing where the app has its own."""
+    root = app.root_path.rstrip("/")
+    redirect = app.swagger_ui_oauth2_redirect_url
+    pages = {
+        app.docs_url: lambda: get_swagger_ui_html(
+            openapi_url=f"{root}{app.openapi_url}",
+            title=f"{app.title} - Swagger UI",
+            oauth2_redirect_url=redirect and f"{root}{redirect}",
+            init_oauth=app.swagger_ui_init_oauth,
+            swagger_ui_parameters=app.swagger_ui_parameters,
+        ),
+        redirect: get_swagger_ui_oauth2_redirect_html,
+    }
+    first: dict[str, Any] = {}
+    for route in app.router.routes:
+        first.setdefault(getattr(route, "path", ""), getattr(route, "endpoint", None))
+    paths = [path for path in pages if path]
+    # One policy is for all of them: with one page unknown, no script can be left out.
+    if any(getattr(first.get(path), "__module__", "") != FastAPI.__module__ for path in paths):
+        return []
+    return [bytes(pages[path]().body) for path in paths]
 
 
 def native_telemetry(app: FastAPI) -> bool:

@@ -86,6 +86,10 @@ class Framework(Protocol):
         """Return the paths of the framework's API documentation pages; ``/schema/*`` stands for all below."""
         ...
 
+    def docs_pages(self) -> Sequence[bytes]:
+        """Return the HTML of those pages as the framework makes it; nothing when the app makes its own."""
+        ...
+
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
         """Return the error that ``body`` stands for when it is exactly the framework's default error body."""
         ...

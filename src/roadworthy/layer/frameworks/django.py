@@ -110,6 +110,10 @@ class DjangoFramework:
         """Return nothing: Django has no API documentation pages."""
         return frozenset()
 
+    def docs_pages(self) -> Sequence[bytes]:
+        """Return nothing: there are none."""
+        return ()
+
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
         """Recognise Django's default pages, unless for a browser, an empty 405 and its plain-text 500."""
         if status < 400:

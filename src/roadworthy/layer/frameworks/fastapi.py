@@ -10,7 +10,14 @@ from ...errors import APIError, BadRequestError, ValidationError
 from ...types import Scope
 from ..routes import RouteInfo
 from ._defaults import json_object, json_objects, media_type
-from ._fastapi_internals import effective_routes, frontend_of, frontends, native_telemetry, selected_context
+from ._fastapi_internals import (
+    docs_pages,
+    effective_routes,
+    frontend_of,
+    frontends,
+    native_telemetry,
+    selected_context,
+)
 from ._fastapi_validation import answers_validation_errors, replace_validation_handler
 from ._openapi import patch_document
 from ._protocol import ErrorFormat
@@ -74,6 +81,11 @@ class FastAPIFramework(StarletteFramework):
             return frozenset()
         paths = (app.docs_url, app.docs_url and app.swagger_ui_oauth2_redirect_url, app.redoc_url)
         return frozenset(path for path in paths if path)
+
+    def docs_pages(self) -> Sequence[bytes]:
+        """Return Swagger UI and its OAuth2 redirect, the pages with inline scripts; not those of the app."""
+        app: FastAPI = self.app
+        return docs_pages(app) if self.docs_paths() else ()
 
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
         """Recognise FastAPI's ``{"detail": [{"type", "loc", "msg", …}]}`` besides Starlette's bodies."""

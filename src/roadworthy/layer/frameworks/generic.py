@@ -38,6 +38,10 @@ class GenericFramework:
         """Return nothing."""
         return frozenset()
 
+    def docs_pages(self) -> Sequence[bytes]:
+        """Return nothing: there are none that could be known."""
+        return ()
+
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
         """Return None: every body is the app's own."""
         return None

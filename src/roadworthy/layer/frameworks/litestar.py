@@ -110,6 +110,10 @@ class LitestarFramework:
         path = (config.path or "/schema").rstrip("/")
         return frozenset({path or "/", f"{path}/*"})
 
+    def docs_pages(self) -> Sequence[bytes]:
+        """Return nothing: its pages are rendered by plugins, from the request."""
+        return ()
+
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
         """Recognise ``{"status_code", "detail"}``, with ``extra`` where fields were refused."""
         if status < 400 or not body.startswith(b'{"status_code":'):

@@ -78,6 +78,10 @@ class StarletteFramework:
         """Return nothing: Starlette has no documentation pages."""
         return frozenset()
 
+    def docs_pages(self) -> Sequence[bytes]:
+        """Return nothing: there are none."""
+        return ()
+
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
         """Recognise the reason phrase as text, and FastAPI's ``{"detail": "…"}``."""
         if status < 400:
