@@ -23,6 +23,9 @@ class ErrorClasses(Part):
             return problem(request, status, detail, **more)
 
         def bent_broken(request: Request, error: Exception) -> Response:
+            if faulty("aer-5-no-cause"):
+                zoo.log("error", "unhandled exception", request_id=request.id)
+                return problem(request, 500, "something went wrong")
             response = broken(request, error)
             if faulty("ecl-3-class"):
                 return problem(request, 500, "something went wrong", code=type(error).__name__)

@@ -2,15 +2,19 @@
 
 from ..harness import Twin
 from . import (
+    async_errors,
     compression,
     controllers,
     cors,
     error_classes,
     error_handling,
+    fan_out,
     graceful_shutdown,
     health_check,
     logging,
+    metrics,
     rate_limiting,
+    security_headers,
     transactions,
 )
 
@@ -23,10 +27,14 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "SHUT": graceful_shutdown.TWINS,
     "CMP": compression.TWINS,
     "COR": cors.TWINS,
+    "HDR": security_headers.TWINS,
     "HLT": health_check.TWINS,
+    "MET": metrics.TWINS,
     "CTL": controllers.TWINS,
     "TXN": transactions.TWINS,
     "ECL": error_classes.TWINS,
+    "AER": async_errors.TWINS,
+    "FAN": fan_out.TWINS,
 }
 """The twins by the family of the assertions they are for."""
 

@@ -135,14 +135,11 @@ async def child_ids(bench: Bench, owner: str) -> set[Any] | None:
     return None if found is None else {members(one).get("id") for one in found}
 
 
-async def transfer(
-    bench: Bench, source: Any, target: Any, ids: Sequence[Any], headers: dict[str, str] | None = None
-) -> Answer:
+async def transfer(bench: Bench, source: Any, target: Any, ids: Sequence[Any], **options: Any) -> Answer:
     """Ask for a transfer."""
     route = bench.manifest.routes.by_role["transfers"]
     body = {"from_user": source, "to_user": target, "post_ids": list(ids)}
-    fields = {**route.headers, **(headers or {})}
-    return await bench.request(route.method, route.path, fields, json_body=body)
+    return await bench.request(route.method, route.path, route.headers, json_body=body, **options)
 
 
 async def batch(bench: Bench, ids: Sequence[Any], **options: Any) -> Answer:

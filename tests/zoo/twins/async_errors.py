@@ -1,0 +1,15 @@
+"""Twins for ``async-errors``."""
+
+from ..harness import Twin
+
+__all__ = ("TWINS",)
+
+TWINS = (
+    Twin("aer-1-twice", "AER-1"),
+    Twin("aer-1-no-id", "AER-1", frozenset({"AER-5"})),
+    Twin("aer-2-swallows", "AER-2"),
+    Twin("aer-3-second-handler", "AER-3"),
+    Twin("aer-4-leaves-tasks", "AER-4"),
+    Twin("aer-4-unretrieved", "AER-4"),
+    Twin("aer-5-no-cause", "AER-5"),
+)
