@@ -56,6 +56,7 @@ slow = { path = "/api/slow?seconds=0.8" }
 fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
 large = { path = "/api/large" }
 binary = { path = "/api/image" }
+html = { path = "/api/page" }
 stream = { path = "/api/stream" }
 login = { path = "/api/login", body = { name = "ada", password = "wrong" } }
 

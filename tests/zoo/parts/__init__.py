@@ -12,6 +12,7 @@ from .logs import Logs
 from .made_for_checks import MadeForChecks
 from .metrics import Metrics
 from .primes import Primes
+from .protection import Protection
 from .users import Users
 from .wiring import Wiring
 
@@ -30,5 +31,6 @@ PARTS: tuple[type[Part], ...] = (
     Users,
     Primes,
     Wiring,
+    Protection,
     Compression,
 )

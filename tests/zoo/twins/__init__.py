@@ -15,6 +15,7 @@ from . import (
     metrics,
     rate_limiting,
     security_headers,
+    security_headers,
     transactions,
 )
 
@@ -27,6 +28,7 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "SHUT": graceful_shutdown.TWINS,
     "CMP": compression.TWINS,
     "COR": cors.TWINS,
+    "HDR": security_headers.TWINS,
     "HDR": security_headers.TWINS,
     "HLT": health_check.TWINS,
     "MET": metrics.TWINS,

@@ -1,7 +1,339 @@
-"""Probes of ``security-headers`` (HDR)."""
+"""Probes of ``security-headers`` (HDR). Each response is judged as what it is: a page, or data."""
 
-from ..probe import Probe
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ...checklist import Severity
+from ..bench import Bench
+from ..fetch import words
+from ..probe import Phase, Probe, probe
+from ..shapes import members
+from ..verdict import Verdict
+from ..wire import Answer
+from ._cookies import cookies_of
+from ._policies import framable, policies_of, scripts
+from ._traffic import is_page, successes, traffic
 
 __all__ = ("PROBES",)
 
-PROBES: tuple[Probe, ...] = ()
+_YEAR = 31_536_000
+_SHOWN = 3
+
+
+async def _seen(bench: Bench) -> dict[str, Answer]:
+    """Return the answers to judge; order mistakes of middleware show on errors, so there must be some."""
+    answers = await bench.shared(traffic)
+    good = successes(answers)
+    bench.control(f"successes and errors were seen ({', '.join(answers)})", good and len(good) < len(answers))
+    return answers
+
+
+def _with_body(answers: dict[str, Answer]) -> dict[str, Answer]:
+    return {kind: answer for kind, answer in answers.items() if answer.body}
+
+
+def _tell(
+    bench: Bench,
+    title: str,
+    expected: str,
+    wrong: dict[str, tuple[str, Answer]],
+    *,
+    severity: Severity | None = None,
+    warns: bool = False,
+) -> None:
+    """Add one finding for all kinds of response that have the same fault."""
+    if not wrong:
+        return
+    got = "; ".join(f"{said} ({kind})" for kind, (said, _) in wrong.items())
+    answers = [answer for _, answer in wrong.values()][:_SHOWN]
+    add = bench.warn if warns else bench.fail
+    add(title, expected, got, *answers, severity=severity)
+
+
+@probe("HDR-1", phase=Phase.SERVE, samples=4)
+async def _types_are_not_guessed(bench: Bench) -> Verdict:
+    """Reads X-Content-Type-Options on successes, pages and each kind of error."""
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in (await _seen(bench)).items():
+        bench.sample()
+        said = words(answer, "x-content-type-options")
+        # Fetch reads the first element of the list only.
+        if not said or said[0].lower() != "nosniff":
+            wrong[kind] = (", ".join(said) or "none", answer)
+    _tell(bench, "a browser may guess the type", "X-Content-Type-Options: nosniff", wrong)
+    return bench.verdict()
+
+
+def _false_type(answer: Answer) -> str:
+    """Return what is wrong with the media type of a body, or nothing."""
+    kind = answer.media_type
+    json = kind == "application/json" or kind.endswith("+json")
+    if not kind:
+        return "no Content-Type"
+    if json and answer.json() is None and answer.body.strip() != b"null":
+        return f"{kind}, and the body is no JSON"
+    if is_page(answer) and members(answer.json()):
+        return f"{kind}, and the body is JSON"
+    return ""
+
+
+@probe("HDR-2", phase=Phase.SERVE, samples=4)
+async def _types_are_true(bench: Bench) -> Verdict:
+    """Compares Content-Type with the body, and looks for the charset of texts."""
+    false: dict[str, tuple[str, Answer]] = {}
+    bare: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in _with_body(await _seen(bench)).items():
+        bench.sample()
+        said = answer.field("content-type") or ""
+        if wrong := _false_type(answer):
+            false[kind] = (wrong, answer)
+        elif answer.media_type.startswith("text/") and "charset=" not in said.lower():
+            bare[kind] = (said, answer)
+    _tell(bench, "the media type is missing or false", "the type of the body", false)
+    pages = any(is_page(answer) for _, answer in bare.values())
+    severity = None if pages else Severity.LOW
+    _tell(bench, "a text does not say its charset", "a charset parameter", bare, severity=severity)
+    return bench.verdict()
+
+
+@probe("HDR-3", phase=Phase.SERVE, samples=4)
+async def _nothing_can_be_framed(bench: Bench) -> Verdict:
+    """Reads frame-ancestors and X-Frame-Options; a page that can be framed weighs more than data."""
+    pages: dict[str, tuple[str, Answer]] = {}
+    data: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in _with_body(await _seen(bench)).items():
+        bench.sample()
+        if why := framable(answer):
+            (pages if is_page(answer) else data)[kind] = (why, answer)
+    expected = "CSP frame-ancestors, or X-Frame-Options: DENY or SAMEORIGIN"
+    _tell(bench, "a page can be framed by another site", expected, pages)
+    _tell(bench, "data can be framed by another site", expected, data, severity=Severity.LOW)
+    return bench.verdict()
+
+
+@probe("HDR-4", phase=Phase.SERVE)
+async def _pages_have_a_policy(bench: Bench) -> Verdict:
+    """Reads the content security policies of pages as a browser does; for data one is suggested."""
+    answers = _with_body(await _seen(bench))
+    open_pages: dict[str, tuple[str, Answer]] = {}
+    loose: dict[str, tuple[str, Answer]] = {}
+    data: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in answers.items():
+        bench.sample()
+        policies = policies_of(answer)
+        if not is_page(answer):
+            if not policies:
+                data[kind] = ("none", answer)
+            continue
+        # Every policy is enforced, so the strictest of them counts.
+        reasons = [scripts(policy) for policy in policies] or ["no Content-Security-Policy"]
+        if all(reasons):
+            open_pages[kind] = (reasons[0], answer)
+        elif not any("base-uri" in policy for policy in policies):
+            loose[kind] = ("no base-uri", answer)
+    expected = "script-src without 'unsafe-inline', 'unsafe-eval' and wildcards"
+    _tell(bench, "a page allows any script", expected, open_pages)
+    expected = "base-uri 'none' or 'self'"
+    _tell(bench, "a page may be given another base", expected, loose, severity=Severity.LOW, warns=True)
+    expected = "default-src 'none'; frame-ancestors 'none'"
+    _tell(bench, "data has no content security policy", expected, data, severity=Severity.LOW, warns=True)
+    if not any(is_page(answer) for answer in answers.values()):
+        bench.note("no page was found (routes.html, /, /docs), so only data was judged")
+    return bench.verdict()
+
+
+@probe("HDR-5", phase=Phase.SERVE)
+async def _hsts_over_https(bench: Bench) -> Verdict:
+    """Says X-Forwarded-Proto: https and reads Strict-Transport-Security; then asks over plain HTTP."""
+    name = "strict-transport-security"
+    answers = await _seen(bench)
+    plain = await bench.get(bench.manifest.health.live or "/")
+    saying = {kind for kind, answer in answers.items() if answer.field(name)}
+    if not saying and not bench.manifest.rate_limit.trusted_proxy_hops:
+        return bench.not_applicable(
+            "the check speaks plain HTTP, and the manifest does not say that the service believes a proxy "
+            "(rate_limit.trusted_proxy_hops)"
+        )
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in answers.items():
+        bench.sample()
+        said = answer.field(name)
+        match = re.match(r'\s*(?:.*;\s*)?max-age\s*=\s*"?(\d+)"?', said or "", re.I)
+        if said is None or match is None or int(match[1]) < _YEAR:
+            wrong[kind] = (said or "none", answer)
+    _tell(bench, "HSTS over HTTPS is missing or short", f"max-age of at least {_YEAR}", wrong)
+    if plain.complete and plain.field(name):
+        # RFC 6797 §7.2: MUST NOT; browsers ignore it (§8.1), so nothing breaks.
+        bench.warn(
+            "HSTS is sent over plain HTTP",
+            "no Strict-Transport-Security",
+            plain.field(name) or "",
+            plain,
+            severity=Severity.LOW,
+        )
+    return bench.verdict()
+
+
+def _directives(answer: Answer) -> set[str]:
+    return {word.partition("=")[0].strip().lower() for word in words(answer, "cache-control")}
+
+
+@probe("HDR-6", phase=Phase.SERVE)
+async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
+    """Reads Cache-Control on data of the API, which is personal where requests carry credentials."""
+    answers = await _seen(bench)
+    authenticated = bool(bench.manifest.auth.header)
+    stored: dict[str, tuple[str, Answer]] = {}
+    unsaid: dict[str, tuple[str, Answer]] = {}
+    for kind in ("read", "create", "list", "login", "html"):
+        answer = answers.get(kind)
+        if answer is None or not answer.ok or not answer.body:
+            continue
+        personal = authenticated or answer.field("set-cookie") is not None or kind in {"read", "create"}
+        if not personal:
+            continue
+        bench.sample()
+        said = answer.field("cache-control") or "no Cache-Control"
+        found = _directives(answer)
+        if found & {"public", "s-maxage"}:
+            stored[kind] = (said, answer)
+        elif not found & {"no-store", "private", "no-cache"}:
+            unsaid[kind] = (said, answer)
+        elif "no-store" not in found:
+            bench.note(f"{said} ({kind}): a browser may still keep it on disk")
+    if not bench.samples:
+        return bench.inconclusive("needs data of the API (routes.create and routes.read)")
+    _tell(bench, "personal data may be stored by shared caches", "no-store", stored)
+    if authenticated:
+        _tell(bench, "nothing forbids caches to store personal data", "no-store", unsaid)
+    else:
+        # Nobody said that it is personal: without credentials it may be meant for everybody.
+        title = "nothing says whether data may be stored"
+        _tell(bench, title, "no-store, or public on purpose", unsaid, severity=Severity.LOW, warns=True)
+    return bench.verdict()
+
+
+_TELLING = ("x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "x-runtime-version", "x-version")
+_VERSIONED = re.compile(r"[\w.-]+/v?\d|\b\d+\.\d+")
+
+
+@probe("HDR-7", phase=Phase.SERVE, samples=4)
+async def _no_version_is_told(bench: Bench) -> Verdict:
+    """Looks for X-Powered-By and its like, and for a version in Server, Via and X-Generator."""
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in (await _seen(bench)).items():
+        bench.sample()
+        told = [f"{name}: {answer.field(name)}" for name in _TELLING if answer.field(name)]
+        told += [
+            f"{name}: {said}"
+            for name in ("server", "x-generator")
+            if (said := answer.field(name)) and _VERSIONED.search(said)
+        ]
+        if told:
+            wrong[kind] = (", ".join(told), answer)
+    _tell(bench, "a response tells what the service runs on", "no product version", wrong)
+    return bench.verdict()
+
+
+@probe("HDR-8", phase=Phase.SERVE)
+async def _cookies_are_kept_safe(bench: Bench) -> Verdict:
+    """Reads every Set-Cookie of the traffic, which says that it came over HTTPS."""
+    answers = await _seen(bench)
+    found = [(kind, answer, cookie) for kind, answer in answers.items() for cookie in cookies_of(answer)]
+    if not found:
+        return bench.not_applicable("no response sets a cookie")
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer, cookie in found:
+        bench.sample()
+        lacking = cookie.lacking()
+        if lacking:
+            wrong[kind] = (f"{cookie.name} without {', '.join(lacking)}", answer)
+    expected = "Secure and SameSite, and HttpOnly for a session"
+    _tell(bench, "a cookie can be taken or used by others", expected, wrong)
+    return bench.verdict()
+
+
+@probe("HDR-9", phase=Phase.SERVE)
+async def _pages_state_their_isolation(bench: Bench) -> Verdict:
+    """Reads Referrer-Policy, Permissions-Policy and the cross-origin policies of pages."""
+    pages = {kind: answer for kind, answer in (await _seen(bench)).items() if answer.ok and is_page(answer)}
+    if not pages:
+        return bench.not_applicable("no page was found (routes.html, /, /docs)")
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in pages.items():
+        bench.sample()
+        wanted = ("referrer-policy", "permissions-policy")
+        lacking = [name for name in wanted if not answer.field(name)]
+        isolating = ("cross-origin-opener-policy", "cross-origin-resource-policy")
+        if not any(answer.field(name) for name in isolating):
+            lacking.append(" or ".join(isolating))
+        if lacking:
+            wrong[kind] = (f"without {', '.join(lacking)}", answer)
+    _tell(bench, "a page leaves open what other sites learn of it", "each of them", wrong, warns=True)
+    return bench.verdict()
+
+
+# Fields that browsers have dropped, and why each is better left out.
+_OBSOLETE = {
+    "public-key-pins": "could lock a site out of itself",
+    "expect-ct": "is dropped",
+    "x-webkit-csp": "was never a standard",
+    "x-content-security-policy": "was never a standard",
+}
+# Fields of which a response has one value, so that two different ones contradict each other.
+_SINGLE = (
+    "x-content-type-options",
+    "x-frame-options",
+    "strict-transport-security",
+    "content-type",
+    "location",
+    "etag",
+    "access-control-allow-origin",
+    "cross-origin-opener-policy",
+)
+
+
+def _harmful(answer: Answer) -> Iterator[str]:
+    protection = answer.field("x-xss-protection")
+    if protection is not None and not protection.strip().startswith("0"):
+        yield f"X-XSS-Protection: {protection}"
+    for name, why in _OBSOLETE.items():
+        if answer.field(name):
+            yield f"{name}, which {why}"
+    if (answer.field("x-frame-options") or "").lower().startswith("allow-from"):
+        yield "X-Frame-Options: ALLOW-FROM, which no browser reads"
+    for name in _SINGLE:
+        values = {value.strip().lower() for value in answer.all(name)}
+        if len(values) > 1:
+            yield f"{name} twice: {', '.join(sorted(values))}"
+    caching = _directives(answer)
+    if {"no-store", "public"} <= caching:
+        yield f"Cache-Control: {answer.field('cache-control')}"
+
+
+@probe("HDR-10", phase=Phase.SERVE, samples=4)
+async def _nothing_harmful_is_sent(bench: Bench) -> Verdict:
+    """Looks for fields that opened holes or are dropped, and for values that contradict each other."""
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in (await _seen(bench)).items():
+        bench.sample()
+        if found := list(_harmful(answer)):
+            wrong[kind] = ("; ".join(found), answer)
+    _tell(bench, "a field is harmful, obsolete or contradictory", "none of these", wrong)
+    return bench.verdict()
+
+
+PROBES: tuple[Probe, ...] = (
+    _types_are_not_guessed,
+    _types_are_true,
+    _nothing_can_be_framed,
+    _pages_have_a_policy,
+    _hsts_over_https,
+    _personal_data_is_not_stored,
+    _no_version_is_told,
+    _cookies_are_kept_safe,
+    _pages_state_their_isolation,
+    _nothing_harmful_is_sent,
+)

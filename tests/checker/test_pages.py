@@ -1,0 +1,81 @@
+"""Content security policies and cookies, read as a browser reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from roadworthy.checker._http1 import Head
+from roadworthy.checker.probes._cookies import cookies_of
+from roadworthy.checker.probes._policies import framable, policies_of, scripts
+from roadworthy.checker.wire import Address, Answer, Ending, Request
+
+_REQUEST = Request("GET", "/", Address("127.0.0.1", 80))
+
+
+def _answer(*fields: tuple[str, str]) -> Answer:
+    return Answer(_REQUEST, Ending.COMPLETE, Head("1.1", 200, "", fields, b""))
+
+
+@pytest.mark.parametrize(
+    ("policy", "closed"),
+    [
+        ("default-src 'none'", True),
+        ("script-src 'self'; object-src 'none'", True),
+        ("SCRIPT-SRC 'Self'", True),
+        ("script-src 'self' 'unsafe-inline'", False),
+        ("script-src 'unsafe-inline' 'nonce-AbC'", True),
+        ("script-src 'unsafe-inline' 'sha256-AbC='", True),
+        ("script-src 'strict-dynamic' 'nonce-AbC' https:", True),
+        ("script-src 'nonce-AbC' 'unsafe-eval'", False),
+        ("script-src https:", False),
+        ("default-src *", False),
+        ("default-src *; script-src 'self'", True),
+        ("img-src 'self'", False),
+        ("script-src 'self'; script-src *", True),
+    ],
+)
+def test_what_keeps_scripts_out(policy: str, closed: bool) -> None:
+    """A nonce or a hash makes 'unsafe-inline' ineffective; the first directive of a name counts."""
+    (found,) = policies_of(_answer(("Content-Security-Policy", policy)))
+    assert (scripts(found) == "") is closed
+
+
+def test_several_policies_are_all_enforced() -> None:
+    """Lines and commas separate policies; one that is only reported is none."""
+    fields = [("Content-Security-Policy", "default-src *, default-src 'none'")]
+    fields += [("Content-Security-Policy-Report-Only", "default-src 'self'")]
+    assert [scripts(policy) == "" for policy in policies_of(_answer(*fields))] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "open_to_all"),
+    [
+        ([], True),
+        ([("X-Frame-Options", "sameorigin")], False),
+        ([("X-Frame-Options", "ALLOW-FROM https://a.example")], True),
+        ([("Content-Security-Policy", "frame-ancestors 'self' https://a.example")], False),
+        ([("Content-Security-Policy", "frame-ancestors *"), ("X-Frame-Options", "DENY")], True),
+        ([("Content-Security-Policy", "default-src 'none'"), ("X-Frame-Options", "DENY")], False),
+    ],
+)
+def test_who_may_frame(fields: list[tuple[str, str]], open_to_all: bool) -> None:
+    """frame-ancestors wins over X-Frame-Options, and default-src says nothing about frames."""
+    assert bool(framable(_answer(*fields))) is open_to_all
+
+
+@pytest.mark.parametrize(
+    ("line", "lacking"),
+    [
+        ("session=1; Secure; HttpOnly; SameSite=Lax", []),
+        ("SESSION=1; secure; httponly; samesite=strict", []),
+        ("sid=1; SameSite=None; Secure", ["HttpOnly"]),
+        ("theme=dark; Secure; SameSite=Lax", []),
+        ("csrf_token=1; Secure; SameSite=Strict", []),
+        ("auth=1", ["Secure", "HttpOnly", "SameSite"]),
+        ("auth=; Max-Age=0", []),
+    ],
+)
+def test_what_a_cookie_lacks(line: str, lacking: list[str]) -> None:
+    """Sessions are for no script, tokens against forgery are, and a cookie that is deleted needs nothing."""
+    (cookie,) = cookies_of(_answer(("Set-Cookie", line)))
+    assert cookie.lacking() == lacking
