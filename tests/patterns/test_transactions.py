@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, Depends, FastAPI
+from fastapi import BackgroundTasks, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import insert, text
+from starlette.middleware.base import RequestResponseEndpoint
 
 from roadworthy import ConflictError, NotFoundError, Settings, UnavailableError, roadworthy
 from roadworthy.patterns import (
@@ -339,8 +340,14 @@ def test_mistakes_at_import() -> None:
 # -- with the layer, as a service runs
 
 
-def _app(database: Database) -> FastAPI:
+def _app(database: Database, middleware: int = 0) -> FastAPI:
     app, service = FastAPI(), Service(database)
+
+    async def in_a_task(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+    for _ in range(middleware):
+        app.middleware("http")(in_a_task)
 
     async def unit() -> AsyncIterator[None]:
         async with unit_of_work():
@@ -371,6 +378,15 @@ def _app(database: Database) -> FastAPI:
 
         return StreamingResponse(parts(), 201)
 
+    @app.post("/export")
+    async def export(read_only: bool) -> StreamingResponse:
+        async def rows() -> AsyncIterator[str]:
+            async with unit_of_work(read_only=read_only):
+                for _ in range(3):
+                    yield f"{len(await service.emails())}"
+
+        return StreamingResponse(rows())
+
     @app.post("/refused")
     async def refused(_: in_unit) -> JSONResponse:
         await service.add("refused@b.c")
@@ -400,8 +416,10 @@ def _app(database: Database) -> FastAPI:
 
 
 @asynccontextmanager
-async def _served(database: Database, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    app = roadworthy(_app(database), settings=Settings(rate_limit="off", **settings))
+async def _served(
+    database: Database, middleware: int = 0, **settings: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    app = roadworthy(_app(database, middleware), settings=Settings(rate_limit="off", **settings))
     async with served(app) as client:
         yield client
 
@@ -413,11 +431,16 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+# A BaseHTTPMiddleware runs what is inside it in a task of its own.
+in_tasks = pytest.mark.parametrize("middleware", [0, 1, 2])
+
+
+@in_tasks
 @pytest.mark.parametrize("route", ["/add?email=a", "/dependency?email=a", "/stream"])
-async def test_committed_before_the_response(database: Database, route: str) -> None:
+async def test_committed_before_the_response(database: Database, route: str, middleware: int) -> None:
     """When the head of a success leaves, another connection sees the row (fastapi/fastapi#11143, #3620)."""
     rows: list[int] = []
-    inner = roadworthy(_app(database), settings=Settings(rate_limit="off"))
+    inner = roadworthy(_app(database, middleware), settings=Settings(rate_limit="off"))
     (file,) = [str(row[2]) for row in await _query(database, "PRAGMA database_list") if row[1] == "main"]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -440,19 +463,34 @@ async def _query(database: Database, statement: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("route", ["/breaks", "/dependency?email=a&broken=1", "/stream?broken=1"])
-async def test_a_commit_that_fails_is_no_success(client: httpx.AsyncClient, route: str) -> None:
+@in_tasks
+async def test_a_commit_that_fails_is_no_success(database: Database, route: str, middleware: int) -> None:
     """A COMMIT that fails is an error in the one shape, wherever the unit was opened, and leaves nothing."""
-    answer = await client.post(route)
-    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
-    assert "FOREIGN" not in answer.text
-    assert (await client.get("/emails")).json() == []
+    async with _served(database, middleware) as client:
+        answer = await client.post(route)
+        assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
+        assert "FOREIGN" not in answer.text
+        assert (await client.get("/emails")).json() == []
 
 
+@in_tasks
 @pytest.mark.parametrize(("route", "status"), [("/refused", 409), ("/missing", 404)])
-async def test_a_refusal_is_rolled_back(client: httpx.AsyncClient, route: str, status: int) -> None:
+async def test_a_refusal_is_rolled_back(database: Database, route: str, status: int, middleware: int) -> None:
     """A request that is refused leaves nothing, whether the refusal was raised or returned."""
-    assert (await client.post(route)).status_code == status
-    assert (await client.get("/emails")).json() == []
+    async with _served(database, middleware) as client:
+        assert (await client.post(route)).status_code == status
+        assert (await client.get("/emails")).json() == []
+
+
+@pytest.mark.parametrize(("read_only", "middleware"), [(True, 0), (True, 1), (False, 0)])
+async def test_a_unit_inside_a_stream(
+    database: Database, read_only: bool, middleware: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A unit that is opened while the response is streamed lasts as long as its block."""
+    async with _served(database, middleware) as client:
+        assert (await client.post("/add?email=a")).status_code == 201
+        assert (await client.post("/export", params={"read_only": read_only})).text == "111"
+    assert "roadworthy.transactions" not in capfd.readouterr().out
 
 
 async def test_a_background_task_has_a_unit_of_its_own(client: httpx.AsyncClient) -> None:

@@ -22,6 +22,7 @@ from ..errors import APIError, MethodNotAllowedError, RequestTimeoutError, Timeo
 from ..types import Headers, Message, Receive, Scope, Send
 from ._exchange import Exchange, Reply, ResponseAborted, current_exchange
 from ._pass import Pass
+from ._tasks import runs_within
 from .compression import OFF_LOOP_SIZE, Coder
 from .frameworks import EXCHANGE_KEY
 
@@ -263,12 +264,17 @@ class Conversation(Exchange):
     def hold_for(self, settle: Callable[[int], Awaitable[None]]) -> bool:
         """Have ``settle(status)`` awaited before the head leaves: a unit of work that the request keeps open.
 
-        Only the request's own task can ask for it, before the response has begun; False tells others.
+        Only a task that serves the request can ask for it, before the app has begun its response; False tells
+        others.
         """
-        if self.begun or self._task is None or asyncio.current_task() is not self._task:
+        if self.status or not self.is_served_here():
             return False
         self._settle = settle
         return True
+
+    def is_served_here(self) -> bool:
+        """Tell whether the running task serves this request: its own, or one that a middleware waits for."""
+        return self._task is not None and runs_within(self._task)
 
     async def _settled(self, start: Message, body: bytes, more: bool) -> None:
         settle, self._settle = self._settle, None

@@ -9,7 +9,15 @@ from time import perf_counter
 from ..layer._exchange import current_exchange
 from ..layer._http import Conversation
 
-__all__ = ("before_response", "name_route", "response_begun", "response_status", "time_left", "user_key")
+__all__ = (
+    "before_response",
+    "is_served_here",
+    "name_route",
+    "response_begun",
+    "response_status",
+    "time_left",
+    "user_key",
+)
 
 
 def time_left() -> float:
@@ -35,10 +43,16 @@ def before_response(settle: Callable[[int], Awaitable[None]]) -> bool:
     """Have ``settle(status)`` awaited before the head of the response leaves; tell whether it will be.
 
     It will not outside the layer, and not in a task that the request has started: what such a task does may
-    outlive the response by intention.
+    outlive the response by intention. Nor once the app has begun its response.
     """
     exchange = current_exchange.get()
     return isinstance(exchange, Conversation) and exchange.hold_for(settle)
+
+
+def is_served_here() -> bool:
+    """Tell whether the running task serves the request, and was not started beside it."""
+    exchange = current_exchange.get()
+    return isinstance(exchange, Conversation) and exchange.is_served_here()
 
 
 def response_status() -> int:

@@ -24,7 +24,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
-from ._request import before_response, response_begun, response_status, time_left
+from ._request import before_response, is_served_here, response_begun, response_status, time_left
 from ._to_the_end import to_the_end
 from ._turns import Turns
 from .stores import Isolation, Rules, Savepoint, Store, Transaction, TransactionError
@@ -183,7 +183,8 @@ class UnitOfWork:
             TransactionError: the part asks for more isolation than the unit has.
         """
         _fits(self.rules, rules)
-        task = asyncio.current_task()
+        # A dependency with ``yield`` below a BaseHTTPMiddleware ends after the response: it is not at work.
+        task = None if is_served_here() else asyncio.current_task()
         self._parts[task] = self._parts.get(task, 0) + 1
         try:
             async with self._nested() if nested else self._joined():
@@ -268,14 +269,16 @@ async def unit_of_work(
             yield outer
         return
     unit = UnitOfWork(rules)
-    begun = response_begun()
-    before_response(unit.settle)
+    # One that is opened while a response is streamed ends with its block, whatever has left by then.
+    of_response = not read_only and not response_status()
+    if of_response:
+        before_response(unit.settle)
     try:
         async with unit:
             yield unit
-            if response_status() >= 400 and not begun:
+            if of_response and response_status() >= 400:
                 await unit.rollback()
-            elif not unit.ended and response_begun() and not begun:
+            elif of_response and not unit.ended and response_begun():
                 _logger.error("a unit of work is committed after its response has left; end it before")
     except Exception as error:
         refusal = unit.translate(error)
