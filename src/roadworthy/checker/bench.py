@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import json
 import re
@@ -15,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from ..checklist import Assertion, Severity
+from ._bodies import found_id, fresh
 from ._show import curl, shown
 from .exposition import Sample, read_samples
 from .manifest import Manifest, Route
 from .openapi import OpenApi
 from .probe import Need, Phase, Probe, Profile
 from .records import Record, records
-from .shapes import elements, members
+from .shapes import members
 from .stage import Stage
 from .target import Launch, Target, expand
 from .verdict import Control, Evidence, Finding, Verdict
@@ -301,7 +301,7 @@ class Bench:
 
     def fresh(self, body: Any) -> Any:
         """Return a copy of a declared body in which ``{unique}`` and ``{number}`` are something new."""
-        return _filled(copy.deepcopy(body), self.unique(), _new_number())
+        return fresh(body, self.unique())
 
     async def create(self, changes: Mapping[str, Any] | None = None, **options: Any) -> Created:
         """Create a resource through ``routes.create`` and return it.
@@ -323,7 +323,7 @@ class Bench:
         answer = await self.request(route.method, route.path, headers, json_body=sent, **options)
         if not answer.ok:
             raise ControlFailed(f"the valid body of routes.create was answered {answer}")
-        identifier = _found_id(answer, route.id)
+        identifier = found_id(answer, route.id)
         read = self.manifest.routes.by_role.get("read")
         path = (
             read.path.replace("{id}", identifier) if read and identifier else answer.field("location") or ""
@@ -506,34 +506,3 @@ async def _fetch_openapi(bench: Bench) -> OpenApi:
     if not bench.manifest.openapi:
         return OpenApi()
     return OpenApi(members((await bench.get(bench.manifest.openapi)).json()))
-
-
-def _new_number() -> int:
-    """Return a number that no earlier run left in the store either: at random, within a signed 32 bits."""
-    return secrets.randbelow(2**31 - 2**20) + 2**20
-
-
-def _filled(value: Any, unique: str, number: int) -> Any:
-    if isinstance(value, str):
-        if value == "{number}":
-            return number
-        return value.replace("{unique}", unique).replace("{number}", str(number))
-    if isinstance(value, list):
-        return [_filled(entry, unique, number) for entry in elements(cast("object", value))]
-    if isinstance(value, dict):
-        entries = members(cast("object", value)).items()
-        return {key: _filled(entry, unique, number) for key, entry in entries}
-    return value
-
-
-def _found_id(answer: Answer, path: str) -> str:
-    """Read ``$.data.id`` from the answer's JSON; else the last part of Location."""
-    value = answer.json()
-    for part in path.removeprefix("$").strip(".").split("."):
-        if part.isdecimal() and isinstance(value, list):
-            value = dict(enumerate(elements(cast("object", value)))).get(int(part))
-        else:
-            value = members(value).get(part)
-    if isinstance(value, str | int):
-        return str(value)
-    return (answer.field("location") or "").rstrip("/").rpartition("/")[2]

@@ -65,7 +65,7 @@ def frontends(router: Any) -> Iterator[str]:
 
 
 def docs_pages(app: FastAPI) -> list[bytes]:
-    """Return Swagger UI and its OAuth2 redirect as ``FastAPI.setup`` makes them; nothing if the app has others."""
+    """Return Swagger UI and its OAuth2 redirect as ``FastAPI.setup`` makes them; nothing if one is not."""
     root = app.root_path.rstrip("/")
     redirect = app.swagger_ui_oauth2_redirect_url
     pages = {
