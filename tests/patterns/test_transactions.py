@@ -383,7 +383,8 @@ def _app(database: Database, middleware: int = 0) -> FastAPI:
         async def rows() -> AsyncIterator[str]:
             async with unit_of_work(read_only=read_only):
                 for _ in range(3):
-                    yield f"{len(await service.emails())}"
+                    emails = await service.emails()
+                    yield str(len(emails)) if current_unit() else "ended"
 
         return StreamingResponse(rows())
 
