@@ -323,12 +323,15 @@ class Bench:
         answer = await self.request(route.method, route.path, headers, json_body=sent, **options)
         if not answer.ok:
             raise ControlFailed(f"the valid body of routes.create was answered {answer}")
-        identifier = found_id(answer, route.id)
-        read = self.manifest.routes.by_role.get("read")
-        path = (
-            read.path.replace("{id}", identifier) if read and identifier else answer.field("location") or ""
-        )
-        return Created(identifier, path, sent, answer)
+        return Created(found_id(answer, route.id), self.path_of(answer), sent, answer)
+
+    def path_of(self, answer: Answer) -> str:
+        """Return where the resource is read that an answer of routes.create speaks of; empty if nowhere."""
+        create, read = self.manifest.routes.by_role.get("create"), self.manifest.routes.by_role.get("read")
+        identifier = found_id(answer, create.id) if create else ""
+        if read and identifier:
+            return read.path.replace("{id}", identifier)
+        return answer.field("location") or ""
 
     async def readable(self) -> str:
         """Return the path of a resource that can be read: the declared one, else one created for it.
