@@ -87,6 +87,11 @@ SAMPLE = {
     "log-5-query",
     "log-6-raw",
     "log-9-file",
+    "met-1-no-type",
+    "met-2-no-inf",
+    "met-3-millis",
+    "met-4-skips-404",
+    "met-9-leaks",
 }
 """The twins of every ordinary run: one quick launch each."""
 
@@ -95,7 +100,7 @@ def _sampled(twins: tuple[Twin, ...]) -> list[Twin]:
     return [twin for twin in twins if twin.fault in SAMPLE]
 
 
-@pytest.mark.parametrize("family", [family for family, twins in FAMILIES.items() if _sampled(twins)])
+@pytest.mark.parametrize("family", [family for family, twins in FAMILIES.items() if _sampled(twins), "MET"])
 def test_a_sample_of_the_matrix(family: str) -> None:
     """Some twins of a family fail their assertion, tried alone."""
     # Every run of the suite takes the quick ones; `make proof` takes all, with the whole family on each.

@@ -15,7 +15,6 @@ from . import (
     metrics,
     rate_limiting,
     security_headers,
-    security_headers,
     transactions,
 )
 
@@ -28,7 +27,6 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "SHUT": graceful_shutdown.TWINS,
     "CMP": compression.TWINS,
     "COR": cors.TWINS,
-    "HDR": security_headers.TWINS,
     "HDR": security_headers.TWINS,
     "HLT": health_check.TWINS,
     "MET": metrics.TWINS,
