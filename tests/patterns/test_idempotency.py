@@ -6,13 +6,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, FastAPI, Request, Response
+from fastapi import BackgroundTasks, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import func, select, update
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.types import Receive, Scope, Send
 
 from roadworthy import ConflictError, Settings, roadworthy
 from roadworthy.patterns import Database, TableAnswers, idempotent, transactional, unit_of_work
@@ -23,6 +26,14 @@ from tests.served import served
 from .accounts import Accounts, answers
 
 pytestmark = pytest.mark.anyio
+
+
+class Unfinished(Response):
+    """A response whose client left while it was sent, as Starlette's streams end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
 
 
 class Site:
@@ -79,6 +90,24 @@ class Site:
                     yield b"x" * 1000
 
             return StreamingResponse(body(), 201)
+
+        @app.post("/unfinished")
+        async def unfinished() -> Response:
+            await add("unfinished@b.c")
+            return Unfinished()
+
+        @app.post("/work", status_code=201)
+        async def work(tasks: BackgroundTasks) -> int:
+            tasks.add_task(self.go_on.wait)
+            return await add("work@b.c")
+
+        async def unit(nested: bool = False) -> AsyncIterator[None]:
+            async with unit_of_work(nested=nested):
+                yield
+
+        @app.post("/dependency", status_code=201)
+        async def dependency(_: Annotated[None, Depends(unit)]) -> int:
+            return await add("dependency@b.c")
 
         @app.put("/accounts/{id}")
         async def put(id: int) -> None:
@@ -271,6 +300,47 @@ async def test_a_commit_that_fails(site: Site, client: httpx.AsyncClient) -> Non
     assert await site.count() == 0
     assert other.in_background == []
     assert (await client.post("/accounts", json=BODY, headers=_key())).status_code == 201
+
+
+async def test_an_unfinished_response(site: Site, client: httpx.AsyncClient) -> None:
+    """What has no answer to be kept is undone, so that a repetition is a new attempt and not a second one."""
+    for _ in range(2):
+        assert (await client.post("/unfinished", headers=_key())).status_code == 500
+        assert await site.count() == 0
+
+
+async def test_work_after_the_response(site: Site, client: httpx.AsyncClient) -> None:
+    """A repetition gets the answer while the first request's background work is still going on."""
+    first = asyncio.create_task(client.post("/work", headers=_key()))
+    async with asyncio.timeout(10):
+        while not await site.count():
+            await asyncio.sleep(0.005)
+        while (again := await client.post("/work", headers=_key())).status_code == 409:
+            await asyncio.sleep(0.005)
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+    site.go_on.set()
+    assert (await first).content == again.content
+
+
+@pytest.mark.parametrize(("nested", "middleware"), [(False, False), (True, False), (False, True)])
+async def test_with_a_unit_of_the_request(
+    database: Database, nested: bool, middleware: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A unit that a dependency keeps open takes part, below a BaseHTTPMiddleware as well."""
+    site = Site(database)
+    if middleware:
+
+        async def in_a_task(request: Request, call_next: RequestResponseEndpoint) -> Response:
+            return await call_next(request)
+
+        (kept,) = site.app.user_middleware
+        site.app.user_middleware[:] = [kept, Middleware(BaseHTTPMiddleware, dispatch=in_a_task)]
+    async with _client(site) as client:
+        for _ in range(2):
+            answer = await client.post("/dependency", params={"nested": nested}, headers=_key())
+            assert (answer.status_code, answer.json()) == (201, 1)
+    assert await site.count() == 1
+    assert '"error"' not in capfd.readouterr().out
 
 
 async def test_two_processes(site: Site, client: httpx.AsyncClient, path: Path) -> None:

@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from ..errors import ConflictError, FieldError, ValidationError
@@ -137,6 +138,8 @@ def idempotent(
         if (who, key) in running:
             raise KeyInUseError(headers={"Retry-After": "1"})
         running.add((who, key))
+        # Before the app's background work: a repetition need not wait for that.
+        release = partial(running.discard, (who, key))
         try:
             request = _Request(answers, who, key, _fingerprint(scope, body), expires_after)
             # Before a turn to write is waited for: most repetitions find their answer here.
@@ -146,15 +149,18 @@ def idempotent(
                 # Again, in the transaction: another process may have committed in between.
                 if await request.replay(send, unit):
                     return
-                response = _Response(request, unit, send, longest_answer)
+                response = _Response(request, unit, send, longest_answer, release)
                 try:
                     await app(scope, _Again(body, receive), response)
                 except Exception:
                     if response.failure is not None:
                         raise response.failure from None
                     raise
+                # Still open where the app left its response unfinished, as a stream whose client has gone:
+                # committed without an answer to keep, a repetition would be carried out again.
+                await unit.rollback()
         finally:
-            running.discard((who, key))
+            release()
 
     return serve
 
@@ -196,11 +202,14 @@ class _Request:
 class _Response:
     """Takes the app's messages, and sends them when what they say has been committed."""
 
-    def __init__(self, request: _Request, unit: UnitOfWork, send: Send, longest: int) -> None:
+    def __init__(
+        self, request: _Request, unit: UnitOfWork, send: Send, longest: int, release: Callable[[], None]
+    ) -> None:
         self._request = request
         self._unit = unit
         self._send = send
         self._longest = longest
+        self._release = release
         self._start: Message | None = None
         self._body = bytearray()
         self.failure: Exception | None = None
@@ -214,6 +223,7 @@ class _Response:
                 self._start = message
                 return
             await self._unit.rollback()
+            self._release()
         elif kind == "http.response.body" and self._start is not None:
             self._body += message.get("body", b"")
             if len(self._body) > self._longest:
@@ -235,6 +245,7 @@ class _Response:
             # Frameworks turn a known error that comes out of send into another; it is raised again outside.
             self.failure = self._unit.translate(error)
             raise _NotCommittedError from error
+        self._release()
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body})
 
