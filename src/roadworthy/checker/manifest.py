@@ -1,8 +1,8 @@
 """``roadworthy.toml``: what a check is told about the service. Every section may be left out.
 
-What is not declared is inferred where it can be seen from outside (:mod:`roadworthy.checker.inference`); what
-is neither makes the assertions that need it inconclusive, or, where the manifest says that the service does
-without, not applicable.
+Without a manifest, what can be seen from outside is inferred (:mod:`roadworthy.checker.inference`), which is
+also how ``roadworthy check init`` writes one. What is neither declared nor inferred makes the assertions that
+need it inconclusive, or, where the manifest says that the service does without, not applicable.
 """
 
 from __future__ import annotations

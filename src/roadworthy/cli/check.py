@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,9 +26,11 @@ TARGET is `main:app` (served by `roadworthy run`), a command after `--` (as in `
 server.js`), a URL on this machine, or nothing: then roadworthy.toml says what to start.
 
 Exit codes: 0 nothing that decides was found, 1 findings, 2 wrong usage or manifest, 3 the service did not
-start or was gone, 4 too much stayed without proof, 70 the checker broke.
+start or was gone, 4 too much stayed without proof, 70 the checker broke, 130 it was interrupted (what was
+found so far is in the reports).
 
-`check init` writes roadworthy.toml, `check list` lists the assertions, `check waive` accepts a finding.
+`check init` writes roadworthy.toml, and without one the same is inferred at each check; `check list` lists
+the assertions, `check waive` accepts a finding.
 """
 
 
@@ -115,6 +118,37 @@ def _run(
     raise typer.Exit(int(done.exit_code))
 
 
+@check.command(name="init")
+def _init(
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]", show_default=False, help="main:app, a URL, or a command after --"),
+    ] = None,
+    manifest: Annotated[Path, typer.Option(metavar="FILE", help="Where to write it.")] = _MANIFEST,
+    force: Annotated[bool, typer.Option("--force", help="Replace a manifest that is there.")] = False,
+) -> None:
+    """Write roadworthy.toml from what can be seen of the service, each line with its evidence."""
+    import asyncio
+
+    from ..checker import ExitCode, Manifest, ManifestError, StartFailed
+    from ..checker.inference import infer
+    from ..checker.manifest import for_target
+    from ..checker.manifest_text import manifest_text
+
+    if manifest.exists() and not force:
+        refuse(f"{manifest} is there already; --force replaces it")
+    try:
+        declared = for_target(target or (), _declared(None) if not force else Manifest())
+        text = manifest_text(asyncio.run(infer(declared)))
+    except ManifestError as error:
+        refuse(error)
+    except StartFailed as error:
+        print(f"roadworthy: {error}", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.UNREACHABLE)) from None
+    manifest.write_text(text, "utf-8")
+    print(f"{manifest} is written; read it, fill in what it asks for, and commit it. Then: roadworthy check")
+
+
 @check.command(name="list")
 def _list_command(
     only: Annotated[
@@ -143,6 +177,7 @@ def _waive(
 ) -> None:
     """Accept a finding: it stays visible in every report and no longer fails the check."""
     import json
+    from datetime import UTC, datetime
 
     from ..checker import ManifestError, parse_manifest
 
@@ -152,11 +187,13 @@ def _waive(
     before = manifest.read_text("utf-8") if manifest.exists() else "version = 1\n"
     text = f"{before.rstrip()}\n\n[[waivers]]\n" + "\n".join(lines) + "\n"
     try:
-        parse_manifest(text, manifest.name)
+        added = parse_manifest(text, manifest.name).waivers[-1]
     except ManifestError as error:
         refuse(error)
+    if added.expires and added.expires <= datetime.now(UTC).date().isoformat():
+        refuse(f"--expires {added.expires} has come already, so the waiver would cover nothing")
     manifest.write_text(text, "utf-8")
-    print(f"{values['id']} is waived in {manifest}")
+    print(f"{added.id} is waived in {manifest}{f' until {added.expires}' if added.expires else ''}")
 
 
 def _declared(file: Path | None) -> Manifest:
@@ -177,6 +214,8 @@ def _writer(text: str) -> tuple[Any, Path]:
     name, equals, path = text.partition("=")
     if not equals or name not in _FORMATS or not path:
         raise ManifestError(f"--report {text} is not FORMAT=FILE; the formats are {', '.join(_FORMATS)}")
+    if not Path(path).parent.is_dir():
+        raise ManifestError(f"--report {text}: there is no folder {Path(path).parent}")
     module = "terminal" if name == "text" else name
     return import_module(f"roadworthy.checker.report.{module}").write, Path(path)
 
@@ -185,11 +224,12 @@ def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
     """Run the check; what cannot go on ends the process with its exit code."""
     import asyncio
     import signal
-    import sys
 
     from rich.console import Console
 
     from ..checker import ExitCode, ManifestError, StartFailed, run_check
+    from ..checker.events import Notice
+    from ..checker.inference import infer
     from ..checker.report.terminal import Terminal
 
     terminal = Terminal(Console(highlight=False), verbose=verbose)
@@ -199,7 +239,12 @@ def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
         assert task is not None
         # The default of SIGTERM would end the checker and leave the service behind.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_check(manifest, options, terminal)
+        known = manifest
+        if not manifest.file:
+            known = (await infer(manifest)).manifest
+            places = ", ".join(known.inferred) or "nothing"
+            terminal(Notice(f"there is no {_MANIFEST}; inferred: {places} (roadworthy check init writes it)"))
+        return await run_check(known, options, terminal)
 
     try:
         return asyncio.run(interruptible())
@@ -211,8 +256,8 @@ def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
         raise typer.Exit(int(ExitCode.UNREACHABLE)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         terminal.close()
-        print("roadworthy: interrupted; everything that was started is stopped", file=sys.stderr)
-        raise typer.Exit(130) from None
+        print("roadworthy: interrupted before anything was found; nothing is left running", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
     except Exception as error:
         terminal.close()
         print(f"roadworthy: the checker broke: {type(error).__name__}: {error}", file=sys.stderr)
