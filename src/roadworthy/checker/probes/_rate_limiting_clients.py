@@ -55,7 +55,11 @@ class Burst:
     @property
     def admitted(self) -> list[Answer]:
         """What was not refused."""
-        return [answer for answer in self.answers if answer.complete and answer.status != 429]
+        return [
+            answer
+            for answer in self.answers
+            if answer.complete and answer.status != 429 and answer.status < 500
+        ]
 
     @property
     def refused(self) -> list[Answer]:
@@ -64,8 +68,8 @@ class Burst:
 
     @property
     def unclear(self) -> list[Answer]:
-        """What was neither: no answer, or one about an overload."""
-        return [answer for answer in self.answers if not answer.complete or answer.status == 503]
+        """What was neither: no answer, or a failure of the service."""
+        return [answer for answer in self.answers if not answer.complete or answer.status >= 500]
 
     @property
     def seconds(self) -> float:
@@ -85,7 +89,7 @@ class Limit:
         kind: ``window``, ``bucket`` or empty.
         flood: what a first client sent until it was refused.
         other: what a second client got right after that.
-        still: the first client once more after that.
+        limited_meanwhile: whether the first client was limited all the time that the second one asked.
         addressed: whether clients can come from addresses of their own.
     """
 
@@ -95,7 +99,7 @@ class Limit:
     kind: str
     flood: Burst = field(default_factory=Burst)
     other: Burst = field(default_factory=Burst)
-    still: Answer | None = None
+    limited_meanwhile: bool = False
     addressed: bool = True
     client: Client = field(default_factory=Client)
 
@@ -127,6 +131,16 @@ class Limit:
         if self.kind == "window" or not self.requests or not self.window:
             return 0
         return math.floor(self.requests / self.window * max(seconds, 0.0)) + 1
+
+    def most(self, seconds: float, aligned: bool) -> int:
+        """Return how many requests of a fresh client may be admitted within this time.
+
+        Parameters:
+            aligned: the time began together with a window, so that a second one begins a whole window later.
+        """
+        count = self.requests or 0
+        windows = 0 if self.kind == "bucket" or not aligned else int((seconds + 0.1) / (self.window or 60.0))
+        return count * (1 + windows) + self.refill(seconds)
 
     async def fresh(self, bench: Bench) -> Client:
         """Return a client that has its whole quota: a new one, or the same after a whole window.
@@ -204,17 +218,22 @@ async def find_limit(bench: Bench) -> Limit:
     most = max(3 * (limit.requests or 0), _UNDECLARED)
     rest = await _until_refused(bench, limit.route, probing, most, bench.patience(_LOOKING), 3)
     limit.flood = Burst([first, *rest.answers])
+    unlikely = 0
     for _ in range(3):
         second = new_client(bench, limit.addressed)
         if not limit.reached or second == probing:
             break
         count = min(limit.requests or 1, 10)
+        last = (await _until_refused(bench, limit.route, probing, most, _LOOKING, 1)).answers[-1]
         limit.other = await limit.together(bench, second, count, count)
-        limit.still = await probing.ask(bench, limit.route)
-        if limit.other.refused or limit.still.status == 429:
+        after = await probing.ask(bench, limit.route)
+        # A bucket has a little in it again after a while, but not as much as the second client got. Where the
+        # kind is not known a new window may have begun instead, but hardly twice.
+        refilled = limit.refill(max(answer.ended for answer in limit.other.answers) - last.began)
+        unlikely += (refilled < count) + (limit.kind == "bucket" and refilled < count)
+        limit.limited_meanwhile = after.status == 429 or (limit.kind != "window" and unlikely > 1)
+        if limit.other.refused or limit.limited_meanwhile:
             break
-        # Its window was over, or its bucket had a little in it again: once more.
-        await _until_refused(bench, limit.route, probing, most, _LOOKING, 1)
     return limit
 
 
