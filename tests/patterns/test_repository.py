@@ -77,6 +77,19 @@ async def test_missing(repository: Accounts_) -> None:
                 await change
 
 
+@pytest.mark.parametrize("key", [2**63, -(2**63) - 1, 10**40])
+async def test_a_key_beyond_any_column(repository: Accounts_, key: int) -> None:
+    """A number that no column holds is the key of no row: a client can ask for it by a path."""
+    (row,) = await _insert(repository, "a@b.c")
+    assert await repository.find(key) is None
+    assert await repository.get_many([key, row.id]) == [None, row]
+    assert (await repository.list(where={"balance": key})).items == []
+    for call in (repository.get(key), repository.update(key, {"balance": 1}), repository.delete(key)):
+        with pytest.raises(NotFoundError, match=r"^Account not found$"):
+            async with unit_of_work():
+                await call
+
+
 async def test_pages(repository: Accounts_) -> None:
     """A walk by cursor meets every row once, in the order of keys, whatever is deleted meanwhile."""
     rows = await _insert(repository, *(f"{n}@b.c" for n in range(7)))

@@ -12,6 +12,7 @@ import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError
 from starlette.middleware.base import RequestResponseEndpoint
 
 from roadworthy import ConflictError, NotFoundError, Settings, UnavailableError, roadworthy
@@ -192,6 +193,17 @@ async def test_failing_commit(service: Service) -> None:
     assert str(caught.value) == ConflictError.default_message
     assert await service.emails() == []
     await service.add("a@b.c")
+
+
+async def test_a_mistake_is_no_conflict(service: Service) -> None:
+    """A value that is left out is a mistake of the service, which no 409 hides."""
+
+    @transactional
+    async def mistaken() -> None:
+        await service.accounts.insert({"email": None})
+
+    with pytest.raises(IntegrityError, match="NOT NULL"):
+        await mistaken()
 
 
 async def test_two_stores(service: Service) -> None:

@@ -35,6 +35,10 @@ class Backend(Protocol):
         """Tell whether the failure goes away without a change to the service."""
         ...
 
+    def is_conflict(self, error: Exception) -> bool:
+        """Tell whether a constraint refused what would be right beside other rows or other values."""
+        ...
+
     def is_read_only(self, error: Exception) -> bool:
         """Tell whether a write was refused because the transaction must not write."""
         ...

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, Table, and_, event, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -18,6 +18,16 @@ _BEGIN = "roadworthy_begin"
 
 _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _FULL = frozenset((sqlite3.SQLITE_FULL,))
+_TAKEN = frozenset(
+    (
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+        sqlite3.SQLITE_CONSTRAINT_ROWID,
+    )
+)
+# ON DELETE RESTRICT is told as a trigger.
+_REFERRED_TO = frozenset((sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, sqlite3.SQLITE_CONSTRAINT_TRIGGER))
+_CONFLICTS = _TAKEN | _REFERRED_TO | {sqlite3.SQLITE_CONSTRAINT_CHECK}
 
 
 class SqliteBackend:
@@ -60,17 +70,17 @@ class SqliteBackend:
         """Tell whether another writes, the disk is full, or every connection was in use."""
         return isinstance(error, PoolTimeoutError) or _primary_code(error) in _BUSY | _FULL
 
+    def is_conflict(self, error: Exception) -> bool:
+        """Tell whether a constraint failed that looks at what is there. A missing value is a mistake."""
+        return _code(error) in _CONFLICTS
+
     def is_read_only(self, error: Exception) -> bool:
         """Tell whether ``query_only`` refused the write."""
         return _primary_code(error) == sqlite3.SQLITE_READONLY
 
     def unique_columns(self, error: Exception, table: Table) -> tuple[str, ...]:
         """Read the columns from ``UNIQUE constraint failed: users.email``, SQLite's only way to name them."""
-        if _code(error) not in (
-            sqlite3.SQLITE_CONSTRAINT_UNIQUE,
-            sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
-            sqlite3.SQLITE_CONSTRAINT_ROWID,
-        ):
+        if _code(error) not in _TAKEN:
             return ()
         told = str(getattr(error, "orig", "")).partition(": ")[2]
         named = [part.rpartition(".")[2] for part in told.split(", ")]
@@ -94,10 +104,7 @@ class SqliteBackend:
 
     def is_referred_to(self, error: Exception) -> bool:
         """Tell whether a foreign key keeps the row."""
-        return _code(error) in (
-            sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY,
-            sqlite3.SQLITE_CONSTRAINT_TRIGGER,  # what ON DELETE RESTRICT is told as
-        )
+        return _code(error) in _REFERRED_TO
 
 
 def _engine(path: str, wait: float, size: int, *, writes: bool) -> AsyncEngine:
@@ -144,8 +151,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _code(error: Exception) -> int:
-    # A failed constraint is an IntegrityError; DBAPIError is its parent.
-    if not isinstance(error, DBAPIError | IntegrityError):
+    if not isinstance(error, DBAPIError):
         return 0
     code = getattr(error.orig, "sqlite_errorcode", 0)
     return code if isinstance(code, int) else 0

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, AsyncTransaction
 
 from ..errors import ConflictError, UnavailableError
@@ -159,7 +159,7 @@ class Database:
         """Return the 503 of a busy or full database, the 409 of a constraint that COMMIT found broken."""
         if self._backend.is_unavailable(error):
             return UnavailableError("The database is busy")
-        if isinstance(error, IntegrityError):
+        if self._backend.is_conflict(error):
             return ConflictError()
         return None
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from ..errors import ConflictError, FieldError, NotFoundError, ValidationError
 
 __all__ = (
+    "LARGEST_KEY",
     "MAX_LIMIT",
     "Page",
     "Repository",
@@ -31,7 +32,9 @@ __all__ = (
 MAX_LIMIT = 1000
 """Most rows of one page: it bounds what a single request costs in memory and time."""
 
-_LARGEST_KEY = 2**63 - 1  # what the integer column of any database holds
+LARGEST_KEY = 2**63 - 1
+"""What the integer column of any database holds."""
+
 _LONGEST_CURSOR = 1024  # a key is no document
 
 _Row = TypeVar("_Row")
@@ -182,7 +185,7 @@ def decode_cursor(cursor: str, kind: type[_Kind]) -> _Kind:
             raise ValueError
         key = kind(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode())  # type: ignore[call-arg]
         # Encoded again, because the decoder skips what is not in its alphabet, and int() reads "1_0".
-        if encode_cursor(key) != cursor or (isinstance(key, int) and abs(key) > _LARGEST_KEY):
+        if encode_cursor(key) != cursor or (isinstance(key, int) and abs(key) > LARGEST_KEY):
             raise ValueError
     except (ValueError, BinasciiError):
         told = "Input should be a next_cursor of this list"

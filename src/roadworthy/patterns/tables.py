@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ._rows import field_names, maker
 from .database import Database
 from .repository import (
+    LARGEST_KEY,
     Page,
     VersionConflictError,
     already_in_use,
@@ -97,6 +98,8 @@ class TableRepository(Generic[_Row, _Key]):
 
     async def find(self, key: _Key) -> _Row | None:
         """Return a row, None where there is none."""
+        if not _can_be(key):
+            return None
         return await self.fetch(self.select().where(self._key == key))
 
     async def insert(self, values: Mapping[str, Any]) -> _Row:
@@ -107,6 +110,8 @@ class TableRepository(Generic[_Row, _Key]):
 
     async def update(self, key: _Key, values: Mapping[str, Any], *, version: int | None = None) -> _Row:
         """Change fields of a row, of the given version only."""
+        if not _can_be(key):
+            raise not_found(self.label)
         changes = dict(values)
         if self._version is not None:
             changes[self._version.name] = self._version + 1
@@ -120,6 +125,8 @@ class TableRepository(Generic[_Row, _Key]):
 
     async def delete(self, key: _Key, *, version: int | None = None) -> None:
         """Remove a row, of the given version only."""
+        if not _can_be(key):
+            raise not_found(self.label)
         if not await self.execute(delete(self.table).where(self._key == key, *self._of(version))):
             raise await self._absent(key)
 
@@ -127,7 +134,7 @@ class TableRepository(Generic[_Row, _Key]):
 
     async def get_many(self, keys: Sequence[_Key]) -> Sequence[_Row | None]:
         """Return one entry for each key, in the order asked; None where there is no such row."""
-        wanted = list(dict.fromkeys(keys))
+        wanted = [key for key in dict.fromkeys(keys) if _can_be(key)]
         found: dict[_Key, _Row] = {}
         for start in range(0, len(wanted), _CHUNK):
             statement = self._with_key().where(self._key.in_(wanted[start : start + _CHUNK]))
@@ -139,7 +146,10 @@ class TableRepository(Generic[_Row, _Key]):
     ) -> Page[_Row]:
         """Return a page of rows in the order of their keys."""
         statement = self._with_key().order_by(self._key).limit(check_limit(limit) + 1)
-        statement = statement.where(*(self.table.c[name] == value for name, value in (where or {}).items()))
+        asked = where or {}
+        if not all(map(_can_be, asked.values())):
+            return Page([], None)
+        statement = statement.where(*(self.table.c[name] == value for name, value in asked.items()))
         if cursor is not None:
             statement = statement.where(self._key > decode_cursor(cursor, self._key_type))
         rows = await self._keyed(statement)
@@ -223,6 +233,11 @@ class TableRepository(Generic[_Row, _Key]):
                 if backend.is_referred_to(error):
                     raise still_in_use(self.label) from error
                 raise
+
+
+def _can_be(value: object) -> bool:
+    # Drivers raise OverflowError for a larger number, which a client may have asked for.
+    return not isinstance(value, int) or -LARGEST_KEY - 1 <= value <= LARGEST_KEY
 
 
 def _called(column: str) -> str:
