@@ -23,6 +23,7 @@ REASONS = {
     409: "Conflict",
     411: "Length Required",
     413: "Content Too Large",
+    414: "URI Too Long",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
     429: "Too Many Requests",
@@ -101,6 +102,10 @@ class Server:
 
     handler: Handler
     body_limit: int = 1 << 20
+    chunked_limit: int = 1 << 20
+    head_limit: int = 1 << 15
+    target_limit: int = 1 << 13
+    strict: bool = True
     closing: bool = False
     active: int = 0
     writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -174,6 +179,10 @@ class Server:
         parts = first.split(" ")
         if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
             raise BadRequest(400)
+        if len(parts[1]) > self.target_limit:
+            raise BadRequest(414)
+        if len(head) > self.head_limit:
+            raise BadRequest(431)
         fields: dict[str, str] = {}
         for line in lines:
             name, colon, value = line.partition(":")
@@ -181,7 +190,7 @@ class Server:
                 raise BadRequest(400)
             key = name.lower()
             fields[key] = f"{fields[key]}, {value.strip()}" if key in fields else value.strip()
-        if "transfer-encoding" in fields and "content-length" in fields:
+        if "transfer-encoding" in fields and "content-length" in fields and self.strict:
             raise BadRequest(400)
         try:
             body = await self._body(fields, reader, writer)
@@ -198,7 +207,7 @@ class Server:
             while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
                 body += await reader.readexactly(size)
                 await reader.readexactly(2)
-                if len(body) > self.body_limit:
+                if len(body) > self.chunked_limit:
                     raise BadRequest(413)
             await reader.readuntil(b"\r\n")
             return body

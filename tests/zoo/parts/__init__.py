@@ -14,6 +14,7 @@ from .metrics import Metrics
 from .primes import Primes
 from .protection import Protection
 from .users import Users
+from .validation import Validation
 from .wiring import Wiring
 
 __all__ = ("PARTS",)
@@ -27,6 +28,7 @@ PARTS: tuple[type[Part], ...] = (
     Metrics,
     Health,
     MadeForChecks,
+    Validation,
     Items,
     Users,
     Primes,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
 from typing import Any
 
 from ..http import Request, Response
 from ..service import Part, Problem, Zoo, faulty
 from ..store import StoreError
+from .validation import valid
 
 ALLOWED = {"/api/items": ("GET", "POST"), "/api/items/{id}": ("GET", "PUT", "DELETE")}
 _ids = itertools.count(1)
@@ -48,15 +48,21 @@ class Items(Part):
         match method, template:
             case "GET", "/api/items":
                 found = sorted(await self._call(zoo, "list"), key=lambda item: int(item["id"]))
-                return Response.json(200, {"items": found[-20:]})
+                wanted = request.query.get("limit", "")
+                most = int(wanted) if wanted.isdecimal() and faulty("val-9-unbounded") else 20
+                return Response.json(200, {"items": found[-most:]})
             case "POST", "/api/items":
-                item = {**valid(request), "id": f"{os.getpid()}{next(_ids):06d}"}
+                item = {"id": f"{os.getpid()}{next(_ids):06d}", **valid(request)}
                 await self._write(zoo, item)
                 response = Response.json(201, item)
                 response.set("Location", f"/api/items/{item['id']}")
                 return response
             case _:
                 pass
+        if faulty("val-9-crash"):
+            int(identifier)
+        if faulty("val-9-finds-any"):
+            identifier = identifier if identifier.isdecimal() else (await self._call(zoo, "list"))[0]["id"]
         if not identifier.isdecimal():
             raise Problem(422, "the id is a number")
         item = await self._call(zoo, "get", identifier)
@@ -114,24 +120,3 @@ def allow(template: str) -> str:
     """Return the Allow field of a route."""
     methods = ALLOWED[template]
     return ", ".join((*methods, "HEAD", "OPTIONS"))
-
-
-def valid(request: Request) -> dict[str, Any]:
-    """Return the item in a request's body."""
-    if request.fields.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "the body has to be JSON")
-    try:
-        value = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise Problem(400, "the body is not JSON") from None
-    errors: list[dict[str, str]] = []
-    if not isinstance(value, dict):
-        raise Problem(422, "the body has to be an object")
-    if not isinstance(value.get("name"), str) or not 1 <= len(value["name"]) <= 100:
-        errors.append({"pointer": "/name", "message": "has to be a text of 1 to 100 characters"})
-    if type(value.get("qty")) is not int or not 0 <= value["qty"] <= 2**53:
-        errors.append({"pointer": "/qty", "message": "has to be a whole number"})
-    errors += [{"pointer": f"/{key}", "message": "is unknown"} for key in value if key not in {"name", "qty"}]
-    if errors:
-        raise Problem(422, "the item is not valid", errors=errors)
-    return {"name": value["name"], "qty": value["qty"]}

@@ -14,6 +14,7 @@ from . import (
     logging,
     metrics,
     rate_limiting,
+    request_validation,
     security_headers,
     transactions,
 )
@@ -28,6 +29,7 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "CMP": compression.TWINS,
     "COR": cors.TWINS,
     "HDR": security_headers.TWINS,
+    "VAL": request_validation.TWINS,
     "HLT": health_check.TWINS,
     "MET": metrics.TWINS,
     "CTL": controllers.TWINS,
