@@ -255,6 +255,19 @@ async def test_a_generator_that_fails_ends_the_children(children: Children) -> N
     assert children.running == 0
 
 
+async def test_the_same_task_twice(children: Children) -> None:
+    """A task that stands in two places gives its result to both."""
+    shared = asyncio.ensure_future(children.child("shared", 5))
+    assert await fan_out([shared, children.child(1), shared], limit=3) == ["shared", 1, "shared"]
+
+
+async def test_what_is_no_awaitable(children: Children) -> None:
+    """A None among the children, as of a function that is not async, is told and hides none of them."""
+    wrong: Any = [children.child(1), None, children.child(2)]
+    with pytest.raises(TypeError, match="awaitable"):
+        await fan_out(wrong)
+
+
 async def test_an_empty_fan_out() -> None:
     """Nothing to wait for is an empty result."""
     nothing: list[Coroutine[Any, Any, int]] = []

@@ -142,13 +142,17 @@ async def test_a_failure_that_cannot_travel_is_named(
 
 @pytest.mark.parametrize(
     ("function", "arguments", "named"),
-    [(lambda: 1, (), "lambda"), (work.square, (threading.Lock(),), "pickled")],
-    ids=["lambda", "lock"],
+    [
+        (lambda: 1, (), "lambda"),
+        (work.square, (threading.Lock(),), "pickled"),
+        (until, (bool, ""), "until is async"),
+    ],
+    ids=["lambda", "lock", "async"],
 )
 async def test_what_cannot_be_sent_is_told_at_once(
     pool: OffloadPool, function: Callable[..., object], arguments: tuple[object, ...], named: str
 ) -> None:
-    """A function without a module, an argument that cannot be pickled: a TypeError says what to do."""
+    """A lambda, an argument that cannot be pickled, an async function: a TypeError says what to do."""
     with pytest.raises(TypeError, match=named):
         await offload(function, *arguments)
     with pytest.raises(Exception, match="pickle"):

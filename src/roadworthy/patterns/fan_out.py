@@ -32,6 +32,8 @@ _UNWIND = 1.0
 """Seconds that a cancelled child gets to end, as the layer gives to a request at its deadline. After that it
 is left to itself: the caller's own deadline must hold."""
 
+_NO_MORE: Any = object()
+
 _log = logging.getLogger("roadworthy.fan_out")
 
 
@@ -127,10 +129,12 @@ class FanOut(Generic[_All, _One]):
         """Begin children up to the bound; each has a copy of the caller's context."""
         # Results that nobody has taken yet count too, so that a slow reader slows the children down.
         while len(self._running) + len(self._ended) < self._bound:
-            child = next(self._children, None)
-            if child is None:
+            child = next(self._children, _NO_MORE)
+            if child is _NO_MORE:
                 return
             task: asyncio.Future[Any] = asyncio.ensure_future(child)
+            if task in self._running:
+                task = asyncio.ensure_future(_again(task))
             self._running[task] = self._begun
             self._begun += 1
             task.add_done_callback(self._done)
@@ -200,8 +204,8 @@ class FanOut(Generic[_All, _One]):
             child, index = self._running.popitem()
             child.remove_done_callback(self._done)
             return index, cast("_One", TimeoutError())
-        unbegun = next(self._children, None)
-        if unbegun is None:
+        unbegun = next(self._children, _NO_MORE)
+        if unbegun is _NO_MORE:
             raise StopAsyncIteration
         _close(unbegun)
         self._begun += 1
@@ -338,6 +342,10 @@ def fan_out(
         _close(cast("object", only))
         raise TypeError("fan_out takes several awaitables, or one iterable of them")
     return FanOut(cast("Iterable[Awaitable[Any]]", only), limit, timeout, partial, list)
+
+
+async def _again(task: asyncio.Future[_A]) -> _A:
+    return await task
 
 
 def _has_failed(child: asyncio.Future[Any]) -> bool:

@@ -8,6 +8,7 @@ killed.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import math
 import os
@@ -23,7 +24,7 @@ from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, cast
 from ..errors import TimeoutError, UnavailableError
 from ..settings import Settings, load_settings
 from ._offload_executor import Borrowed
-from ._offload_job import Crew, Job
+from ._offload_job import Crew, Job, name_of
 from ._offload_processes import Processes, RemoteError, WorkerCrashedError
 
 __all__ = ("OffloadPool", "OffloadStats", "RemoteError", "WorkerCrashedError", "offload")
@@ -210,6 +211,10 @@ class OffloadPool:
         """Do the work; :func:`offload` is the same with types."""
         if not self._is_open:
             raise UnavailableError("The service is shutting down")
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"offload calls what computes, and {name_of(function)} is async; await it instead"
+            )
         vacant = self._crew.size - self._crew.busy
         if len(self._waiting) >= self._queue + vacant:
             self._outcomes["refused"] += 1
@@ -299,7 +304,7 @@ async def offload(
         UnavailableError: workers and queue are full, with ``Retry-After``; the service is shutting down.
         roadworthy.TimeoutError: the deadline passed.
         WorkerCrashedError: the process ended before the work. Other work is not concerned.
-        TypeError: the function or an argument cannot be sent.
+        TypeError: the function or an argument cannot be sent, or the function is async.
         RuntimeError: no pool is open.
     """
     if pool is None:
