@@ -62,7 +62,8 @@ class Masker:
                     text = text.replace(form, label)
             if len(value) > 16 and value[:12] in text:
                 text = text.replace(value[:12], label)
-        return text
+        # Half a surrogate pair can come back from a service, and cannot be written to any stream or file.
+        return text.encode("utf-8", "backslashreplace").decode()
 
     def mask(self, value: _T) -> _T:
         """Return a copy of a dataclass, a tuple, a list or a mapping in which every text is masked."""

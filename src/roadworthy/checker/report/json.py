@@ -22,8 +22,10 @@ SCHEMA = Path(__file__).with_name("report.schema.json")
 
 
 def write(run: Run, path: Path) -> None:
-    """Write the report."""
-    path.write_text(json.dumps(document(run), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    """Write the report; half a surrogate pair of a service's answer is written as its escape in JSON."""
+    path.write_text(
+        json.dumps(document(run), indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace"
+    )
 
 
 def document(run: Run) -> dict[str, Any]:
@@ -98,7 +100,9 @@ def _finding(entry: Assertion, finding: Finding, run: Run) -> dict[str, Any]:
         "route": finding.route,
         "replay": finding.replay,
         # The same finding keeps its fingerprint from run to run: no times, no ids of the run.
-        "fingerprint": sha256(f"{entry.id}\0{finding.title}\0{finding.route}".encode()).hexdigest()[:32],
+        "fingerprint": sha256(
+            f"{entry.id}\0{finding.title}\0{finding.route}".encode(errors="backslashreplace")
+        ).hexdigest()[:32],
         "line": _line(entry, run),
         "evidence": [_evidence(each) for each in finding.evidence],
     }

@@ -35,7 +35,7 @@ _LONGEST_DESCRIPTION = 1024
 
 def write(run: Run, path: Path) -> None:
     """Write the report."""
-    path.write_text(json.dumps(_log(run), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(json.dumps(_log(run), indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
 
 
 def _log(run: Run) -> dict[str, Any]:
