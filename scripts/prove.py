@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -76,8 +77,26 @@ def _python313() -> tuple[dict[str, Row], int]:
     return {_PYTHON313: row}, done.returncode
 
 
+def _together(rows: dict[str, Row]) -> dict[str, Row]:
+    """Make one row of the repetitions of a proof that measure nothing and went alike."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, row in rows.items():
+        plain = re.sub(r"\[\d+\]`$", "`", name) if not row["measured"] else name
+        alike.setdefault((plain, row["verdict"], row["date"], row["commit"]), []).append(name)
+    made: dict[str, Row] = {}
+    for (plain, verdict, *_), names in alike.items():
+        if len(names) == 1:
+            made[names[0]] = rows[names[0]]
+        else:
+            seconds = sum(int(rows[name]["took"].split()[0]) for name in names)
+            more = {"measured": f"{len(names)} times", "took": f"{seconds} s"}
+            made[plain if verdict == "holds" else f"{plain} ({verdict})"] = rows[names[0]] | more
+    return made
+
+
 def page(rows: dict[str, Row]) -> str:
     """Return docs/proofs.md for these results."""
+    rows = _together(rows)
     columns = ("verdict", "measured", "took", "date", "commit")
     return "\n".join(
         (
