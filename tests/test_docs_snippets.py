@@ -73,6 +73,7 @@ async def test_controllers(client: httpx.AsyncClient) -> None:
     assert (created.status_code, created.headers["Location"]) == (201, "/users/1")
     assert (await client.get("/users/1")).json() == {"id": 1, "name": "ada", "email": "ada@example.com"}
     assert (await client.get("/users/7")).json()["code"] == "NOT_FOUND"
+    assert (await client.get(f"/users/{10**30}")).status_code == 404
     assert (await client.get("/users/x")).status_code == 422
     assert (await client.post("/users", json={})).status_code == 422
 

@@ -27,6 +27,7 @@ from roadworthy.patterns import (
     transactional,
     unit_of_work,
 )
+from tests.asgi_driver import Call, http_scope
 from tests.served import served
 
 from .accounts import Account, Accounts, later
@@ -517,6 +518,22 @@ async def test_a_deadline_rolls_back(database: Database) -> None:
     async with _served(database, request_timeout=0.1) as client:
         assert (await client.post("/slow")).status_code == 504
         assert (await client.post("/add", params={"email": "a@b.c"})).status_code == 201
+        assert (await client.get("/emails")).json() == ["a@b.c"]
+
+
+@in_tasks
+async def test_a_client_that_leaves(database: Database, middleware: int) -> None:
+    """With cancel_on_disconnect, a unit whose client has left is undone, and its connection is free again."""
+    settings = Settings(rate_limit="off", cancel_on_disconnect=True)
+    app = roadworthy(_app(database, middleware), settings=settings)
+    async with served(app) as client:
+        call = Call(app, http_scope("POST", "/slow"))
+        async with asyncio.timeout(10):
+            while (stats := database.stats()) is None or not stats.in_use:
+                await asyncio.sleep(0.005)
+            call.leave()
+            await asyncio.gather(call.task, return_exceptions=True)
+            assert (await client.post("/add", params={"email": "a@b.c"})).status_code == 201
         assert (await client.get("/emails")).json() == ["a@b.c"]
 
 

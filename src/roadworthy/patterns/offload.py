@@ -289,7 +289,8 @@ async def offload(
 
     ``count = await offload(count_primes, n)``. The function stands in a module, and arguments and result can
     be pickled; ``functools.partial`` takes keyword arguments. What the work logs is logged here, with the id
-    of the request. A caller that is cancelled (a client that left, the request's deadline) ends the work.
+    of the request. A caller that is cancelled (by the request's deadline, or because its client has left
+    and ``cancel_on_disconnect`` is set) ends the work.
 
     Parameters:
         function: what to call; synchronous.

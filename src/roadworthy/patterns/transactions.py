@@ -317,17 +317,17 @@ def transactional(
 ) -> Any:
     """Make an async function or method one unit of work.
 
-    It is committed when the function returns and rolled back when it raises or is cancelled: a client that
-    left, a deadline that passed. Called inside another unit it joins that one, whose end then decides. A
-    failure that passes (SQLite's file was locked, a deadlock was resolved against it) runs the function
-    again, so what it does besides the store has to bear repetition.
+    It is committed when the function returns and rolled back when it raises or is cancelled: at the request's
+    deadline, or when its client has left and ``cancel_on_disconnect`` is set. Called inside another unit it
+    joins that one, whose end then decides. A failure that passes (SQLite's file was locked, a deadlock was
+    resolved against it) runs the function again, so what it does besides the store has to bear repetition.
 
     Parameters:
         isolation: the least level of isolation; the store's default when left out.
         read_only: writing is refused; all reads see one state of the store.
         retries: how often it is run again, 0 to 10, after random pauses, within 5 s and the request's
             deadline.
-        nested: inside another unit, undo only this part when it raises.
+        nested: inside another unit, undo only this part when it raises; siblings wait until it has ended.
 
     Raises:
         TypeError: what is decorated is not an async function.
