@@ -166,6 +166,14 @@ class Bench:
         """Make the phase's process the target; the runner does it before the probe begins."""
         self._target = await self.stage.target()
 
+    async def renew(self) -> None:
+        """Give the next probe of the phase a fresh process, because this one may keep what was done to it.
+
+        Call it last. In URL mode there is no other process, so nothing happens.
+        """
+        if not self.url_mode:
+            await self.stage.replace_target()
+
     async def shared(self, collect: Callable[[Bench], Awaitable[_T]]) -> _T:
         """Return what ``collect`` found; it runs once per phase, for whichever probe asks first.
 

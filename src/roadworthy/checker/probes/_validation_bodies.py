@@ -11,11 +11,13 @@ from ...checklist import Severity
 from ..bench import Bench, ControlFailed
 from ..manifest import Route
 from ..shapes import elements, members
+from ..verdict import Verdict
 from ..wire import Answer
 
 __all__ = (
     "JSON",
     "Valid",
+    "closing",
     "found_in",
     "judge_refused",
     "read_back",
@@ -133,6 +135,16 @@ def with_raw(bench: Bench, name: str, raw: bytes) -> bytes:
     """Return a fresh valid body in which the value of ``name`` is these bytes, JSON or not."""
     body = members(bench.fresh(bench.manifest.routes.by_role["create"].body))
     return json.dumps({**body, name: _MARK}).encode().replace(f'"{_MARK}"'.encode(), raw)
+
+
+async def closing(bench: Bench) -> Verdict:
+    """Return the verdict; after a finding the next probe gets a fresh process.
+
+    What should have been refused may be stored now, and a list that contains it may fail ever after.
+    """
+    if bench.findings:
+        await bench.renew()
+    return bench.verdict()
 
 
 async def read_back(bench: Bench, answer: Answer) -> Answer:

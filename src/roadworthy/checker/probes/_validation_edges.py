@@ -51,7 +51,7 @@ async def bad_paths_and_queries(bench: Bench) -> Verdict:
         bench.control(f"a good id is answered ({known.read})", known.read.ok)
         for identifier in _IDS:
             answer = await bench.get(read.path.replace("{id}", identifier), read.headers)
-            _judge_id(bench, identifier, answer)
+            _judge_id(bench, f"GET {read.path}", identifier, answer)
     if listing is not None:
         good = await bench.call(listing)
         bench.control(f"the list is answered ({good})", good.ok)
@@ -67,14 +67,15 @@ async def bad_paths_and_queries(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-def _judge_id(bench: Bench, identifier: str, answer: Answer) -> None:
+def _judge_id(bench: Bench, route: str, identifier: str, answer: Answer) -> None:
     bench.sample()
     shown = identifier if len(identifier) < 30 else f"{identifier[:20]}…"
     if not answer.complete or answer.status >= 500:
         title = f"a bad id makes the service fail ({shown})"
-        bench.fail(title, "400, 404 or 422", str(answer), answer)
+        bench.fail(title, "400, 404 or 422", str(answer), answer, route=route)
     elif answer.ok and identifier not in {"0", "%2e%2e"}:
-        bench.fail(f"a bad id finds something ({shown})", "400, 404 or 422", str(answer), answer)
+        title = f"a bad id finds something ({shown})"
+        bench.fail(title, "400, 404 or 422", str(answer), answer, route=route)
 
 
 async def _judge_bound(bench: Bench, path: str) -> None:
@@ -153,7 +154,8 @@ async def _judge_transport(bench: Bench) -> None:
         if answer.status >= 500 and answer.status != 501:
             bench.fail(f"{what} makes the service fail", "4xx, or the connection closed", str(answer), answer)
         elif answer.ok:
-            bench.warn(f"{what} is accepted", "431, 414 or another 4xx", str(answer), answer)
+            expected, route = "431, 414 or another 4xx", f"GET {path}"
+            bench.warn(f"{what} is accepted", expected, str(answer), answer, route=route)
     fields = bench.headers([("Content-Length", "5"), ("Transfer-Encoding", "chunked")])
     connection = await bench.connect()
     async with connection:

@@ -10,7 +10,7 @@ from ..bench import Bench
 from ..probe import Need, Phase, probe
 from ..verdict import Verdict
 from ..wire import Answer, Ending, build_request
-from ._validation_bodies import JSON, Valid, refused, send, valid, with_raw
+from ._validation_bodies import JSON, Valid, closing, refused, send, valid, with_raw
 
 __all__ = ("bodies_are_limited", "deep_nesting_is_harmless")
 
@@ -46,7 +46,7 @@ async def deep_nesting_is_harmless(bench: Bench) -> Verdict:
     grown = (process.resident() if process is not None else 0) - before
     if grown > _GROWTH:
         bench.fail("deep nesting fills the memory", f"at most {_GROWTH >> 20} MiB more", f"{grown >> 20} MiB")
-    return bench.verdict()
+    return await closing(bench)
 
 
 def _judge_depth(bench: Bench, what: str, depth: int, answer: Answer) -> None:
@@ -93,7 +93,7 @@ async def bodies_are_limited(bench: Bench) -> Verdict:
     await _judge_promise(bench, known)
     after = await send(bench, bench.fresh(known.route.body))
     bench.expect(after.ok, "the next request fails", "2xx", str(after), after)
-    return bench.verdict()
+    return await closing(bench)
 
 
 def _judge_size(bench: Bench, how: str, expected: str, answer: Answer, severity: Severity | None) -> None:

@@ -11,7 +11,7 @@ from ..bench import Bench
 from ..probe import Need, Phase, probe
 from ..verdict import Verdict
 from ..wire import Answer
-from ._validation_bodies import Valid, found_in, read_back, refused, send, valid, with_raw
+from ._validation_bodies import Valid, closing, found_in, read_back, refused, send, valid, with_raw
 
 __all__ = ("numbers_are_exact", "texts_are_exact")
 
@@ -80,7 +80,7 @@ async def numbers_are_exact(bench: Bench) -> Verdict:
     for name in numeric or [*list(known.sent)[:1], bench.unique()]:
         for what, raw in _NUMBERS:
             await _judge_number(bench, name, what, raw, numeric=bool(numeric))
-    return bench.verdict()
+    return await closing(bench)
 
 
 # Of each: what it is, the bytes between the quotes, and the text that they stand for, or None when they stand
@@ -138,4 +138,4 @@ async def texts_are_exact(bench: Bench) -> Verdict:
             if await _judge_text(bench, known, name, case):
                 kept.add(case[0])
     bench.note(f"kept exactly: {', '.join(sorted(kept)) or 'none of them'}; the rest is refused")
-    return bench.verdict()
+    return await closing(bench)

@@ -181,6 +181,8 @@ async def _vary_says_origin(bench: Bench) -> Verdict:
     if not granting:
         return bench.not_applicable("no response grants anything across origins")
     bench.control(f"a grant was seen ({', '.join(granting)})")
+    route = answers["allowed origin"]
+    bench.control(f"the route answers ({route})", route.ok)
     depends = len(set(granting.values())) > 1 or len(granting) < len(answers)
     for kind, answer in answers.items():
         varies = {word.lower() for word in words(answer, "vary")}

@@ -13,6 +13,7 @@ from ..verdict import Verdict
 from ..wire import Answer
 from ._validation_bodies import (
     Valid,
+    closing,
     found_in,
     judge_refused,
     read_back,
@@ -82,7 +83,7 @@ async def _malformed_bodies_are_refused(bench: Bench) -> Verdict:
     await valid(bench)
     for what, body in _MALFORMED:
         judge_refused(bench, f"{what} as the body", await send(bench, body))
-    return bench.verdict()
+    return await closing(bench)
 
 
 @probe("VAL-2", phase=Phase.SERVE, needs=_NEEDS, samples=4)
@@ -174,7 +175,7 @@ async def _fields_are_required_and_typed(bench: Bench) -> Verdict:
             continue
         for other in _wrong_for(kind, nullable=name in known.nullable or name in optional):
             await _judge_type(bench, known, name, other)
-    return bench.verdict()
+    return await closing(bench)
 
 
 @probe("VAL-4", phase=Phase.SERVE, needs=_NEEDS, samples=4)
@@ -214,7 +215,7 @@ async def _unknown_fields_are_not_stored(bench: Bench) -> Verdict:
             bench.fail(title, "untouched", planted, other, severity=Severity.CRITICAL)
     if ignored:
         bench.note("unknown fields are ignored; refusing them would tell a client of its mistake")
-    return bench.verdict()
+    return await closing(bench)
 
 
 def _keeps(answer: Answer, name: str, value: Any) -> bool:

@@ -46,7 +46,10 @@ def _tell(
     """Add one finding for all kinds of response that have the same fault."""
     if not wrong:
         return
-    got = "; ".join(f"{said} ({kind})" for kind, (said, _) in wrong.items())
+    kinds: dict[str, list[str]] = {}
+    for kind, (said, _) in wrong.items():
+        kinds.setdefault(said, []).append(kind)
+    got = "; ".join(f"{said} ({', '.join(each)})" for said, each in kinds.items())
     answers = [answer for _, answer in wrong.values()][:_SHOWN]
     add = bench.warn if warns else bench.fail
     add(title, expected, got, *answers, severity=severity)
