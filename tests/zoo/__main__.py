@@ -6,9 +6,9 @@ With ``production`` behind it, it has none of the routes that are made for check
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 
+from .configuration import Misconfigured, read_configuration
 from .parts import PARTS
 from .parts.lifecycle import live_and_die
 from .parts.made_for_checks import MadeForChecks
@@ -26,10 +26,14 @@ def serve() -> int:
     production = "production" in sys.argv and not faulty("wir-5-left-in")
     parts = [part() for part in PARTS if not production or part is not MadeForChecks]
     try:
-        return asyncio.run(live_and_die(Zoo(parts), int(os.environ["PORT"])))
-    except (OSError, ValueError):
+        port = read_configuration()
+        return asyncio.run(live_and_die(Zoo(parts), port))
+    except (OSError, ValueError) as problem:
         if faulty("wir-4-status-0"):
             return 0
+        if isinstance(problem, Misconfigured):
+            print(problem, file=sys.stderr)
+            return 2
         raise
 
 

@@ -39,8 +39,14 @@ requires = ["db"]
 
 [env]
 log_level = "LOG_LEVEL"
+required = ["ITEMS_KEY"]
+secret = ["ITEMS_KEY"]
+optional = ["ITEMS_PAGE", "LOG_LEVEL"]
 
 [env.set]
+ZOO_STRICT = "1"
+ITEMS_KEY = "{password}-{password}"
+APP_ENV = "production"
 ZOO_FAULT = "{fault}"
 DRAIN_DELAY = "0.3"
 CORS_ORIGINS = "https://app.example,https://admin.example:8443"

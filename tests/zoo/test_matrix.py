@@ -100,6 +100,10 @@ SAMPLE = {
     "met-3-millis",
     "met-4-skips-404",
     "met-9-leaks",
+    "env-1-second-listener",
+    "env-6-repeats",
+    "env-9-debugs",
+    "env-10-nothing",
 }
 """The twins of every ordinary run: one quick launch each."""
 

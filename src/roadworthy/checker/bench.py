@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..checklist import Assertion, Severity
@@ -126,6 +127,7 @@ class Bench:
         url: str = "",
         wait: bool = True,
         port: int | None = None,
+        cwd: Path | None = None,
     ) -> AsyncGenerator[Target]:
         """Start a process of one's own (the parameters are those of :class:`~.target.Launch`).
 
@@ -146,6 +148,7 @@ class Bench:
             url=url,
             wait=wait,
             port=port,
+            cwd=cwd,
         )
         before = self._target
         async with self.stage.launch(options) as target:

@@ -222,6 +222,9 @@ def _declared_absent(need: Need, manifest: Manifest) -> str:
         Need.RATE_LIMIT: (manifest.rate_limit.off, "rate_limit.off = true"),
         Need.CORS_ORIGINS: (manifest.cors.policy == "none", 'cors.policy = "none"'),
         Need.COMPRESSION: (manifest.compression == "upstream", 'compression = "upstream"'),
+        # An empty list that somebody wrote down is a statement; one that is not there is none.
+        Need.SECRETS: ("env.secret" in manifest.lines, "env.secret = []"),
+        Need.REQUIRED_ENV: ("env.required" in manifest.lines, "env.required = []"),
     }
     holds, declaration = declarations.get(need, (False, ""))
     return f"the manifest says {declaration}" if holds else ""

@@ -2,6 +2,7 @@
 
 from ..service import Part
 from .compression import Compression
+from .configured import Configured
 from .cors import Cors
 from .error_classes import ErrorClasses
 from .errors import Errors
@@ -33,6 +34,7 @@ PARTS: tuple[type[Part], ...] = (
     Users,
     Primes,
     Wiring,
+    Configured,
     Protection,
     Compression,
 )
