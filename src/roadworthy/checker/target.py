@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .errors import ManifestError, StartFailed, TargetLost
-from .faults import Fault, FaultProxy, SqliteLock, Store
+from .faults import Fault, FaultProxy, SqliteFile, Store
 from .manifest import Manifest
 from .masking import Masker
 from .process import Service, free_port, require_free
@@ -234,7 +234,7 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
         began = time.monotonic()
         service = await Service.start(command, environment, cwd, shell=manifest.start.shell)
         target.service = service
-        if isinstance(store, SqliteLock):
+        if isinstance(store, SqliteFile):
             store.pids = lambda: [one.pid for one in service.tree()]
         if options.wait:
             await target.wait_ready()
@@ -287,7 +287,7 @@ async def _fresh_store(manifest: Manifest, options: Launch, declared: str, folde
     if kind == "sqlite":
         scheme = declared.partition(":")[0] if ":" in declared else ""
         file = folder / "data.db" if options.store == "own" else folder / "missing" / "data.db"
-        return SqliteLock(f"{scheme}:///{file}" if scheme else str(file), file)
+        return SqliteFile(f"{scheme}:///{file}" if scheme else str(file), file)
     if not declared:
         return None
     proxy = await FaultProxy.start(declared, kind)

@@ -1,0 +1,114 @@
+"""PostgreSQL's wire protocol 3, as far as a proxy and a question about the server's limits need it.
+
+Source: PostgreSQL documentation, "Frontend/Backend Protocol": message flow and message formats.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import dataclass, field
+
+__all__ = ("Session",)
+
+_CANCEL, _TLS, _GSSAPI = 80_877_102, 80_877_103, 80_877_104
+_TLS_RECORD = 0x16
+_HEAD = struct.Struct("!ci")
+
+
+@dataclass(slots=True)
+class Messages:
+    """One direction of a connection, cut into messages: a type byte, a length, a payload."""
+
+    rest: bytes = b""
+    skip: int = 0
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """Return type and the first bytes of the payload of each message that has begun."""
+        found: list[tuple[bytes, bytes]] = []
+        self.rest += data
+        while True:
+            if self.skip:
+                cut = min(self.skip, len(self.rest))
+                self.rest, self.skip = self.rest[cut:], self.skip - cut
+            if self.skip or len(self.rest) < 6:
+                # Messages without a payload have five bytes, and are the last of their kind when alone.
+                if not self.skip and len(self.rest) == 5 and _HEAD.unpack(self.rest)[1] == 4:
+                    found.append((self.rest[:1], b""))
+                    self.rest = b""
+                return found
+            kind, length = _HEAD.unpack_from(self.rest)
+            found.append((kind, self.rest[5:6] if length > 4 else b""))
+            self.skip = max(length, 4) + 1
+
+
+@dataclass(slots=True)
+class Session:
+    """What a proxy knows of one connection to a PostgreSQL server.
+
+    Parameters:
+        begun: whether it has become a session; a request for TLS or for a cancellation is none.
+        hidden: it is encrypted, so no more than bytes can be seen.
+        farewell: the client has said Terminate.
+        status: of the last ReadyForQuery: ``I`` idle, ``T`` in a transaction, ``E`` in a failed one.
+        since: when the last message of either side passed, as ``time.monotonic()``.
+    """
+
+    begun: bool = False
+    hidden: bool = False
+    farewell: bool = False
+    status: str = ""
+    since: float = 0.0
+    _first: bytes = b""
+    _asked: bool = False
+    _started: bool = False
+    _from_client: Messages = field(default_factory=Messages)
+    _from_server: Messages = field(default_factory=Messages)
+
+    def from_client(self, data: bytes) -> None:
+        """Take note of what the client sent."""
+        self.since = time.monotonic()
+        if self.hidden:
+            return
+        if not self._started:
+            data = self._start(data)
+        if self._started and not self.hidden:
+            for kind, _ in self._from_client.feed(data):
+                self.farewell = kind == b"X"
+                # Until the server is ready again nothing is idle.
+                self.status = ""
+
+    def from_server(self, data: bytes) -> None:
+        """Take note of what the server sent."""
+        self.since = time.monotonic()
+        if self.hidden:
+            return
+        if self._asked and not self._started:
+            # One byte: S or G when what follows is encrypted, N when it is not.
+            self._asked = False
+            self.hidden = self.begun = data[:1] in {b"S", b"G"}
+            data = data[1:]
+        if self._started:
+            for kind, payload in self._from_server.feed(data):
+                if kind == b"Z":
+                    self.status = payload.decode("latin-1")
+
+    def _start(self, data: bytes) -> bytes:
+        """Read start-up packets, which have no type byte; return what comes behind the last."""
+        self._first += data
+        if self._first[0] == _TLS_RECORD:
+            self.hidden = self.begun = True
+            return b""
+        while len(self._first) >= 8 and not self._started:
+            length, code = struct.unpack_from("!ii", self._first)
+            if len(self._first) < length:
+                break
+            packet, self._first = self._first[:length], self._first[max(length, 8) :]
+            if code in {_TLS, _GSSAPI}:
+                self._asked = True
+            elif code != _CANCEL and len(packet) >= 8:
+                self._started = self.begun = True
+        rest = self._first if self._started else b""
+        if self._started:
+            self._first = b""
+        return rest
