@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup serve test lint bench contract proof docs lock
+.PHONY: help setup serve test lint bench check contract proof docs lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
 	@scripts/system-packages wrk
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks
+
+check: $(STAMP)  ## the checker on the reference service
+	@cd examples/reference && ../../$(BIN)/roadworthy check
 
 proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md
 	@scripts/system-packages redis-server wrk
