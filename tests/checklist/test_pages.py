@@ -103,8 +103,9 @@ def test_a_page_names_settings_that_exist(entry: Item) -> None:
 
 
 def test_every_setting_is_on_a_page() -> None:
-    """Whoever meets a setting finds the item that it belongs to."""
+    """Whoever meets a setting finds the item or the pattern that it belongs to."""
     text = "".join((PAGES / f"{entry.id}.md").read_text() for entry in ITEMS)
+    text += (ROOT / "docs" / "patterns.md").read_text()
     assert [name for name in sorted(VARIABLES) if f"`{name}`" not in text] == []
 
 

@@ -198,8 +198,8 @@ class Conversation(Exchange):
     def _failed(self, exception: Exception) -> None:
         if self.ended:
             # A background task: the client has its whole response, and nobody else would hear of it. What the
-            # server could not send is told as the exchange's own failure already.
-            if exception is not self.exception:
+            # server could not send has made this a 500 already, which has its own record.
+            if exception is not self.exception or self.status < 500:
                 self.duration = perf_counter() - self.started
                 self._pass.logging.failed_late(self, exception)
             return
