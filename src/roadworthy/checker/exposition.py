@@ -9,7 +9,10 @@ from typing import TypeAlias
 
 __all__ = ("Sample", "Samples", "read_samples", "total")
 
-_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+\S+)?\s*(?:#.*)?")
+# Braces may stand in label values, and once more in an exemplar behind the value.
+_SAMPLE = re.compile(
+    r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})?\s+(\S+)(?:\s+[^\s#]+)?\s*(?:#.*)?"
+)
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"\s*,?')
 _ESCAPE = re.compile(r"\\(.)")
 
@@ -33,7 +36,7 @@ Samples: TypeAlias = Mapping[Sample, float]
 def read_samples(text: str) -> dict[Sample, float]:
     """Return the value of each series; lines that are none are passed over."""
     found: dict[Sample, float] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("#"):
             continue
         match = _SAMPLE.fullmatch(line.strip())

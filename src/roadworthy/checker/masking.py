@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
+from html import escape
 from typing import Any, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 __all__ = ("Masker",)
 
 _T = TypeVar("_T")
 # Shorter values would be found in words that are no secrets: a password "test" would mask half the report.
 _SHORTEST = 6
+# A secret that is longer than this is recognized by this much of it.
+_LONG, _BEGINNING = 16, 12
 
 
 class Masker:
@@ -50,7 +55,8 @@ class Masker:
             {
                 label
                 for value, label in self._labels.items()
-                if any(form in text for form in _forms(value)) or (len(value) > 16 and value[:12] in text)
+                if any(form in text for form in _forms(value))
+                or (len(value) > _LONG and value[:_BEGINNING] in text)
             }
         )
 
@@ -60,8 +66,7 @@ class Masker:
             for form in _forms(value):
                 if form in text:
                     text = text.replace(form, label)
-            if len(value) > 16 and value[:12] in text:
-                text = text.replace(value[:12], label)
+                text = _without_beginnings(text, form, label)
         # Half a surrogate pair can come back from a service, and cannot be written to any stream or file.
         return text.encode("utf-8", "backslashreplace").decode()
 
@@ -96,8 +101,42 @@ def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
     return found
 
 
+def _without_beginnings(text: str, secret: str, label: str) -> str:
+    """Take out what an excerpt left of a secret: a long beginning anywhere, a shorter one at a cut."""
+    if len(secret) > _LONG:
+        at = text.find(secret[:_BEGINNING])
+        while at >= 0:
+            end, matched = at + _BEGINNING, _BEGINNING
+            while text[end : end + 1] == secret[matched : matched + 1] != "":
+                end, matched = end + 1, matched + 1
+            text = text[:at] + label + text[end:]
+            at = text.find(secret[:_BEGINNING], at + len(label))
+    if secret[:_SHORTEST] in text:
+        for length in range(len(secret) - 1, _SHORTEST - 1, -1):
+            if text.endswith(secret[:length]):
+                return text.removesuffix(secret[:length]) + label
+            text = text.replace(f"{secret[:length]}…", f"{label}…")
+    return text
+
+
+@lru_cache(maxsize=4096)
 def _forms(value: str) -> tuple[str, ...]:
+    """Return the forms in which a secret comes back: as it is, in URLs, in JSON, in HTML, in base64."""
+    quoted = (quote(value, safe=""), quote_plus(value))
+    escaped = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], escape(value))
+    lowered = (re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), text) for text in quoted)
+    return tuple(dict.fromkeys((value, *quoted, *lowered, *escaped, repr(value)[1:-1], *_base64(value))))
+
+
+def _base64(value: str) -> Iterator[str]:
+    """Yield base64 as it is at each of the three places in a longer text, such as behind a user's name.
+
+    The characters that depend on what stands before and behind are left out.
+    """
     raw = value.encode("utf-8", "surrogatepass")
-    # The last characters of base64 depend on what follows; without them it is found in longer texts too.
-    encoded = base64.b64encode(raw).decode().rstrip("=")[: len(raw) * 4 // 3 - 1]
-    return tuple(dict.fromkeys((value, quote(value, safe=""), json.dumps(value)[1:-1], encoded)))
+    for offset in range(3):
+        whole = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")
+        kept = whole[(0, 2, 3)[offset] : (offset + len(raw)) * 8 // 6]
+        if len(kept) >= _SHORTEST:
+            yield kept
+            yield kept.replace("+", "-").replace("/", "_")

@@ -91,6 +91,9 @@ async def run_check(manifest: Manifest, options: Options | None = None, listener
     atexit.register(runner.kill)
     try:
         return await runner.run()
+    except StartFailed as failed:
+        # Its message has the last output of the service.
+        raise StartFailed(runner.masker.text(str(failed))) from None
     finally:
         await runner.close()
         atexit.unregister(runner.kill)
@@ -272,8 +275,11 @@ class _Runner:
             bench.reason, unreachable = f"the service cannot be reached: {failed}", True
         except Exception as error:
             bench.reason = f"the checker broke: {_where(error)}"
+        if stage.lost:
+            self._notice(f"{stage.lost} during {each.assertion.id}")
+            unreachable = True
         if stage.lost and not bench.findings:
-            verdict, bench.reason, unreachable = Verdict.ERROR, f"{stage.lost} during this probe", True
+            verdict, bench.reason = Verdict.ERROR, f"{stage.lost} during this probe"
         elif bench.findings or verdict is Verdict.PASS:
             # What was seen counts, whatever ended the probe; and a pass is only what the bench calls one.
             verdict = bench.verdict()
