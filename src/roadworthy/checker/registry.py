@@ -84,7 +84,8 @@ def choose(only: Sequence[str] = ()) -> tuple[Assertion, ...]:
         found = groups.get(word.lower().replace("_", "-"))
         if found is None:
             near = get_close_matches(word.lower(), groups, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0].upper() if '-' not in near[0] else near[0]}?" if near else ""
+            items = {entry.id for entry in (*ITEMS, *PATTERNS)}
+            hint = f"; did you mean {near[0] if near[0] in items else near[0].upper()}?" if near else ""
             raise ManifestError(f"no assertion, family or item is called {word!r}{hint}")
         chosen |= found
     return tuple(entry for entry in ASSERTIONS if entry.id in chosen)
