@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 async def overview(work: Work, number: str, cached: dict[str, Any]) -> Response:
     """Return a user and the user's posts, both fetched at the same time."""
     backing = work.backing
-    if faulty("svc-2-stale") and number in cached:
-        return Response.json(200, cached[number])
+    if faulty("svc-2-stale") and f"overview {number}" in cached:
+        return Response.json(200, cached[f"overview {number}"])
     if faulty("aer-4-unretrieved"):
         # A part that nobody waits for: its failure comes up when it is collected.
         asyncio.ensure_future(_fail())  # noqa: RUF006
@@ -35,7 +35,7 @@ async def overview(work: Work, number: str, cached: dict[str, Any]) -> Response:
     if faulty("svc-3-overview"):
         user["internal_rank"] = 7
     found = {"user": user, "posts": mine}
-    cached[number] = found
+    cached[f"overview {number}"] = found
     return Response.json(200, found)
 
 

@@ -12,11 +12,13 @@ from ._values import refuse
 _SIEVE = """
 import sys
 n = int(sys.argv[1])
-sieve = bytearray(b"\\1") * (n + 1)
-sieve[:2] = b"\\0\\0"
-for number in range(2, int(n**0.5) + 1):
-    if sieve[number]:
-        sieve[number * number :: number] = bytes(len(range(number * number, n + 1, number)))
+# Three times over: long enough to be seen and to be killed in the middle.
+for _ in range(3):
+    sieve = bytearray(b"\\1") * (n + 1)
+    sieve[:2] = bytes(len(sieve[:2]))
+    for number in range(2, int(n**0.5) + 1):
+        if sieve[number]:
+            sieve[number * number :: number] = bytes(len(range(number * number, n + 1, number)))
 print(sieve.count(1))
 """
 
@@ -77,11 +79,13 @@ class Primes(Part):
 
 
 def _sieve(n: int) -> int:
-    """Count in pure Python, so that the interpreter's lock is held in small pieces only."""
-    sieve = bytearray(b"\1") * (n + 1)
-    sieve[:2] = b"\0\0"
-    for number in range(2, int(n**0.5) + 1):
-        if sieve[number]:
-            for multiple in range(number * number, n + 1, number):
-                sieve[multiple] = 0
-    return sieve.count(1)
+    """Do the same in this process."""
+    count = 0
+    for _ in range(3):
+        sieve = bytearray(b"\1") * (n + 1)
+        sieve[:2] = bytes(len(sieve[:2]))
+        for number in range(2, int(n**0.5) + 1):
+            if sieve[number]:
+                sieve[number * number :: number] = bytes(len(range(number * number, n + 1, number)))
+        count = sieve.count(1)
+    return count

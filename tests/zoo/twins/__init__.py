@@ -4,8 +4,10 @@ from ..harness import Twin
 from . import (
     async_errors,
     compression,
+    connection_pooling,
     controllers,
     cors,
+    cpu_offload,
     environment,
     error_classes,
     error_handling,
@@ -17,6 +19,7 @@ from . import (
     rate_limiting,
     request_validation,
     security_headers,
+    service_layer,
     transactions,
 )
 
@@ -26,6 +29,7 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "ERR": error_handling.TWINS,
     "LOG": logging.TWINS,
     "RTL": rate_limiting.TWINS,
+    "POOL": connection_pooling.TWINS,
     "SHUT": graceful_shutdown.TWINS,
     "CMP": compression.TWINS,
     "COR": cors.TWINS,
@@ -39,10 +43,12 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "ECL": error_classes.TWINS,
     "AER": async_errors.TWINS,
     "FAN": fan_out.TWINS,
+    "SVC": service_layer.TWINS,
+    "CPU": cpu_offload.TWINS,
 }
 """The twins by the family of the assertions they are for."""
 
-ALSO_GOOD: dict[str, tuple[tuple[str, str], ...]] = {"COR": cors.NONE}
+ALSO_GOOD: dict[str, tuple[tuple[str, str], ...]] = {"COR": cors.NONE, "POOL": connection_pooling.SQLITE}
 """A second good service of a family, for what does not apply to the first: what its manifest replaces."""
 
 TWINS: tuple[Twin, ...] = tuple(twin for twins in FAMILIES.values() for twin in twins)

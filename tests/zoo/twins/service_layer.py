@@ -1,0 +1,15 @@
+"""Twins for ``service-layer``."""
+
+from ..harness import Twin
+
+__all__ = ("TWINS",)
+
+TWINS = (
+    Twin("svc-1-own-check", "SVC-1"),
+    Twin("svc-1-unchecked", "SVC-1"),
+    Twin("svc-2-cache", "SVC-2"),
+    Twin("svc-2-stale", "SVC-2"),
+    Twin("svc-3-row", "SVC-3"),
+    Twin("svc-3-overview", "SVC-3"),
+    Twin("svc-4-other", "SVC-4"),
+)
