@@ -20,9 +20,16 @@ class Wiring(Part):
             log = zoo.log
 
             def quiet(level: str, message: str, **fields: Any) -> None:
-                if not message.startswith("shutdown"):
+                if not message.startswith("shutdown") and not message.endswith("closed"):
                     log(level, message, **fields)
 
             zoo.log = quiet  # type: ignore[method-assign]
         if faulty("wir-4-orphan"):
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # noqa: ASYNC220
+        for name in ("store", "pool"):
+            zoo.log("info", f"{name} opened")
+
+    async def stop(self, zoo: Zoo) -> None:
+        """Say what is closed, the last one first."""
+        for name in ("store", "pool") if faulty("wir-2-order") else ("pool", "store"):
+            zoo.log("info", f"{name} closed")

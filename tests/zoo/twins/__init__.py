@@ -21,6 +21,7 @@ from . import (
     security_headers,
     service_layer,
     transactions,
+    wiring,
 )
 
 __all__ = ("ALSO_GOOD", "FAMILIES", "TWINS")
@@ -45,6 +46,7 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
     "FAN": fan_out.TWINS,
     "SVC": service_layer.TWINS,
     "CPU": cpu_offload.TWINS,
+    "WIR": wiring.TWINS,
 }
 """The twins by the family of the assertions they are for."""
 
