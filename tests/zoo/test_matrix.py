@@ -16,13 +16,16 @@ from .twins import ALSO_GOOD, FAMILIES, TWINS
 _SEEN = {Verdict.FAIL, Verdict.WARN}
 # Twins start quickly and mostly wait; more at once only share the two cores.
 _AT_ONCE = 4
+# What these measure is how processors are shared.
+_ALONE = {"CPU"}
 
 
 async def _check(
     good: list[tuple[str, tuple[tuple[str, str], ...]]], twins: list[Twin], *, whole: bool
 ) -> tuple[list[Run], list[Run]]:
     """Check families on good services, and twins; ``whole`` tries a twin's whole family."""
-    places = asyncio.Semaphore(_AT_ONCE)
+    alone = _ALONE & {twin.fails.partition("-")[0] for twin in twins}
+    places = asyncio.Semaphore(1 if alone else _AT_ONCE)
 
     async def one(only: str, fault: str = "", replace: tuple[tuple[str, str], ...] = ()) -> Run:
         async with places:
@@ -104,6 +107,22 @@ SAMPLE = {
     "env-6-repeats",
     "env-9-debugs",
     "env-10-nothing",
+    "ctl-2-no-location",
+    "ctl-4-first-only",
+    "ctl-5-500",
+    "svc-1-own-check",
+    "svc-3-row",
+    "txn-2-answers-first",
+    "txn-4-unlocked",
+    "aer-1-no-id",
+    "aer-3-second-handler",
+    "ecl-1-by-route",
+    "ecl-2-flattens",
+    "ecl-3-text",
+    "cpu-2-no-retry-after",
+    "fan-3-compacts",
+    "wir-4-status-0",
+    "wir-5-left-in",
 }
 """The twins of every ordinary run: one quick launch each."""
 
