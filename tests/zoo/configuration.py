@@ -108,12 +108,12 @@ def _check_key() -> None:
 
 def _check_store() -> None:
     url = os.environ.get("DATABASE_URL", "tcp://127.0.0.1:1/x")
-    if urlsplit(url).scheme == "tcp":
+    if urlsplit(url).scheme in {"tcp", "sqlite", "postgresql"}:
         return
     if faulty("env-4-falls-back"):
         del os.environ["DATABASE_URL"]
         return
-    raise Misconfigured(f"DATABASE_URL has to begin with tcp://{f': {url}' if faulty('env-6-url') else ''}")
+    raise Misconfigured(f"DATABASE_URL is no URL of a store{f': {url}' if faulty('env-6-url') else ''}")
 
 
 def _check_page() -> None:

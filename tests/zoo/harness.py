@@ -89,6 +89,9 @@ credentials = true
 kind = "tcp"
 env = "DATABASE_URL"
 url = "tcp://zoo:{password}@127.0.0.1:{store}/{space}"
+pool_max = 4
+pool_timeout = "4s"
+max_connections = 40
 
 [metrics]
 path = "/metrics"
@@ -131,7 +134,10 @@ fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception"
 
 def _manifest_text(only: Iterable[str]) -> str:
     """Return the manifest for these families."""
-    if not {word.partition("-")[0] for word in only} & PATTERNS:
+    families = {word.partition("-")[0] for word in only}
+    if "POOL" in families:
+        return MANIFEST.replace("[env.set]", '[env.set]\nZOO_POOL = "4"')
+    if not families & PATTERNS:
         return MANIFEST
     text = MANIFEST
     for heading, other in (("[start]", _PATTERNS_START), ("[routes]", _PATTERNS_ROUTES)):

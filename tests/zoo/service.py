@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from .http import Request, Response, Server
-from .store import Store
+from .stores import open_store
 
 FAULTS = frozenset(filter(None, os.environ.get("ZOO_FAULT", "").split(",")))
 
@@ -72,7 +72,9 @@ class Zoo:
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
         self.server = Server(self.handle)
-        self.store = Store(os.environ["DATABASE_URL"]) if os.environ.get("DATABASE_URL") else None
+        self.store = (
+            open_store(os.environ["DATABASE_URL"], FAULTS) if os.environ.get("DATABASE_URL") else None
+        )
         self.draining = False
         self.rank = {"debug": 10, "info": 20, "warning": 30, "error": 40}[
             os.environ.get("LOG_LEVEL", "info").lower()

@@ -116,6 +116,10 @@ class Store:
             raise EOFError("closed")
         return json.loads(line)["value"]
 
+    async def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+
     def _drop(self) -> None:
         if self._streams is not None:
             self._streams[1].close()

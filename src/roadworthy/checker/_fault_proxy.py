@@ -8,11 +8,13 @@ import re
 import socket
 import struct
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from ._postgres import Session
 from ._store import Fault, Store
+from ._system import established
 from .errors import ManifestError
 
 __all__ = ("FaultProxy",)
@@ -86,6 +88,7 @@ class FaultProxy(Store):
             )
         self = cls((parts.hostname, port), kind)
         self._listen()
+        self.declared = url
         login = parts.netloc.rpartition("@")[0]
         where = f"{self._address[0]}:{self._address[1]}"
         self.url = urlunsplit(parts._replace(netloc=f"{login}@{where}" if login else where))
@@ -121,6 +124,10 @@ class FaultProxy(Store):
         elif self._accepting is None:
             self._listener.listen(_BACKLOG)
             self._accepting = asyncio.create_task(self._accept(self._listener))
+
+    def processes(self, pids: Iterable[int]) -> int:
+        """Return how many of these processes are connected."""
+        return sum(any(port == self.port for _, (_, port) in established([pid])) for pid in pids)
 
     def left_in_transaction(self, seconds: float) -> int | None:
         """Return how many sessions idle in an open transaction for longer, which PostgreSQL tells."""

@@ -11,7 +11,7 @@ import sqlite3
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ._store import Fault, NoFault, Store
@@ -82,6 +82,11 @@ class SqliteFile(Store):
         if self._held is not None:
             self._held.close()
             self._held = None
+
+    def processes(self, pids: Iterable[int]) -> int:
+        """Return how many of these processes have the file open."""
+        name = os.path.realpath(self.file)
+        return sum(name in open_files(pid).values() for pid in pids)
 
     def look(self) -> None:
         """Count the handles that the service has on the file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 __all__ = ("Fault", "NoFault", "Store")
@@ -32,10 +32,12 @@ class Store:
 
     Parameters:
         url: what the target is given instead of the declared URL.
+        declared: the URL of the server itself.
         can: the faults that can be injected.
     """
 
     url: str
+    declared: str = ""
     can: frozenset[Fault] = frozenset()
 
     counted: bool = True
@@ -58,6 +60,10 @@ class Store:
     """Commits that :attr:`Fault.COMMIT` kept from the server."""
     delay: Callable[[], float] | None = None
     """How many seconds each answer of the server is held back, where that can be done."""
+
+    def processes(self, pids: Iterable[int]) -> int:
+        """Return how many of these processes have sessions now."""
+        return 0
 
     def look(self) -> None:
         """Bring the numbers up to date, where they are not by themselves."""

@@ -207,9 +207,9 @@ class Routes:
 
     ``create``, ``read``, ``list``, ``update`` and ``delete`` are of one resource; ``child_*`` of another that
     belongs to it (``{id}`` is the parent). ``slow`` takes at least two seconds, ``fails`` raises, ``large``
-    answers at least 8 KiB of text, ``stream`` sends events, ``html`` is a page, ``binary`` answers with what is
-    compressed already (an image). ``overview``, ``batch``, ``transfers`` and
-    ``primes`` are those of the code patterns.
+    answers at least 8 KiB of text, ``stream`` sends events, ``html`` is a page, ``binary`` answers with what
+    is compressed already (an image). ``overview``, ``batch``, ``transfers`` and ``primes`` are those of the
+    code patterns.
     """
 
     by_role: Mapping[str, Route] = field(default_factory=dict[str, Route])
@@ -270,6 +270,9 @@ class Database:
         env: the variable that holds its URL.
         url: the URL for the check; else the value of the variable.
         file: the file of an SQLite database, where no variable names it.
+        pool_max: the most connections of one process.
+        pool_timeout: how long a request waits for one of them, in seconds.
+        max_connections: what the server admits in all, where it cannot be asked.
         setup: a command that prepares an empty database, run before each start with the same environment.
         also: URLs of further stores that the service supports and on which it has to behave the same.
     """
@@ -280,6 +283,7 @@ class Database:
     file: str = ""
     pool_max: int | None = None
     pool_timeout: float | None = None
+    max_connections: int | None = None
     setup: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
 
@@ -637,6 +641,7 @@ def _database(section: Section) -> Database:
         file=section.text("file"),
         pool_max=section.count("pool_max", least=1),
         pool_timeout=section.seconds("pool_timeout"),
+        max_connections=section.count("max_connections", least=1),
         setup=section.texts("setup"),
         also=section.texts("also"),
     )

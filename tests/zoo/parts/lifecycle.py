@@ -37,6 +37,8 @@ async def live_and_die(zoo: Zoo, port: int) -> int:
     await drain(zoo, again)
     for part in zoo.parts:
         await part.stop(zoo)
+    if zoo.store is not None:
+        await zoo.store.close()
     if not faulty("shut-10-silent"):
         zoo.log("info", "shutdown is complete")
     return 1 if faulty("shut-4-status-1") else 0
