@@ -61,8 +61,8 @@ def _run(
         str,
         typer.Option(
             metavar="quick|full",
-            help="full: everything, at most 3 minutes for a small service. quick: no load, no faults, no "
-            "waiting; at most 20 seconds, and it says what it left out. Samples are never fewer.",
+            help="full: everything. quick: no load, no faults, no waiting, and it says what it left out. "
+            "Samples are never fewer.",
         ),
     ] = "full",
     manifest: Annotated[
