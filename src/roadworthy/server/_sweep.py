@@ -61,7 +61,8 @@ class Sweep:
         shortest = min(limits.header_timeout, limits.body_timeout, limits.write_timeout, limits.keep_alive)
         self._every = max(_SHORTEST, min(_LONGEST, shortest / _FRACTION))
         self._most = _room() if most is None else most
-        self._watched: set[Watched] = set()
+        # In order of their coming, which decides between deadlines of the same tick of the loop's clock.
+        self._watched: dict[Watched, None] = {}
         self.timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -69,14 +70,14 @@ class Sweep:
         """Watch a connection; the timer runs as long as there is one."""
         if len(connection.state.connections) > self._most:
             self._make_room(loop.time())
-        self._watched.add(connection)
+        self._watched[connection] = None
         if self.timer is None or self._loop is not loop:
             self._loop = loop
             self.timer = loop.call_later(self._every, self._tick, loop)
 
     def discard(self, connection: Watched) -> None:
         """Forget a connection."""
-        self._watched.discard(connection)
+        self._watched.pop(connection, None)
         if not self._watched and self.timer is not None:
             self.timer.cancel()
             self.timer = None
