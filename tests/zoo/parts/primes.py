@@ -30,7 +30,7 @@ class Primes(Part):
         self._places = asyncio.Semaphore(1 if faulty("cpu-4-one-at-a-time") else 2)
         self._inside = 0
         self._broken = False
-        self._running: set[asyncio.subprocess.Process] = set()
+        self._deaths = 0
 
     async def route(self, zoo: Zoo, request: Request) -> Response | None:
         """Answer with the number of primes."""
@@ -59,22 +59,21 @@ class Primes(Part):
         async with self._places:
             if self._broken:
                 raise RuntimeError("a worker died; the pool is not usable anymore")
+            deaths = self._deaths
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-S", "-E", "-c", _SIEVE, str(n), stdout=asyncio.subprocess.PIPE
             )
-            self._running.add(process)
             try:
                 output, _ = await process.communicate()
             finally:
-                self._running.discard(process)
                 if process.returncode is None:
                     process.kill()
             if process.returncode:
                 self._broken = faulty("cpu-3-stays-broken")
-                if faulty("cpu-3-takes-all"):
-                    for other in self._running:
-                        other.kill()
+                self._deaths += 1
                 raise RuntimeError("a worker died")
+            if faulty("cpu-3-takes-all") and self._deaths != deaths:
+                raise RuntimeError("another worker died")
         return int(output)
 
 

@@ -76,15 +76,22 @@ async def _light_requests_stay_fast(bench: Bench) -> Verdict:
     # A blocked loop answers after the computation; half of one is beyond what a busy scheduler does.
     allowed = max(5 * before[1], bench.patience(0.1), alone / 2)
     loaded: list[Answer] = []
-    async with _busy(bench, 4) as computed:
-        # Spread over several computations, also where one of them takes seconds.
-        pause = max(0.02, 6 * alone / _HEALTH)
-        while len(loaded) < _HEALTH or not any(answer.ok for answer in computed):
-            loaded.append(await bench.get(path, seconds=20))
-            # Of a hundred one may be slow; with a few more there is nothing left to find out.
-            if sum(answer.seconds > allowed or not answer.ok for answer in loaded) > 4:
-                break
-            await asyncio.sleep(pause)
+    lags: list[float] = []
+    # Whatever else the machine is busy with makes the checker itself late as well.
+    witness = asyncio.create_task(_lag(bench, lags))
+    try:
+        async with _busy(bench, 4) as computed:
+            # Spread over several computations, also where one of them takes seconds.
+            pause = max(0.02, 6 * alone / _HEALTH)
+            while len(loaded) < _HEALTH or not any(answer.ok for answer in computed):
+                loaded.append(await bench.get(path, seconds=20))
+                # Of a hundred one may be slow; with many more there is nothing left to find out.
+                if sum(answer.seconds > 3 * allowed or not answer.ok for answer in loaded) > 4:
+                    break
+                await asyncio.sleep(pause)
+    finally:
+        witness.cancel()
+    allowed += 2 * sorted(lags)[-max(len(lags) // 100, 1)] if lags else 0.0
     bench.sample(len(loaded))
     after = _ranks(loaded)
     rows = tuple(
@@ -103,6 +110,14 @@ async def _light_requests_stay_fast(bench: Bench) -> Verdict:
             max(loaded, key=lambda answer: answer.seconds),
         )
     return bench.verdict()
+
+
+async def _lag(bench: Bench, lags: list[float]) -> None:
+    """Note again and again by how many seconds a short sleep was too long."""
+    while True:
+        began = bench.now()
+        await asyncio.sleep(0.005)
+        lags.append(bench.now() - began - 0.005)
 
 
 def _ranks(answers: list[Answer]) -> tuple[float, float]:
@@ -165,11 +180,12 @@ async def _a_full_queue_refuses(bench: Bench) -> Verdict:
     seconds=120,
 )
 async def _a_dead_worker_is_replaced(bench: Bench) -> Verdict:
-    """Kills the process that computes, three times, and looks which requests fail with it."""
+    """Kills the process that computes, up to five times, and looks which requests fail with it."""
     live = bench.manifest.health.live
     async with bench.launch() as target:
         await _single(bench)
-        for _ in range(3):
+        felt = 0
+        for _ in range(5):
             async with _busy(bench, 2) as answers:
                 worker = await _kill_one(bench)
                 if worker is None:
@@ -181,6 +197,7 @@ async def _a_dead_worker_is_replaced(bench: Bench) -> Verdict:
                         break
                     await asyncio.sleep(0.02)
             hit = [one for one in answers if one.began < at < one.ended and not one.ok]
+            felt += bool(hit)
             bench.expect(
                 len(hit) <= 1,
                 "a worker that dies takes the requests of others along",
@@ -199,8 +216,13 @@ async def _a_dead_worker_is_replaced(bench: Bench) -> Verdict:
                 f"{answer}, liveness {alive}",
                 answer,
             )
-            if bench.findings:
+            # A process may be killed when it has just finished; one whose request failed was not.
+            if bench.findings or felt == 3:
                 break
+        if not felt:
+            bench.note(
+                "no request failed: each was computed again by another process, or had just been answered"
+            )
     return bench.verdict()
 
 
@@ -235,24 +257,25 @@ async def _computations_run_side_by_side(bench: Bench) -> Verdict:
         return bench.not_applicable("this machine has one processor")
     await _single(bench)
     rows: list[tuple[float, float, float]] = []
+    running = 0.0
     for _ in range(_TURNS):
         one, _ = await _timed(bench, 1)
         two, both = await _timed(bench, 2)
         rows.append((one, two, both))
         bench.sample()
-        usual = statistics.median(row[2] for row in rows)
-        if len(rows) >= _FEWEST and (usual < 0.2 or usual > 0.85):
+        running = max(row[2] for row in rows)
+        if len(rows) >= _FEWEST and (running < 0.2 or running > 0.85):
             break
-    ratio = statistics.median(row[1] for row in rows) / statistics.median(row[0] for row in rows)
-    running = statistics.median(row[2] for row in rows)
+    # Whatever else the machine does makes rows slower and looks emptier: the best of each counts.
+    ratio = min(row[1] for row in rows) / min(row[0] for row in rows)
     bench.control("computations were answered", ratio > 0)
     shown = tuple((f"{one:.2f}", f"{two:.2f}", f"{both:.0%}") for one, two, both in rows)
     columns = ("one row, s", "two at once, s", "of the time two ran")
     bench.show(Table(f"{_ROW} computations in a row", columns, shown))
     # Threads that wait for a lock sleep; those that wait for a busy machine do not. So the looks tell it also
     # where others use up the processors and two rows take twice as long whatever the service does. Measured:
-    # 80 to 100 % with two processes, 40 to 60 % with two threads of Python, below 15 % one after the other.
-    if running < 0.3 or (running < 0.7 and ratio >= 1.4):
+    # 94 to 100 % with two processes, 55 to 65 % with two threads of Python, below 15 % one after the other.
+    if running < 0.75 and ratio >= 1.3:
         got = f"{ratio:.1f} times as long, both running {running:.0%} of the time"
         bench.fail("two computations take turns", "as long as one, where two processors are", got)
     return bench.verdict()
