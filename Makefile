@@ -48,7 +48,7 @@ check: $(STAMP)  ## the checker on the reference service
 	@cd examples/reference && ../../$(BIN)/roadworthy check
 
 proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md
-	@scripts/system-packages redis-server wrk
+	@scripts/system-packages redis-server wrk postgresql
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt
 	@$(BIN)/python scripts/prove.py $(ONLY)
 
