@@ -25,8 +25,11 @@ class ReadService:
         Raises:
             NotFoundError: there is no such user.
         """
+        # Both at the same time, however small the pool is of which fan_out would take its limit.
         user, posts = await fan_out(
-            self._users.get(user_id), self._posts.list(limit=_POSTS, where={"user_id": user_id})
+            self._users.get(user_id),
+            self._posts.list(limit=_POSTS, where={"user_id": user_id}),
+            limit=2,
         )
         return Overview(user=user, posts=[*posts.items])
 
