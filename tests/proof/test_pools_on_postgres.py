@@ -53,7 +53,7 @@ def test_good_pools_pass(
 # Which driver, how large its pool is declared, and what has to see the fault.
 TWINS = [
     ("asyncpg", 4, Twin("pool-1-per-request", "POOL-1", frozenset({"POOL-2"}))),
-    ("asyncpg", 4, Twin("pool-3-stays-in-transaction", "POOL-3", frozenset({"POOL-2", "POOL-4"}))),
+    ("asyncpg", 4, Twin("pool-3-stays-in-transaction", "POOL-3", frozenset({"POOL-2", "POOL-4", "POOL-8"}))),
     ("asyncpg", 4, Twin("pool-4-leaks-on-error", "POOL-4")),
     ("asyncpg", 4, Twin("pool-5-waits-forever", "POOL-5")),
     ("psycopg", 5, Twin("pool-5-waits-forever", "POOL-5")),

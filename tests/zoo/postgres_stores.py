@@ -105,7 +105,7 @@ class _Asyncpg(_Postgres):
                 arguments.append(value)
                 statement = statement.replace(f":{name}", f"${len(arguments)}")
         if "pool-1-per-request" in self.faults:
-            connection = await asyncpg.connect(self.url, timeout=5)
+            connection = await asyncpg.connect(self.url, timeout=2)
             try:
                 return [row[0] for row in await connection.fetch(statement, *arguments)]
             finally:

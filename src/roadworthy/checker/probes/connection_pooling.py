@@ -149,17 +149,17 @@ async def _fail_100_times(bench: Bench, touch: Touch) -> int:
         ways.append(lambda: bench.request(create.method, create.path, create.headers, json_body={}))
         # What has to be unique is refused by the store itself, in the middle of a transaction.
         ways.append(lambda: bench.request(create.method, create.path, create.headers, json_body=body))
+    answers: list[Answer] = []
+    # The resets come first: some pools take back a lost connection that was never given back to them.
+    for _ in range(3 if Fault.RESET in store.can else 0):
+        async with slowed(store, 0.2):
+            waiting = asyncio.gather(*(touch() for _ in range(8)))
+            await asyncio.sleep(0.1)
+            await store.inject(Fault.RESET)
+            answers += await waiting
     turns = itertools.cycle(ways)
-    answers = await many(lambda: next(turns)(), 100 if ways else 0, 5)
-    failed = sum(not answer.ok for answer in answers)
-    if Fault.RESET in store.can:
-        for _ in range(3):
-            async with slowed(store, 0.2):
-                waiting = asyncio.gather(*(touch() for _ in range(8)))
-                await asyncio.sleep(0.1)
-                await store.inject(Fault.RESET)
-                failed += sum(not answer.ok for answer in await waiting)
-    return failed
+    answers += await many(lambda: next(turns)(), 100 if ways else 0, 5)
+    return sum(not answer.ok for answer in answers)
 
 
 async def _leave_50_times(bench: Bench) -> int:
