@@ -108,7 +108,7 @@ def missing(known: Any) -> Any:
         return str(uuid.uuid4())
     if str(known).isdecimal():
         return str(2**53 - 1 - uuid.uuid4().int % 1_000_000)
-    return uuid.uuid4().hex[: max(len(str(known)), 8)]
+    return f"x{uuid.uuid4().hex}"[: max(len(str(known)), 8)]
 
 
 async def walk(bench: Bench, path: str, limit: int, most: int = 2000) -> list[Any] | None:

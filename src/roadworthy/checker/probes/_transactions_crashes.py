@@ -15,7 +15,7 @@ from ._contract import Resource
 __all__ = ("Crash", "crashes")
 
 # Parts of the time that the same transfers took before: from the first statement to after the last answer.
-_MOMENTS = (0.15, 0.4, 0.65, 0.9)
+_MOMENTS = (0.2, 0.5, 0.8)
 _PAIRS = 4
 _POSTS = 25
 _WRITERS = 4

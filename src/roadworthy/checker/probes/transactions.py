@@ -28,7 +28,7 @@ _FAMILY = (Need.CREATE, Need.READ, Need.CHILD_CREATE, Need.CHILD_LIST)
     seconds=180,
 )
 async def _nothing_is_half_done(bench: Bench) -> Verdict:
-    """Transfers that are refused in the middle, and during which the service is killed four times."""
+    """Transfers that are refused in the middle, and during which the service is killed three times."""
     owner, foreign, target = [await _contract.parent(bench) for _ in range(3)]
     mine = [await _contract.child(bench, owner) for _ in range(6)]
     others = await _contract.child(bench, foreign)

@@ -29,7 +29,7 @@ async def _nothing_is_served_too_early(bench: Bench) -> Verdict:
                     answer = await bench.call(route, seconds=5, patient=False)
                     if answer.status:
                         early.append(answer)
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.03)
                 await waiting
             finally:
                 waiting.cancel()
