@@ -89,6 +89,8 @@ SAMPLE = {
     "hlt-2-same",
     "hlt-8-says-down",
     "log-1-twice",
+    "pool-1-per-request",
+    "pool-8-leaves-journal",
     "rtl-3-plain",
     "rtl-8-one-for-all",
     "rtl-9-limits-health",
