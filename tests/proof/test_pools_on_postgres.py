@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from roadworthy.checker import Run, Verdict
+from roadworthy.checker._postgres_client import AskFailed, ask
 from tests.zoo.harness import Twin, check_zoo, described, running_store
-from tests.zoo.postgres_server import running_postgres
+from tests.zoo.postgres_server import PASSWORD, running_postgres
 
 pytestmark = pytest.mark.proof
 
@@ -73,3 +74,13 @@ def test_each_fault_is_seen(postgres: str, driver: str, pool: int, twin: Twin) -
     failed = {result.id for result in results if result.verdict in {Verdict.FAIL, Verdict.WARN}}
     assert twin.fails in failed, described(results)
     assert failed <= {twin.fails} | twin.entails, described(results)
+
+
+def test_the_server_is_asked_without_a_driver(postgres: str) -> None:
+    """SCRAM signs in, rows come as text, and a refusal is told with its SQLSTATE and without the password."""
+    assert asyncio.run(ask(postgres, "SELECT 1 AS a, NULL, 'ä'")) == [["1", None, "ä"]]
+    with pytest.raises(AskFailed, match="28P01") as refused:
+        asyncio.run(ask(postgres.replace(f":{PASSWORD}@", ":guess-5d1f@"), "SELECT 1"))
+    assert "guess" not in str(refused.value)
+    with pytest.raises(AskFailed, match="42703"):
+        asyncio.run(ask(postgres, "SELECT nothing"))
