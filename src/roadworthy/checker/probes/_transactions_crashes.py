@@ -19,6 +19,8 @@ _MOMENTS = (0.2, 0.5, 0.8)
 _PAIRS = 4
 _POSTS = 25
 _WRITERS = 4
+# Before the transfers begin: some of what is confirmed has to be older than the last commit.
+_WRITES = 6
 
 
 @dataclass(slots=True)
@@ -53,11 +55,15 @@ async def crashes(bench: Bench) -> list[Crash]:
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(bench.launch())
         pairs = [await _pair(bench) for _ in range(_PAIRS)]
+        if first.store is not None:
+            # So slow that the moment of a kill lies well between two statements, where that can be done.
+            first.store.delay = lambda: 0.004
         usual = await _measure(bench, pairs)
         for moment in _MOMENTS:
             target = bench.target
-            crash = Crash()
-            work = asyncio.create_task(_work(bench, pairs))
+            crash, begun = Crash(), asyncio.Event()
+            work = asyncio.create_task(_work(bench, pairs, begun))
+            await begun.wait()
             await asyncio.sleep(usual * moment)
             target.process.kill()
             await target.process.wait_end(10)
@@ -76,8 +82,11 @@ async def _pair(bench: Bench) -> Pair:
 
 async def _measure(bench: Bench, pairs: list[Pair]) -> float:
     """Return how many seconds the same work takes when nobody kills it."""
+    begun = asyncio.Event()
+    work = asyncio.create_task(_work(bench, pairs, begun))
+    await begun.wait()
     began = bench.now()
-    created, moved = await _work(bench, pairs)
+    created, moved = await work
     seconds = bench.now() - began
     if not all(answer.ok for answer in moved) or not any(answer.ok for answer in created):
         raise ControlFailed(f"transfers are refused: {', '.join(map(str, moved))}")
@@ -86,9 +95,9 @@ async def _measure(bench: Bench, pairs: list[Pair]) -> float:
     return seconds
 
 
-async def _work(bench: Bench, pairs: list[Pair]) -> tuple[list[Answer], list[Answer]]:
-    """Transfer all pairs while others write; return the answers of the writes and of the transfers."""
-    over = asyncio.Event()
+async def _work(bench: Bench, pairs: list[Pair], begun: asyncio.Event) -> tuple[list[Answer], list[Answer]]:
+    """Write, and then transfer all pairs meanwhile; return the answers of the writes and of the transfers."""
+    over, enough = asyncio.Event(), asyncio.Event()
     created: list[Answer] = []
     route = bench.manifest.routes.by_role["create"]
 
@@ -96,10 +105,14 @@ async def _work(bench: Bench, pairs: list[Pair]) -> tuple[list[Answer], list[Ans
         while not over.is_set():
             answer = await bench.call(route, patient=False)
             created.append(answer)
+            if len(created) >= _WRITES or not answer.ok:
+                enough.set()
             if not answer.ok:
                 return
 
     writers = [asyncio.create_task(write()) for _ in range(_WRITERS)]
+    await enough.wait()
+    begun.set()
     moved = await asyncio.gather(
         *(_contract.transfer(bench, pair.owner.raw, pair.other.raw, pair.children) for pair in pairs)
     )

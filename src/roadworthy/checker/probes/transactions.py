@@ -24,7 +24,7 @@ _FAMILY = (Need.CREATE, Need.READ, Need.CHILD_CREATE, Need.CHILD_LIST)
     phase=Phase.FAULTS,
     needs=(Need.COMMAND, *_FAMILY, Need.TRANSFERS, Need.STORE),
     quick=False,
-    samples=10,
+    samples=9,
     seconds=180,
 )
 async def _nothing_is_half_done(bench: Bench) -> Verdict:
