@@ -327,6 +327,15 @@ def test_a_body_above_the_limit_is_413_while_it_is_still_sent() -> None:
         assert client.is_closed()
 
 
+def test_a_server_with_wider_limits_does_not_widen_those_of_the_layer() -> None:
+    """The layer counts fields itself unless the server took its limits from the same settings."""
+    layer = Layer(App(), Settings(_env_file=None, header_count=4))
+    layer.chain_sigterm = False
+    with serving(layer, Limits()) as served, served.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\nB: c\r\nC: d\r\nD: e\r\n\r\n")
+        assert client.response().status == 431
+
+
 def test_an_app_that_raises_under_the_layer_keeps_the_connection() -> None:
     """The layer answers 500 itself; nothing is said or done about closing (Kludex/uvicorn#2375)."""
 

@@ -125,10 +125,11 @@ class Conversation(Exchange):
         self.request_id = self.trace_id = self.span_id = ""
         self.lines = self.route = self.rule = self.span = self.user_key = None
         self.error = self.exception = self.rate = self.encoding = None
-        # Our own server holds the head to the limits, and takes a response whole. Whoever stands between it
-        # and us has a send of its own.
-        self._send_whole = whole = getattr(getattr(send, "__self__", None), "send_whole", None)
-        self.bounded = whole is not None
+        # Our own server takes a response whole, and has held the head to the limits if it has them from the
+        # same settings. Whoever stands between it and us has a send of its own.
+        server = getattr(send, "__self__", None)
+        self._send_whole = getattr(server, "send_whole", None)
+        self.bounded = getattr(server, "settings", None) is pass_.settings
         self.body_complete = self.close = self.logged = self.streaming = False
         self.body_limit = self.body_received = self.bytes_sent = self.status = 0
         self.deadline = inf

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..errors import APIError, UnavailableError
 from ..layer._exchange import Reply, ResponseAborted
+from ..settings import Settings
 from ..types import ASGIApp, Headers, Message, Scope
 from ._response_head import STATUS_LINES, Head, InvalidResponseError, encode
 from ._uvicorn_names import State
@@ -25,6 +26,8 @@ _HEAD, _LENGTH, _CHUNKED, _CLOSE, _NOTHING = range(5)
 class Connection(Protocol):
     """What a cycle needs of the connection that it came over."""
 
+    settings: ClassVar[Settings | None]
+    """Where its limits come from; None when they were given one by one."""
     write_paused: bool
 
     @property
@@ -383,6 +386,11 @@ class Cycle:
         if self.news is not None:
             self.news.set()
         self.connection.finished(self)
+
+    @property
+    def settings(self) -> Settings | None:
+        """What the request's head was held to before it got here."""
+        return self.connection.settings
 
     @property
     def untouched(self) -> bool:

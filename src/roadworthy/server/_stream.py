@@ -13,6 +13,7 @@ from termios import TIOCOUTQ
 from typing import Any, ClassVar
 
 from ..errors import APIError
+from ..settings import Settings
 from ._cycle import Cycle
 from ._limits import Limits
 from ._sweep import Sweep
@@ -37,6 +38,7 @@ class Stream(asyncio.Protocol):
     """What a connection does whatever is said over it."""
 
     limits: ClassVar[Limits] = Limits()
+    settings: ClassVar[Settings | None] = None
     sweep: ClassVar[Sweep] = Sweep(Limits())
 
     __slots__ = (

@@ -363,6 +363,7 @@ def http_protocol(settings: Settings | Limits, refusals: RefusalEncoder | None =
         "__slots__": (),
         "__doc__": HttpProtocol.__doc__,
         "limits": limits,
+        "settings": settings if isinstance(settings, Settings) else None,
         "refusals": refusals or PlainRefusals(),
         "sweep": Sweep(limits),
     }
