@@ -114,11 +114,11 @@ class Exchange:
     body_complete: bool
     body_limit: int
     body_received: int
+    bounded: bool
     bytes_sent: int
     client: str
     client_key: str
     close: bool
-    bounded: bool
     deadline: float
     duration: float
     encoding: object | None

@@ -137,9 +137,8 @@ class Pass:
             if answer is not None:
                 return answer
         if exchange.method == "OPTIONS":
-            answer = self.cors.admit(
-                exchange
-            )  # a preflight carries no credentials and is no use of the service
+            # A preflight carries no credentials and is no use of the service.
+            answer = self.cors.admit(exchange)
             if answer is not None:
                 return answer
         if self._ruled:
