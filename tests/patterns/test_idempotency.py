@@ -260,6 +260,13 @@ async def test_paths_and_methods(database: Database, capfd: pytest.CaptureFixtur
     assert routes == ["/accounts/{id}/twins"] * 2
 
 
+async def test_a_template_of_many_segments(database: Database) -> None:
+    """A path parameter that takes slashes is one here too, as it is for the rules of routes."""
+    async with _client(Site(database, paths=["/accounts/{rest:path}"])) as client:
+        got = [await client.post("/accounts/7/twins", headers=_key()) for _ in range(2)]
+    assert [one.status_code for one in got] == [201, 201]
+
+
 async def test_expiry(site: Site, client: httpx.AsyncClient) -> None:
     """An answer that has expired is forgotten, and its row goes with the next one that is kept."""
     for number in range(3):

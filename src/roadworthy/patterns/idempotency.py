@@ -19,6 +19,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from ..errors import ConflictError, FieldError, ValidationError
+from ..layer.routes import template_pattern
 from ..types import ASGIApp, Headers, Message, Receive, Scope, Send
 from ._request import name_route, user_key
 from .transactions import UnitOfWork, unit_of_work
@@ -118,7 +119,7 @@ def idempotent(
     """
     if expires_after < 1:
         raise ValueError(f"expires_after is at least 1 second, not {expires_after}")
-    chosen = None if paths is None else [(re.compile(_pattern(path)), path) for path in paths]
+    chosen = None if paths is None else [(template_pattern(path), path) for path in paths]
     named = frozenset(methods)
     running: set[tuple[str, str]] = set()
 
@@ -309,9 +310,3 @@ def _fingerprint(scope: Scope, body: bytes) -> str:
     parts = (scope["method"].encode(), target, scope["query_string"], body)
     # Each with its length: no two requests run together into one text.
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
-
-
-def _pattern(template: str) -> str:
-    return "".join(
-        "[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^{}/]*\})", template)
-    )
