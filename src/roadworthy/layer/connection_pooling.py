@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+from weakref import WeakSet
 
 from ..errors import UnavailableError
 from ..settings import Settings
@@ -37,8 +38,6 @@ __all__ = (
 )
 
 _Held = TypeVar("_Held")
-_open: list[Resource] = []
-"""What this process has open, of every service in it."""
 _logger = logging.getLogger("roadworthy.pools")
 
 _TIMEOUTS = frozenset(
@@ -200,6 +199,7 @@ class ConnectionPooling:
                 class of the error only, whose text may hold an address with a password.
         """
         await self.prepare()
+        _started.add(self)
         for resource in self._resources:
             try:
                 await resource.start()
@@ -211,7 +211,6 @@ class ConnectionPooling:
                     f"resource {resource.name!r} did not open: {type(error).__name__}"
                 ) from None
             self._open.append(resource)
-            _open.append(resource)
         if checks is not None:
             for resource in self._resources:
                 checks.add(resource.name, resource.ping)
@@ -220,7 +219,6 @@ class ConnectionPooling:
         """Close what is open, the last first. One that fails or hangs does not keep the others open."""
         while self._open:
             resource = self._open.pop()
-            _open.remove(resource)
             try:
                 async with asyncio.timeout(self._timeout):
                     await resource.stop()
@@ -281,9 +279,14 @@ class ConnectionPooling:
             await acquire.__aexit__(None, None, None)
 
 
+# The services of this process. Weak: one that was dropped without being closed holds nobody's pools small.
+_started: WeakSet[ConnectionPooling] = WeakSet()
+
+
 def smallest_pool() -> int | None:
     """Return how many connections the smallest open pool of this process gives, None without such a pool."""
-    told = (one.stats() for one in _open if isinstance(one, WithStats) and not isinstance(one, WithMetrics))
+    held = (resource for service in _started for resource in service._open)  # pyright: ignore[reportPrivateUsage]
+    told = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, WithMetrics))
     return min((stats.max for stats in told if stats is not None and stats.max), default=None)
 
 
