@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
 
 .PHONY: help setup serve test lint bench check contract proof docs lock
 
@@ -56,6 +57,6 @@ docs: $(STAMP)  ## write the generated pages again
 	@$(BIN)/python scripts/generate_docs.py
 
 lock: $(STAMP)  ## resolve the dependencies again
-	@for set in dev bench calibration; do $(BIN)/uv pip compile -q pyproject.toml --group $$set --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements/$$set.txt; done
-	@for stack in django fastapi; do $(BIN)/uv pip compile -q examples/guide/$$stack/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade -o examples/guide/$$stack/requirements.txt; done
-	@echo uv | $(BIN)/uv pip compile -q - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements/uv.txt
+	@for set in dev bench calibration; do $(COMPILE) pyproject.toml --group $$set --all-extras -o requirements/$$set.txt; done
+	@for stack in django fastapi; do $(COMPILE) examples/guide/$$stack/requirements.in --no-annotate -o examples/guide/$$stack/requirements.txt; done
+	@echo uv | $(COMPILE) - -o requirements/uv.txt
