@@ -19,13 +19,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, cast
 
 from ..errors import TimeoutError, UnavailableError
 from ..settings import Settings, load_settings
 from ._offload_executor import Borrowed
 from ._offload_job import Crew, Job, name_of
 from ._offload_processes import Processes, RemoteError, WorkerCrashedError
+
+if TYPE_CHECKING:
+    from ..layer.connection_pooling import Watch
 
 __all__ = ("OffloadPool", "OffloadStats", "RemoteError", "WorkerCrashedError", "offload")
 
@@ -43,14 +46,6 @@ _OUTCOMES = ("ok", "error", "timeout", "crashed", "cancelled", "refused")
 
 _log = logging.getLogger("roadworthy.offload")
 _open: list[OffloadPool] = []
-
-
-class _Watch(Protocol):
-    """What puts a number into the metrics (``WithMetrics`` of the layer)."""
-
-    def __call__(
-        self, name: str, help_text: str, read: Callable[[], float], *, kind: Any = ..., labels: Any = ...
-    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +170,7 @@ class OffloadPool:
         """Return the numbers of this moment."""
         return OffloadStats(self._crew.size, self._crew.busy, len(self._waiting), self._queue)
 
-    def report_to(self, watch: _Watch) -> None:
+    def report_to(self, watch: Watch) -> None:
         """Put the pool's numbers into the metrics; the layer calls it once."""
         labels = {"pool": self.name}
         gauges: list[tuple[str, str, Callable[[], float]]] = [
