@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from . import _system
+from ._news import News
 from ._system import ProcessInfo
 from .errors import PortTaken, StartFailed
 
@@ -105,7 +106,7 @@ class Service:
     lines: list[Line] = field(default_factory=list[Line])
     ended: Exit | None = None
     told_to_stop: bool = False
-    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _news: News = field(default_factory=News)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     _known: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     _closed: bool = False
@@ -198,12 +199,12 @@ class Service:
             found.extend(line for line in fresh if line.at >= since and wanted(line.text))
             return bool(found)
 
-        await self._wait(look, seconds)
+        await self._news.wait(look, seconds)
         return found[0] if found else None
 
     async def wait_end(self, seconds: float) -> Exit | None:
         """Wait for the started process to end; None when it still runs after ``seconds``."""
-        await self._wait(lambda: self.ended is not None, seconds)
+        await self._news.wait(lambda: self.ended is not None, seconds)
         return self.ended
 
     async def wait_silence(self, seconds: float) -> None:
@@ -249,18 +250,6 @@ class Service:
             # A word before the end of its input: there is nothing left to end.
             self._guard.communicate(b"over\n")
 
-    async def _wait(self, holds: Callable[[], bool], seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds), self._news:
-                await self._news.wait_for(holds)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _announce(self) -> None:
-        async with self._news:
-            self._news.notify_all()
-
     async def _listen(self, stream: str, pipe: IO[bytes]) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
@@ -272,10 +261,10 @@ class Service:
                 *whole, rest = (rest + data).split(b"\n")
                 for line in whole:
                     self._keep(Line(at, stream, line.decode("utf-8", "replace").rstrip("\r")))
-                await self._announce()
+                await self._news.announce()
             if rest:
                 self._keep(Line(time.monotonic(), stream, rest.decode("utf-8", "replace")))
-                await self._announce()
+                await self._news.announce()
         finally:
             transport.close()
 
@@ -296,7 +285,7 @@ class Service:
         code = self.process.wait()
         at = time.monotonic()
         self.ended = Exit(at, code, None) if code >= 0 else Exit(at, None, -code)
-        await self._announce()
+        await self._news.announce()
 
 
 def _guard(session: int) -> subprocess.Popen[bytes] | None:

@@ -16,12 +16,13 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
 from ._http1 import Head, ResponseParser
+from ._news import News
 
 __all__ = (
     "Address",
@@ -204,7 +205,7 @@ class Connection:
     received: bytearray = field(default_factory=bytearray)
     """Everything that came, in order."""
     _parsed: int = 0
-    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _news: News = field(default_factory=News)
     _gate: asyncio.Event = field(default_factory=asyncio.Event)
     _reader: asyncio.Task[None] | None = None
     _over: str = ""
@@ -333,11 +334,11 @@ class Connection:
 
     async def wait_over(self, seconds: float) -> bool:
         """Wait until the peer has ended the connection; return False when it still lasts."""
-        return await self._wait(lambda: bool(self._over), seconds)
+        return await self._news.wait(lambda: bool(self._over), seconds)
 
     async def wait_bytes(self, count: int, seconds: float) -> bool:
         """Wait until ``count`` bytes in all have come."""
-        return await self._wait(lambda: len(self.received) >= count or bool(self._over), seconds) and (
+        return await self._news.wait(lambda: len(self.received) >= count or bool(self._over), seconds) and (
             len(self.received) >= count
         )
 
@@ -362,7 +363,7 @@ class Connection:
             parser.feed(fresh)
             return parser.done or bool(self._over)
 
-        in_time = await self._wait(step, seconds)
+        in_time = await self._news.wait(step, seconds)
         if parser.done:
             rest = len(parser.rest)
             self._parsed -= rest
@@ -427,14 +428,6 @@ class Connection:
                     return event.at
         return time.monotonic()
 
-    async def _wait(self, holds: Callable[[], bool], seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds), self._news:
-                await self._news.wait_for(holds)
-        except TimeoutError:
-            return False
-        return True
-
     async def _read(self, bytes_per_second: int | None) -> None:
         loop = asyncio.get_running_loop()
         size = _CHUNK if bytes_per_second is None else max(bytes_per_second // 20, 1)
@@ -448,8 +441,7 @@ class Connection:
                 self._over = "reset"
             self.received += data
             self._happened(self._over or "data", 0 if self._over else len(data))
-            async with self._news:
-                self._news.notify_all()
+            await self._news.announce()
             if bytes_per_second is not None and not self._over:
                 await asyncio.sleep(size / bytes_per_second)
 
