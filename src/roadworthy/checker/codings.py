@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Protocol, cast
+from abc import ABC, abstractmethod
+from typing import Any, cast
 
 import brotli  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 import zstandard
@@ -24,21 +25,36 @@ class Undecodable(Exception):
     """Raised when bytes are not what their coding says."""
 
 
-class Decoder(Protocol):
+class Decoder(ABC):
     """Takes coded bytes as they come and returns what can be read so far."""
+
+    _failure: type[Exception]
+
+    def __init__(self) -> None:
+        self._length = 0
 
     def feed(self, data: bytes) -> bytes:
         """Return what these bytes add.
 
         Raises:
-            Undecodable: they are not in this coding.
+            Undecodable: they are not in this coding, or unfold into more than an answer has.
         """
-        ...
+        try:
+            found = self._undo(data)
+        except self._failure as error:
+            raise Undecodable(str(error)) from None
+        self._length += len(found)
+        if self._length > _LARGEST:
+            raise Undecodable(f"more than {_LARGEST >> 20} MiB")
+        return found
 
     @property
+    @abstractmethod
     def done(self) -> bool:
         """Whether the coded stream has ended as its format wants it."""
-        ...
+
+    @abstractmethod
+    def _undo(self, data: bytes) -> bytes: ...
 
 
 def codings_of(value: str | None) -> tuple[str, ...]:
@@ -78,68 +94,61 @@ def decode(codings: tuple[str, ...], data: bytes) -> bytes:
     return data
 
 
-class _Zlib:
+class _Zlib(Decoder):
+    _failure = zlib.error
+
     def __init__(self, window: int) -> None:
+        super().__init__()
         self._window = window
         self._object = zlib.decompressobj(window)
         self._begun = False
-
-    def feed(self, data: bytes) -> bytes:
-        try:
-            found = self._object.decompress(data, _LARGEST)
-        except zlib.error as error:
-            # RFC 9110 §8.4.1.2: deflate is the zlib format; some send it without its two bytes of head.
-            if self._window != zlib.MAX_WBITS or self._begun:
-                raise Undecodable(str(error)) from None
-            self._window = -zlib.MAX_WBITS
-            self._object = zlib.decompressobj(self._window)
-            return self.feed(data)
-        self._begun = self._begun or bool(data)
-        if self._object.unconsumed_tail:
-            raise Undecodable(f"more than {_LARGEST >> 20} MiB")
-        return found
 
     @property
     def done(self) -> bool:
         # What follows the end of the stream is no part of it.
         return self._object.eof and not self._object.unused_data
 
-
-class _Brotli:
-    def __init__(self) -> None:
-        self._object = _brotli.Decompressor()
-        self._length = 0
-
-    def feed(self, data: bytes) -> bytes:
+    def _undo(self, data: bytes) -> bytes:
         try:
-            found: bytes = self._object.process(data)
-        except _brotli.error as error:
-            raise Undecodable(str(error)) from None
-        self._length += len(found)
-        if self._length > _LARGEST:
-            raise Undecodable(f"more than {_LARGEST >> 20} MiB")
+            # One byte more than is allowed shows that there is more.
+            found = self._object.decompress(data, _LARGEST + 1)
+        except zlib.error:
+            # RFC 9110 §8.4.1.2: deflate is the zlib format; some send it without its two bytes of head.
+            if self._window != zlib.MAX_WBITS or self._begun:
+                raise
+            self._window = -zlib.MAX_WBITS
+            self._object = zlib.decompressobj(self._window)
+            return self._undo(data)
+        self._begun = self._begun or bool(data)
         return found
+
+
+class _Brotli(Decoder):
+    _failure = cast("type[Exception]", _brotli.error)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._object = _brotli.Decompressor()
 
     @property
     def done(self) -> bool:
         return bool(self._object.is_finished())
 
-
-class _Zstandard:
-    def __init__(self) -> None:
-        self._object = zstandard.ZstdDecompressor(max_window_size=_LARGEST).decompressobj()
-        self._length = 0
-
-    def feed(self, data: bytes) -> bytes:
-        try:
-            found = self._object.decompress(data)
-        except zstandard.ZstdError as error:
-            raise Undecodable(str(error)) from None
-        self._length += len(found)
-        if self._length > _LARGEST:
-            raise Undecodable(f"more than {_LARGEST >> 20} MiB")
+    def _undo(self, data: bytes) -> bytes:
+        found: bytes = self._object.process(data)
         return found
+
+
+class _Zstandard(Decoder):
+    _failure = zstandard.ZstdError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._object = zstandard.ZstdDecompressor(max_window_size=_LARGEST).decompressobj()
 
     @property
     def done(self) -> bool:
         return bool(self._object.eof)
+
+    def _undo(self, data: bytes) -> bytes:
+        return self._object.decompress(data)
