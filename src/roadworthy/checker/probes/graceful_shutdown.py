@@ -7,7 +7,6 @@ watched from all sides (:func:`_watched_stop`), and most assertions are read fro
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -125,14 +124,19 @@ async def _stopped(bench: Bench, target: Target, plain: Answer, idle: Connection
     flying = [asyncio.create_task(bench.call(_slow(bench), seconds=30)) for _ in range(_IN_FLIGHT)]
     await asyncio.sleep(_SIGNAL_AFTER)
     stop = _Stop(target.process.signal(), plain)
-    polling = asyncio.create_task(_poll(bench, target, stop, paths))
-    watching = asyncio.create_task(_watch_idle(idle, stop))
+    watchers = [
+        asyncio.create_task(_poll(bench, target, stop, paths)),
+        asyncio.create_task(_watch_idle(idle, stop)),
+    ]
     stop.in_flight = list(await asyncio.gather(*flying))
     stop.exit = await target.process.wait_end(bench.patience(bench.manifest.start.grace))
-    for task in (polling, watching):
+    for task in watchers:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    # Awaiting them, and passing over their CancelledError, would pass over our own as well.
+    await asyncio.wait(watchers)
+    for task in watchers:
+        if not task.cancelled():
+            task.result()
     await target.process.wait_silence(1.0)
     return stop
 
