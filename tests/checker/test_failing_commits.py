@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -67,3 +68,22 @@ async def test_commits_fail_until_the_fault_is_over(tmp_path: Path) -> None:
     with sqlite3.connect(file) as connection:
         assert connection.execute("SELECT number FROM found ORDER BY number").fetchall() == [(1,), (3,)]
     connection.close()
+
+
+async def test_a_process_that_has_ended_is_passed_over(tmp_path: Path) -> None:
+    """The fault begins and ends although a listed process is gone; the one that lives is limited."""
+    file = tmp_path / "data.db"
+    store = SqliteFile(f"sqlite:///{file}", file)
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:  # noqa: ASYNC220
+        gone.wait()
+    with subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+    ) as living:
+        store.pids = lambda: [gone.pid, living.pid]
+        before = resource.prlimit(living.pid, resource.RLIMIT_FSIZE)
+        await store.inject(Fault.COMMIT)
+        assert resource.prlimit(living.pid, resource.RLIMIT_FSIZE)[0] == 0
+        await store.restore()
+        assert resource.prlimit(living.pid, resource.RLIMIT_FSIZE) == before
+        living.communicate(b"\n")
+    await store.close()

@@ -61,9 +61,11 @@ class SqliteFile(Store):
         """
         if fault is Fault.COMMIT:
             for pid in self.pids():
-                before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-                self._limited.setdefault(pid, before)
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+                # It may have ended since it was listed.
+                with contextlib.suppress(ProcessLookupError):
+                    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+                    self._limited.setdefault(pid, before)
+                    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
             return
         if fault is not Fault.STALL:
             raise NoFault(f"an SQLite file cannot {fault}")
