@@ -176,7 +176,10 @@ class _Worker(asyncio.Protocol):
             record = logging.makeLogRecord(message[1])
             logger = logging.getLogger(record.name)
             if logger.isEnabledFor(record.levelno):
-                (logger.handle if job is None else _in_context(job, logger.handle))(record)
+                if job is None:
+                    logger.handle(record)
+                else:
+                    job.context.run(logger.handle, record)
             return
         if kind == "ready":
             self.ready = True
@@ -322,9 +325,7 @@ class Processes:
         if worker.ready:
             self.restarts += 1
         else:
-            self.trouble = f"{_end(code)} while it started"
-            self._pause = min(2 * self._pause or _FIRST_PAUSE, _LONGEST_PAUSE)
-            _log.error("an offload worker did not come up: %s", self.trouble)
+            self._did_not_come_up(f"{_end(code)} while it started")
         self.keep(self._replace(self._pause))
 
     def keep(self, work: Any) -> None:
@@ -338,10 +339,13 @@ class Processes:
         try:
             await self._hire()
         except OSError as error:
-            self.trouble = f"no process could be started ({error.strerror})"
-            _log.error("an offload worker did not come up: %s", self.trouble)
-            self._pause = min(2 * self._pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+            self._did_not_come_up(f"no process could be started ({error.strerror})")
             self.keep(self._replace(self._pause))
+
+    def _did_not_come_up(self, why: str) -> None:
+        self.trouble = why
+        self._pause = min(2 * self._pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+        _log.error("an offload worker did not come up: %s", why)
 
     async def _hire(self) -> None:
         # On the loop's own thread, although it takes a millisecond or two: the kernel ends a worker when the
@@ -367,10 +371,6 @@ def _remade(kind: str, text: str, packed: bytes | None) -> Exception:
             error = pickle.loads(packed)  # noqa: S301 - from a process of our own
     error.__cause__ = _RemoteTraceback(text)
     return error
-
-
-def _in_context(job: Job, call: Callable[[logging.LogRecord], object]) -> Callable[[Any], object]:
-    return lambda record: job.context.run(call, record)
 
 
 def _end(code: int) -> str:
