@@ -265,7 +265,7 @@ class OffloadPool:
 
     def _advice(self) -> int:
         """Return the seconds in which the queue has probably become shorter by one piece for each worker."""
-        done = sum(self._outcomes[one] for one in _OUTCOMES if one != "refused")
+        done = self._outcomes.total() - self._outcomes["refused"]
         mean = self._seconds / done if done else 1.0
         return min(math.ceil(mean), _LONGEST_ADVICE)
 
