@@ -20,7 +20,7 @@ from .repository import (
     check_limit,
     decode_cursor,
     encode_cursor,
-    not_found,
+    existing,
 )
 from .stores import Rules, Savepoint, TransactionError
 from .transactions import current_unit
@@ -167,10 +167,7 @@ class MemoryRepository(Generic[_Row, _Key]):
 
     async def get(self, key: _Key) -> _Row:
         """Return a row; see :class:`~roadworthy.patterns.repository.Repository` for all that it may raise."""
-        row = await self.find(key)
-        if row is None:
-            raise not_found(self.label)
-        return row
+        return existing(await self.find(key), self.label)
 
     async def find(self, key: _Key) -> _Row | None:
         """Return a row, None where there is none."""
@@ -229,9 +226,7 @@ class MemoryRepository(Generic[_Row, _Key]):
         return self._make(values)
 
     def _of(self, rows: Rows, key: _Key, version: int | None) -> Values:
-        values = rows.get(key)
-        if values is None:
-            raise not_found(self.label)
+        values = existing(rows.get(key), self.label)
         if version is not None:
             if self._version is None:
                 raise ValueError("this repository was given no version field")

@@ -25,6 +25,7 @@ __all__ = (
     "check_limit",
     "decode_cursor",
     "encode_cursor",
+    "existing",
     "not_found",
     "still_in_use",
 )
@@ -141,6 +142,17 @@ class Repository(Protocol[_Row, _Key]):
 def not_found(label: str) -> NotFoundError:
     """Return the error of a row that is not there; ``label`` is what a client calls such a row."""
     return NotFoundError(f"{label} not found")
+
+
+def existing(row: _Row | None, label: str) -> _Row:
+    """Return ``row``, what was found where a row had to be.
+
+    Raises:
+        NotFoundError: it is None.
+    """
+    if row is None:
+        raise not_found(label)
+    return row
 
 
 def already_in_use(fields: Sequence[str], code: str | None = None) -> ConflictError:

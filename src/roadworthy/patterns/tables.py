@@ -20,6 +20,7 @@ from .repository import (
     check_limit,
     decode_cursor,
     encode_cursor,
+    existing,
     not_found,
     still_in_use,
 )
@@ -91,10 +92,7 @@ class TableRepository(Generic[_Row, _Key]):
 
     async def get(self, key: _Key) -> _Row:
         """Return a row; see :class:`~roadworthy.patterns.repository.Repository` for all that it may raise."""
-        row = await self.find(key)
-        if row is None:
-            raise not_found(self.label)
-        return row
+        return existing(await self.find(key), self.label)
 
     async def find(self, key: _Key) -> _Row | None:
         """Return a row, None where there is none."""
