@@ -373,7 +373,7 @@ class Bench:
     ) -> list[Record]:
         """Wait until ``wanted`` holds for the records since then; return them, also when it never did."""
         process = self.target.process
-        await process.wait_line(lambda _: wanted(self.records(since)), self.patience(seconds), since)
+        await process.wait_until(lambda: wanted(self.records(since)), self.patience(seconds))
         return self.records(since)
 
     async def scrape(self) -> dict[Sample, float]:

@@ -185,6 +185,10 @@ class Service:
 
     # Waiting for it
 
+    async def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Wait until ``holds``, which is asked now and whenever it wrote or ended; False if it never did."""
+        return await self._news.wait(holds, seconds)
+
     async def wait_line(
         self, wanted: Callable[[str], bool], seconds: float, since: float = 0.0
     ) -> Line | None:
@@ -199,12 +203,12 @@ class Service:
             found.extend(line for line in fresh if line.at >= since and wanted(line.text))
             return bool(found)
 
-        await self._news.wait(look, seconds)
+        await self.wait_until(look, seconds)
         return found[0] if found else None
 
     async def wait_end(self, seconds: float) -> Exit | None:
         """Wait for the started process to end; None when it still runs after ``seconds``."""
-        await self._news.wait(lambda: self.ended is not None, seconds)
+        await self.wait_until(lambda: self.ended is not None, seconds)
         return self.ended
 
     async def wait_silence(self, seconds: float) -> None:

@@ -141,7 +141,8 @@ class UnitOfWork:
             try:
                 await self.commit()
             except Exception as error:
-                raise self.translate(error) from error
+                _raise_translated(self, error)
+                raise
 
     def _mistake(self) -> TransactionError | None:
         if self._broken_by is not None:
@@ -281,10 +282,8 @@ async def unit_of_work(
             elif of_response and not unit.ended and response_begun():
                 _logger.error("a unit of work is committed after its response has left; end it before")
     except Exception as error:
-        refusal = unit.translate(error)
-        if refusal is error:
-            raise
-        raise refusal from error
+        _raise_translated(unit, error)
+        raise
 
 
 _Parameters = ParamSpec("_Parameters")
@@ -361,16 +360,21 @@ def transactional(
                 except Exception as error:
                     pause = random.uniform(0.0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
                     if attempt >= retries or perf_counter() + pause >= until or not unit.is_passing(error):
-                        refusal = unit.translate(error)
-                        if refusal is error:
-                            raise
-                        raise refusal from error
+                        _raise_translated(unit, error)
+                        raise
                 attempt += 1
                 await asyncio.sleep(pause)
 
         return run
 
     return decorate if function is None else decorate(function)
+
+
+def _raise_translated(unit: UnitOfWork, error: Exception) -> None:
+    """Return where nothing is raised in place of ``error``, for it to be raised again as it is."""
+    refusal = unit.translate(error)
+    if refusal is not error:
+        raise refusal from error
 
 
 def _known(isolation: Isolation | None) -> Isolation | None:

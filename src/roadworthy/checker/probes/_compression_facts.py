@@ -50,8 +50,7 @@ async def _facts(bench: Bench) -> Facts | None:
         found = Facts(path, fields, plain, await bench.get(path, {**fields, "Accept-Encoding": "identity"}))
         for coding in CODINGS:
             answer = await bench.get(path, {**fields, "Accept-Encoding": coding})
-            used = codings_of(answer.field("content-encoding"))
-            (found.coded if used else found.refused)[coding] = answer
+            (found.coded if used_codings(answer) else found.refused)[coding] = answer
         return found
     return None
 

@@ -6,12 +6,11 @@ What is not in the manifest (names of members, shapes of lists) is as the refere
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from ..bench import Bench, ControlFailed
 from ..manifest import Route
@@ -31,12 +30,9 @@ __all__ = (
     "path_of",
     "pointer_of",
     "raw_id",
-    "side_by_side",
     "transfer",
     "walk",
 )
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,17 +149,6 @@ async def batch(bench: Bench, ids: Sequence[Any], **options: Any) -> Answer:
 async def overview(bench: Bench, identifier: Any, **options: Any) -> Answer:
     """Ask for a resource together with what belongs to it."""
     return await bench.call(bench.manifest.routes.by_role["overview"], str(identifier), **options)
-
-
-async def side_by_side(calls: Iterable[Callable[[], Awaitable[_T]]], width: int = 8) -> list[_T]:
-    """Run calls side by side, at most ``width`` at a time; return the results in their order."""
-    places = asyncio.Semaphore(width)
-
-    async def one(call: Callable[[], Awaitable[_T]]) -> _T:
-        async with places:
-            return await call()
-
-    return list(await asyncio.gather(*(one(call) for call in calls)))
 
 
 def code_of(answer: Answer) -> str:

@@ -11,6 +11,7 @@ from ..shapes import elements, members
 from ..verdict import Verdict
 from . import _contract
 from ._contract import Resource
+from ._together import many
 
 __all__ = ("PROBES",)
 
@@ -23,7 +24,7 @@ _PAGE = 7
 async def _lists_are_bounded(bench: Bench) -> Verdict:
     """Creates 110 elements, asks for more than a page holds, and follows the cursor while others write."""
     path = bench.manifest.routes.by_role["list"].path.partition("?")[0]
-    made = await _contract.side_by_side([lambda: _contract.parent(bench)] * (_MOST + 10))
+    made = await many(lambda: _contract.parent(bench), _MOST + 10)
     small = await bench.get(f"{path}?limit=2")
     page = members(small.json())
     if small.ok and not isinstance(page.get("items"), list):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._system import open_files
 from ..bench import Bench
 from ..errors import StartFailed
 from ..probe import Need, Phase, Probe, probe
@@ -75,7 +76,7 @@ async def _told(bench: Bench, level: str) -> _Told:
 
         # At the level error nothing should come, so a short wait is enough.
         wait = bench.patience(0.5 if level == "error" else 2.0)
-        await process.wait_line(lambda _: len(said()) >= 10, wait, since)
+        await process.wait_until(lambda: len(said()) >= 10, wait)
         await asyncio.sleep(0.1)
         lines, since = said(), bench.now()
         failed = await bench.call(fails) if fails is not None else None
@@ -142,23 +143,22 @@ async def _levels_mean_what_they_say(bench: Bench) -> Verdict:
         await process.wait_end(bench.patience(bench.manifest.start.grace))
         await process.wait_silence(1.0)
         last = [line for line in process.lines if line.at >= told and not _is_about(line, seen.sent)]
-        every = list(process.lines)
+        written = bench.records()
     bench.control("the service was answering", all(one.answer.complete for one in seen.sent))
     bench.expect(first, "the start leaves no record", "a line", "none")
     bench.expect(last, "the stop leaves no record", "a line", "none")
     for one in seen.sent:
         if 400 <= one.answer.status < 500:
-            records = [record for record in _records(bench, every) if one.is_in(record.line)]
-            worst = max((record.rank for record in records), default=0)
+            worst = max((record.rank for record in written if one.is_in(record.line)), default=0)
             text = f"a refused request ({one.answer.status}) is recorded as an error"
             if not bench.expect(worst < 40, text, "below the level error", "error", one.answer):
                 break
     if failed is not None and failed.status >= 500 and mark:
-        records = [record for record in _records(bench, every) if record.mentions(mark)]
-        if records:
-            worst = max(record.rank for record in records)
+        named = [record for record in written if record.mentions(mark)]
+        if named:
+            worst = max(record.rank for record in named)
             text = "a failed request is not recorded as an error"
-            bench.expect(worst >= 40, text, "the level error", _named(records), failed)
+            bench.expect(worst >= 40, text, "the level error", _named(named), failed)
     return bench.verdict()
 
 
@@ -168,11 +168,6 @@ def _is_about(line: Line, sent: Sequence[Sent]) -> bool:
 
 def _named(records: list[Record]) -> str:
     return ", ".join(sorted({str(record.get("level")) for record in records}))
-
-
-def _records(bench: Bench, lines: list[Line]) -> list[Record]:
-    found = (parse_record(line, bench.manifest.logs.format) for line in lines)
-    return [record for record in found if record is not None]
 
 
 @probe("LOG-9", phase=Phase.SERVE, needs=(Need.COMMAND,))
@@ -210,16 +205,7 @@ def _open_files(bench: Bench) -> list[Path]:
     """Return the regular files that the service's processes have open."""
     found: dict[Path, None] = {}
     for one in bench.target.process.tree():
-        folder = Path(f"/proc/{one.pid}/fd")
-        try:
-            entries = list(folder.iterdir())
-        except OSError:
-            continue
-        for entry in entries:
-            try:
-                target = os.readlink(entry)
-            except OSError:
-                continue
+        for target in open_files(one.pid).values():
             if target.startswith("/") and _size(Path(target)):
                 found[Path(target)] = None
     return list(found)

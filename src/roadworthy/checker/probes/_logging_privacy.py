@@ -34,7 +34,7 @@ async def _send_secrets(bench: Bench) -> list[Answer]:
         "Proxy-Authorization": f"Bearer {_planted(bench, 'Proxy-Authorization')}",
     }
     query = f"token={_planted(bench, 'the query')}"
-    paths = [f"{bench.base}/rw{bench.unique()}"]
+    paths = [f"{bench.base}/rw-{bench.unique()}"]
     declared = [routes[role] for role in ("list", "fails") if role in routes]
     paths += [route.path for route in declared if route.method == "GET"]
     found: list[Answer] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..bench import Bench
 from ..process import Line
-from ..records import Record, parse_record
+from ..records import Record, parse_record, records
 from ..shapes import members
 from ..wire import Answer
 
@@ -55,8 +55,7 @@ class Traffic:
 
     def records(self, one: Sent) -> list[Record]:
         """Return the access records of a request."""
-        found = (parse_record(line, self.form) for line in access_lines(self.lines, one, self.form))
-        return [record for record in found if record is not None]
+        return records(access_lines(self.lines, one, self.form), form=self.form)
 
 
 def request_id(answer: Answer) -> str:
@@ -97,15 +96,15 @@ async def traffic(bench: Bench, count: int) -> Traffic:
                 routes.clear()
                 unnamed.append(one.answer)
         else:
-            marker = f"rw{bench.unique()}"
+            marker = f"rw-{bench.unique()}"
             sent.append(Sent(marker, await bench.get(f"{bench.base}/{marker}", patient=False)))
     awaited = [one.marker or one.id for one in sent]
 
-    def complete(_: str) -> bool:
+    def complete() -> bool:
         text = process.output(since)
         return all(word in text for word in awaited)
 
-    await process.wait_line(complete, bench.patience(2.0), since)
+    await process.wait_until(complete, bench.patience(2.0))
     # A second record of the last request would come right behind the first.
     await asyncio.sleep(0.2)
     lines = tuple(line for line in process.lines if line.at >= since)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ from ..probe import Need, Phase, Probe, probe
 from ..verdict import Table, Verdict
 from ..wire import Answer
 from ._metrics_counting import worst_growth
+from ._together import many
 
 __all__ = ("PROBES",)
 
@@ -20,13 +20,9 @@ _MATCHED, _UNMATCHED = 5, 3
 _WIDE = 8
 
 
-async def _many(count: int, ask: Callable[[], Awaitable[Answer]]) -> int:
+async def _answered(count: int, ask: Callable[[], Awaitable[Answer]]) -> int:
     """Send many requests, some at a time; return how many were answered."""
-    answered = 0
-    for _ in range(0, count, _WIDE):
-        answers = await asyncio.gather(*(ask() for _ in range(_WIDE)))
-        answered += sum(answer.complete for answer in answers)
-    return answered
+    return sum(answer.complete for answer in await many(ask, count, _WIDE))
 
 
 def _count(bench: Bench) -> int:
@@ -47,11 +43,11 @@ async def _ids_make_no_series(bench: Bench) -> Verdict:
     # The series of each status are there before anything is compared.
     for one in created[:2]:
         await bench.get(one.path)
-    await _many(_WIDE, ask)
+    await _answered(_WIDE, ask)
     before = await bench.scrape()
     found = [await bench.get(one.path) for one in created]
     bench.control("created resources can be read", all(answer.ok for answer in found))
-    bench.sample(await _many(_count(bench), ask) + len(found))
+    bench.sample(await _answered(_count(bench), ask) + len(found))
     grown, example = worst_growth(before, await bench.scrape())
     if grown > _MATCHED:
         got = f"{grown} new ones, such as {example}"
@@ -79,9 +75,9 @@ async def _strangers_make_no_series(bench: Bench) -> Verdict:
     }
     rows: list[tuple[str, str, str]] = []
     for name, (count, ask) in kinds.items():
-        await _many(_WIDE, ask)
+        await _answered(_WIDE, ask)
         before = await bench.scrape()
-        answered = await _many(count, ask)
+        answered = await _answered(count, ask)
         bench.sample(answered)
         grown, example = worst_growth(before, await bench.scrape())
         rows.append((name, str(count), str(grown)))

@@ -11,13 +11,13 @@ from typing import Any
 from ..bench import Bench, ControlFailed
 from ..faults import Store
 from ..wire import Answer
+from ._together import many
 
 __all__ = (
     "Load",
     "Touch",
     "bound",
     "find_touch",
-    "many",
     "measure_load",
     "processes",
     "settled",
@@ -97,18 +97,6 @@ def bound(bench: Bench, width: int) -> tuple[int, str]:
     return declared * number, f"database.pool_max = {declared}" + (
         f" × {number} processes" if number > 1 else ""
     )
-
-
-async def many(call: Touch, count: int, width: int) -> list[Answer]:
-    """Send ``count`` requests, ``width`` at a time."""
-    left, answers = iter(range(count)), list[Answer]()
-
-    async def some() -> None:
-        for _ in left:
-            answers.append(await call())
-
-    await asyncio.gather(*(some() for _ in range(width)))
-    return answers
 
 
 @asynccontextmanager

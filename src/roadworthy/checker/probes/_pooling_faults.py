@@ -10,7 +10,8 @@ from ..faults import Fault, SqliteFile
 from ..probe import Need, Phase, probe
 from ..verdict import Verdict
 from ..wire import Answer
-from ._pooling import Touch, find_touch, is_file, many, measure_load, processes, settled, store_of
+from ._pooling import Touch, find_touch, is_file, measure_load, processes, settled, store_of
+from ._together import end, many
 
 __all__ = ("PROBES",)
 
@@ -39,7 +40,7 @@ async def _a_full_pool_is_bounded(bench: Bench) -> Verdict:
     finally:
         await store.restore()
     if any(answer is not None and answer.ok for answer in answers):
-        await _end(held)
+        await end(held)
         return bench.inconclusive("requests succeed although the store is silent")
     bench.control(f"{waiting} of {count} requests wait for the store", waiting or not any(answers))
     for answer in answers:
@@ -57,7 +58,7 @@ async def _a_full_pool_is_bounded(bench: Bench) -> Verdict:
         elif answer.status not in {429, 503, 504}:
             bench.warn("a full pool is not told as an overload", "503", str(answer), answer)
     back, answer = await bench.until(touch, lambda answer: answer.ok, 10)
-    await _end(held)
+    await end(held)
     if not back:
         bench.fail("no recovery after the store answers again", "2xx within 10 s", str(answer), answer)
     return bench.verdict()
@@ -90,12 +91,6 @@ async def _judge_liveness(bench: Bench) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _end(held: list[asyncio.Task[Answer]]) -> None:
-    for task in held:
-        task.cancel()
-    await asyncio.gather(*held, return_exceptions=True)
-
-
 @probe("POOL-6", phase=Phase.FAULTS, needs=_STORE, quick=False, samples=20, seconds=120)
 async def _dropped_connections_are_replaced(bench: Bench) -> Verdict:
     """Resets every connection, then cuts the network for two seconds, and counts what fails afterwards."""
@@ -115,7 +110,7 @@ async def _dropped_connections_are_replaced(bench: Bench) -> Verdict:
                 waiting = [asyncio.create_task(touch()) for _ in range(3)]
                 await asyncio.sleep(2)
                 await store.restore()
-                await _end(waiting)
+                await end(waiting)
             failed = await _failures(bench, touch, allowed)
             if failed is None:
                 how = "were reset" if fault is Fault.RESET else "were silent for 2 s"

@@ -8,7 +8,8 @@ from ..bench import Bench
 from ..faults import SqliteFile
 from ..probe import Need, Phase, probe
 from ..verdict import Verdict
-from ._pooling import many, store_of
+from ._pooling import store_of
+from ._together import many
 
 __all__ = ("PROBES",)
 

@@ -13,6 +13,7 @@ from ..bench import Bench, ControlFailed
 from ..manifest import Route
 from ..wire import Answer
 from ._rate_limiting_fields import told
+from ._together import many
 
 __all__ = (
     "Burst",
@@ -190,15 +191,7 @@ class Limit:
 
     async def together(self, bench: Bench, client: Client, count: int, width: int) -> Burst:
         """Let a client send ``count`` requests, ``width`` at a time."""
-        burst = Burst()
-        left = iter(range(count))
-
-        async def some() -> None:
-            for _ in left:
-                burst.answers.append(await client.ask(bench, self.route))
-
-        await asyncio.gather(*(some() for _ in range(width)))
-        return burst
+        return Burst(await many(lambda: client.ask(bench, self.route), count, width))
 
 
 async def find_limit(bench: Bench) -> Limit:

@@ -11,6 +11,7 @@ from ..bench import Bench, ControlFailed
 from ..wire import Answer
 from . import _contract
 from ._contract import Resource
+from ._together import many
 
 __all__ = ("Crash", "crashes")
 
@@ -76,7 +77,7 @@ async def crashes(bench: Bench) -> list[Crash]:
 
 async def _pair(bench: Bench) -> Pair:
     owner, other = await _contract.parent(bench), await _contract.parent(bench)
-    made = await _contract.side_by_side([lambda: _contract.child(bench, owner)] * _POSTS)
+    made = await many(lambda: _contract.child(bench, owner), _POSTS)
     return Pair(owner, other, [one.raw for one in made])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...checklist import Severity
 from ..bench import Bench
 from ..codings import CODINGS, Undecodable, decode
+from ..fetch import words
 from ..probe import Need, Phase, Probe, probe
 from ..verdict import Verdict
 from ..wire import Answer
@@ -57,7 +58,7 @@ async def _a_large_text_is_compressed(bench: Bench) -> Verdict:
 
 
 def _varies(answer: Answer) -> set[str]:
-    return {word.strip().lower() for word in (answer.field("vary") or "").split(",") if word.strip()}
+    return {word.lower() for word in words(answer, "vary")}
 
 
 @probe("CMP-2", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=2)

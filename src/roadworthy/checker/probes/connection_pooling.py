@@ -17,7 +17,6 @@ from ._pooling import (
     bound,
     find_touch,
     is_file,
-    many,
     measure_load,
     settled,
     slowed,
@@ -25,6 +24,7 @@ from ._pooling import (
 )
 from ._pooling_faults import PROBES as _OF_FAULTS
 from ._pooling_sqlite import PROBES as _OF_SQLITE
+from ._together import many
 
 __all__ = ("PROBES",)
 

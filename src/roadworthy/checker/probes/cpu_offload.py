@@ -15,6 +15,7 @@ from ..bench import Bench, ControlFailed
 from ..probe import Need, Phase, Probe, probe
 from ..verdict import Table, Verdict
 from ..wire import Answer
+from ._together import end
 
 __all__ = ("PROBES",)
 
@@ -47,9 +48,7 @@ async def _busy(bench: Bench, width: int) -> AsyncGenerator[list[Answer]]:
     try:
         yield answers
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def _single(bench: Bench) -> float:
@@ -147,9 +146,7 @@ async def _a_full_queue_refuses(bench: Bench) -> Verdict:
         # The others that are refused come at once, and some computations with them.
         await asyncio.sleep(0.5)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
     bench.sample(len(answers))
     told = [answer for answer in answers if answer.status in {429, 503}]
     bench.note(f"of {_BURST} at once {len(told)} were refused before the others were given up")
@@ -300,9 +297,7 @@ async def _timed(bench: Bench, width: int) -> tuple[float, float]:
         for each in rows:
             await each
     finally:
-        for each in rows:
-            each.cancel()
-        await asyncio.gather(*rows, return_exceptions=True)
+        await end(rows)
     return seconds, sum(count >= 2 for count in looks) / max(len(looks), 1)
 
 

@@ -11,6 +11,7 @@ from ...checklist import Severity
 from ..bench import Bench
 from ..exposition import total
 from ..faults import Fault
+from ..fetch import words
 from ..leaks import internals
 from ..manifest import Route
 from ..probe import Need, Phase, Probe, probe
@@ -100,7 +101,7 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
                 "a 405 without Allow", f"Allow: {', '.join(sorted(methods))}", "no Allow field", answer
             )
         else:
-            listed = {word.strip().upper() for word in (answer.field("allow") or "").split(",")}
+            listed = {word.upper() for word in words(answer, "allow")}
             lacking = methods - listed - _FREE
             if lacking:
                 expected, got = f"with {', '.join(sorted(methods))}", answer.field("allow") or ""

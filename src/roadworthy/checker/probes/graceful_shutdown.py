@@ -20,6 +20,7 @@ from ..process import Exit, is_free
 from ..target import Target
 from ..verdict import Lines, Point, Timeline, Verdict
 from ..wire import Answer, Connection, Ending, build_request
+from ._together import end
 
 __all__ = ("PROBES",)
 
@@ -447,9 +448,7 @@ async def _no_write_is_lost(bench: Bench) -> Verdict:
         before = len(acknowledged)
         first.process.signal()
         await first.process.wait_end(bench.patience(bench.manifest.start.grace))
-        for writer in writers:
-            writer.cancel()
-        await asyncio.gather(*writers, return_exceptions=True)
+        await end(writers)
         async with bench.launch(same_store_as=first):
             bench.control(f"{before} writes were acknowledged before the signal", before > 0)
             bench.note(f"{len(acknowledged) - before} writes were acknowledged after the signal")

@@ -16,6 +16,7 @@ from ..probe import Need, Phase, Probe, probe
 from ..shapes import members
 from ..verdict import Table, Verdict
 from ..wire import Answer
+from ._together import end
 
 __all__ = ("PROBES",)
 
@@ -231,9 +232,7 @@ async def _probes_stay_fast(bench: Bench) -> Verdict:
         for path in paths:
             await _measure(bench, path, "64 concurrent requests", 40, table)
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await end(workers)
     bench.control(f"the load was there: {served} requests were answered meanwhile", served > 64)
     if Fault.STALL in _faults(bench):
         async with _fault(bench, Fault.STALL):
@@ -242,9 +241,7 @@ async def _probes_stay_fast(bench: Bench) -> Verdict:
                 for path in paths:
                     await _measure(bench, path, "the store silent", 5, table)
             finally:
-                for task in held:
-                    task.cancel()
-                await asyncio.gather(*held, return_exceptions=True)
+                await end(held)
     bench.show(Table("slowest answer", ("path", "while", "seconds"), tuple(table)))
     return bench.verdict()
 

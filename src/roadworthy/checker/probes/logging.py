@@ -218,7 +218,7 @@ async def _with_good_ids(bench: Bench) -> list[Answer]:
     own = f"{bench.unique()}-4e0c-4d2c-8a39"
     trace = f"00-{bench.unique():0<32.32}-00f067aa0ba902b7-01".lower()
     trace = re.sub(r"[^0-9a-f-]", "0", trace)
-    path = f"{bench.base}/rw{bench.unique()}"
+    path = f"{bench.base}/rw-{bench.unique()}"
     answers = [await bench.get(path, {"X-Request-Id": own}), await bench.get(path, {"traceparent": trace})]
     kept = "kept" if request_id(answers[0]) == own else "replaced"
     bench.note(f"a well-formed id of the client is {kept}")
@@ -245,11 +245,11 @@ async def _judge_join(bench: Bench, seen: Traffic, more: list[Answer], since: fl
     """Each id of a response has to stand in a record, and in that of its own request."""
     process = bench.target.process
 
-    def complete(_: str) -> bool:
+    def complete() -> bool:
         text = process.output(since)
         return all(request_id(answer) in text for answer in more)
 
-    await process.wait_line(complete, bench.patience(2.0), since)
+    await process.wait_until(complete, bench.patience(2.0))
     text = process.output(since)
     strangers = [answer for answer in more if request_id(answer) not in text]
     strangers += [
