@@ -336,18 +336,34 @@ async def test_with_a_unit_of_the_request(
     """A unit that a dependency keeps open takes part, below a BaseHTTPMiddleware as well."""
     site = Site(database)
     if middleware:
-
-        async def in_a_task(request: Request, call_next: RequestResponseEndpoint) -> Response:
-            return await call_next(request)
-
-        (kept,) = site.app.user_middleware
-        site.app.user_middleware[:] = [kept, Middleware(BaseHTTPMiddleware, dispatch=in_a_task)]
+        _serve_in_a_task(site)
     async with _client(site) as client:
         for _ in range(2):
             answer = await client.post("/dependency", params={"nested": nested}, headers=_key())
             assert (answer.status_code, answer.json()) == (201, 1)
     assert await site.count() == 1
     assert '"error"' not in capfd.readouterr().out
+
+
+async def test_a_nested_part_of_the_request_in_a_task(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A nested part that ends after the response, in another task, is told at once instead of waited for."""
+    site = Site(database)
+    _serve_in_a_task(site)
+    async with _client(site) as client, asyncio.timeout(10):
+        answer = await client.post("/dependency", params={"nested": True}, headers=_key())
+    assert answer.status_code == 500
+    assert await site.count() == 0
+    assert "a part with nested=True is still open where the response leaves" in capfd.readouterr().out
+
+
+def _serve_in_a_task(site: Site) -> None:
+    async def in_a_task(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+    (kept,) = site.app.user_middleware
+    site.app.user_middleware[:] = [kept, Middleware(BaseHTTPMiddleware, dispatch=in_a_task)]
 
 
 async def test_two_processes(site: Site, client: httpx.AsyncClient, path: Path) -> None:

@@ -27,6 +27,12 @@ class Turns:
         self._holder: asyncio.Task[object] | None = None
         self._hold: object | None = None
         self._over = False
+        self._nested_by: asyncio.Task[object] | None = None
+
+    @property
+    def is_nested_elsewhere(self) -> bool:
+        """Whether a nested part of another task has all turns."""
+        return self._nested_by not in {None, asyncio.current_task()}
 
     @asynccontextmanager
     async def take(self) -> AsyncGenerator[None]:
@@ -48,12 +54,14 @@ class Turns:
         """Take one turn for a nested part, whose tasks take turns among themselves."""
         async with self.take():
             inner = Turns(self._innermost())
-            before = _here.get()
+            before, nested_by = _here.get(), self._nested_by
             _here.set(inner)
+            self._nested_by = asyncio.current_task()
             try:
                 yield inner
             finally:
                 inner._over = True
+                self._nested_by = nested_by
                 _here.set(before)
 
     @asynccontextmanager

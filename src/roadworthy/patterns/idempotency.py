@@ -240,6 +240,7 @@ class _Response:
     async def _complete(self, start: Message) -> None:
         body, self._start = bytes(self._body), None
         try:
+            self._unit.expect_whole()
             await self._request.keep(start["status"], list(start.get("headers", ())), body)
             await self._unit.settle(start["status"])
         except Exception as error:

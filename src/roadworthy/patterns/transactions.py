@@ -124,6 +124,19 @@ class UnitOfWork:
         if self._transaction is not None:
             await to_the_end(self._transaction.rollback())
 
+    def expect_whole(self) -> None:
+        """Refuse to wait for a nested part of another task; for what writes while a response leaves.
+
+        Raises:
+            TransactionError: such a part is open. A dependency with ``yield`` below a BaseHTTPMiddleware
+                ends after the response, which would wait for it.
+        """
+        if self._turns.is_nested_elsewhere:
+            raise TransactionError(
+                "a part with nested=True is still open where the response leaves, and ends only after it; "
+                "open it in the method that needs it, not in a dependency"
+            )
+
     def is_passing(self, error: Exception) -> bool:
         """Tell whether the unit may succeed if it begins again."""
         return self._store is not None and self._store.is_passing(error)
