@@ -13,7 +13,12 @@ from pathlib import Path
 from .scenarios import layer, protocol
 
 RESULTS = Path(__file__).parent / "results"
-SCENARIOS = {"layer-cost": layer.cost, "equipped-fastapi": layer.equipped, "protocol": protocol.throughput}
+SCENARIOS = {
+    "layer-cost": layer.cost,
+    "layer-cost-workers": layer.cost_of_workers,
+    "equipped-fastapi": layer.equipped,
+    "protocol": protocol.throughput,
+}
 
 
 def _machine() -> dict[str, str]:

@@ -31,9 +31,8 @@ class Server:
     port: int
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process, all threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """User and system time of the process and its workers, all threads."""
+        return sum(_cpu_seconds(pid) for pid in _tree(self.pid))
 
     def memory_mb(self) -> float:
         """Resident memory in MB (10^6 bytes)."""
@@ -60,6 +59,18 @@ class Measured:
         return self.cpu_seconds / self.requests * 1e6
 
 
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from _tree(int(child))
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,13 +78,16 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serving(app: str, path: str, by: str = "uvicorn", **environment: str) -> Iterator[Server]:
-    """Serve ``app`` with one worker, pinned to the server's core, its log going to /dev/null.
+def serving(
+    app: str, path: str, by: str = "uvicorn", workers: int = 1, **environment: str
+) -> Iterator[Server]:
+    """Serve ``app`` on the server's core, its log going to /dev/null.
 
     Parameters:
         app: the import path.
         path: what answers 200 when the server is ready.
         by: ``uvicorn`` as it is, ``protocol`` for uvicorn with our protocol class, or ``roadworthy`` run.
+        workers: processes that serve; all on that one core.
         environment: variables for the server.
     """
     port = _free_port()
@@ -93,6 +107,8 @@ def serving(app: str, path: str, by: str = "uvicorn", **environment: str) -> Ite
         ],
     }
     command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", *commands[by]]
+    if workers > 1:
+        command += ["--workers", str(workers)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with open(os.devnull, "wb") as nowhere:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=nowhere)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..load import Measured, load, serving
 
-__all__ = ("cost", "equipped")
+__all__ = ("cost", "cost_of_workers", "equipped")
 
 USER = "/api/users/1"
 
@@ -26,6 +26,7 @@ _BARE = "benchmarks.peers.bare_asgi.app"
 class _Case:
     app: str
     by: str = "uvicorn"
+    workers: int = 1
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -37,7 +38,7 @@ def _rounds(cases: dict[str, _Case], rounds: int, seconds: float) -> dict[str, l
         if number % 2:
             order.reverse()
         for name, case in order:
-            with serving(case.app, USER, case.by, **case.environment) as server:
+            with serving(case.app, USER, case.by, case.workers, **case.environment) as server:
                 load(server, USER, 1)  # warm-up
                 seen[name].append(load(server, USER, seconds))
     return seen
@@ -49,7 +50,7 @@ def cost(rounds: int, seconds: float) -> dict[str, Any]:
         {
             "bare": _Case(f"{_BARE}:plain"),
             "layered": _Case(f"{_BARE}:layered"),
-            "run": _Case(f"{_BARE}:plain", "roadworthy", _EVERYTHING),
+            "run": _Case(f"{_BARE}:plain", "roadworthy", environment=_EVERYTHING),
         },
         rounds,
         seconds,
@@ -70,13 +71,36 @@ def cost(rounds: int, seconds: float) -> dict[str, Any]:
     }
 
 
+def cost_of_workers(rounds: int, seconds: float) -> dict[str, Any]:
+    """The same with two workers, whose counts and limits are shared; both on the one core."""
+    seen = _rounds(
+        {
+            "bare": _Case(f"{_BARE}:plain", workers=2),
+            "run": _Case(f"{_BARE}:plain", "roadworthy", 2, _EVERYTHING),
+        },
+        rounds,
+        seconds,
+    )
+    cpu = {name: median(one.cpu_us for one in measured) for name, measured in seen.items()}
+    return {
+        "bare_cpu_us": round(cpu["bare"], 1),
+        "run_added_cpu_us": round(cpu["run"] - cpu["bare"], 1),
+        **{
+            f"rounds_{name}_cpu_us": [round(one.cpu_us, 1) for one in measured]
+            for name, measured in seen.items()
+        },
+    }
+
+
 def equipped(rounds: int, seconds: float) -> dict[str, Any]:
     """The same FastAPI route on plain uvicorn: the layer against the usual packages; and `roadworthy run`."""
     seen = _rounds(
         {
             "roadworthy": _Case("benchmarks.peers.fastapi_roadworthy.app:app"),
             "usual": _Case("benchmarks.peers.fastapi_usual.app:app"),
-            "run": _Case("benchmarks.peers.fastapi_roadworthy.app:service", "roadworthy", _EVERYTHING),
+            "run": _Case(
+                "benchmarks.peers.fastapi_roadworthy.app:service", "roadworthy", environment=_EVERYTHING
+            ),
         },
         rounds,
         seconds,
