@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from litestar import Litestar
 
+from roadworthy.layer.frameworks.fastapi import FastAPIFramework
+from roadworthy.layer.frameworks.litestar import LitestarFramework
 from roadworthy.layer.security_headers import SecurityHeaders, inline_script_hashes
 from roadworthy.settings import Settings
 
@@ -165,11 +167,12 @@ async def _page(app: Any, path: str) -> str:
     return answer.text
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect", "/schema"])
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect", "/schema", "/schema/swagger"])
 def test_docs_pages_work_under_their_policy(path: str) -> None:
     """All that docs pages of FastAPI and Litestar load is allowed to them (TypeError/secure#43)."""
-    html = anyio.run(_page, Litestar([]) if path == "/schema" else FastAPI(), path)
-    item = SecurityHeaders(Settings(), docs_paths=[path])
+    app = LitestarFramework(Litestar([])) if path.startswith("/schema") else FastAPIFramework(FastAPI())
+    html = anyio.run(_page, app.app, path)
+    item = SecurityHeaders(Settings(), docs_paths=app.docs_paths())
     fields = _fields(_HTML, item=item, path=path)
     assert "cross-origin-opener-policy" not in fields
     policy = dict(part.strip().split(" ", 1) for part in fields["content-security-policy"].split(";"))

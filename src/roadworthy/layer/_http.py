@@ -523,7 +523,7 @@ class Conversation(Exchange):
         if self._watcher is not None:
             gone: asyncio.Future[Any] = asyncio.shield(self._watcher)
         else:
-            gone = asyncio.ensure_future(self._receive())
+            gone = asyncio.ensure_future(self._left())
         try:
             await asyncio.wait((gone, closing), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -543,9 +543,12 @@ class Conversation(Exchange):
         if wanted and self.body_complete and self._watcher is None:
             self._watcher = asyncio.ensure_future(self._watch())
 
-    async def _watch(self) -> None:
+    async def _left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    async def _watch(self) -> None:
+        await self._left()
         # Servers say so too when the response is complete; what runs on after it (a background task) may.
         if not self.ended:
             self._gone = True

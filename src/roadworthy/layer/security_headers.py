@@ -81,6 +81,8 @@ class SecurityHeaders:
             secure.append((b"strict-transport-security", b"max-age=%d" % int(settings.hsts) + subdomains))
 
         self._docs = frozenset(docs_paths)
+        # ``/schema/*`` stands for all below it.
+        self._below_docs = tuple(path[:-1] for path in self._docs if path.endswith("/*"))
         self._other = _Fields(always, secure)
         self._json = _Fields([*always, *json], secure)
         self._html = _Fields([*always, (b"cross-origin-opener-policy", b"same-origin")], secure)
@@ -97,7 +99,7 @@ class SecurityHeaders:
         names = exchange.response_names
         content_type = names.get(b"content-type")
         fields = self._kinds.get(content_type) or self._learn(content_type)
-        if fields is self._html and exchange.path in self._docs:
+        if fields is self._html and self._is_docs(exchange.path):
             fields = self._docs_html or self._read_docs()
         secure = exchange.scheme == "https"
         added = fields.https if secure else fields.http
@@ -108,6 +110,9 @@ class SecurityHeaders:
                 exchange.response_headers.extend(added)
         else:
             exchange.response_headers.extend([field for field in added if not _settled(field[0], names)])
+
+    def _is_docs(self, path: str) -> bool:
+        return path in self._docs or path.startswith(self._below_docs)
 
     def _read_docs(self) -> _Fields:
         """Make the fields of docs pages when one is first asked for: until then the app may change them."""
