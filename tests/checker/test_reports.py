@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
+from rich.console import Console
 
 from roadworthy.checker import ExitCode
-from roadworthy.checker.report import html, junit, sarif
+from roadworthy.checker.events import ProbeFinished
+from roadworthy.checker.report import html, junit, sarif, terminal
 from roadworthy.checker.report import json as json_report
 from roadworthy.checklist import ASSERTIONS
 
@@ -211,3 +215,14 @@ def test_a_timeline_is_drawn(tmp_path: Path) -> None:
 def test_the_sample_is_hostile() -> None:
     """The text that the other tests rely on has what can break a report."""
     assert {"<", "&", "\x00", "\x1b", "\u202e", "\ud800", '"'} <= set(HOSTILE)
+
+
+def test_live_lines_leave_out_what_was_not_tried() -> None:
+    """What has no declaration to be tried on is told at the end only, unless everything is asked for."""
+    run = sample_run()
+    (open_end,) = [result for result in run.results if result.id == "RTL-2"]
+    for verbose, requests, told in ((False, 0, False), (False, 5, True), (True, 0, True)):
+        text = io.StringIO()
+        listener = terminal.Terminal(Console(file=text, width=200), verbose=verbose)
+        listener(ProbeFinished(replace(open_end, requests=requests)))
+        assert ("RTL-2" in text.getvalue()) is told

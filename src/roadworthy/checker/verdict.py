@@ -233,8 +233,9 @@ def judge_item(item_id: str, results: Iterable[Result], strict: bool) -> ItemRes
     mine = [result for result in results if result.item == item_id]
     counts = {verdict: sum(result.verdict is verdict for result in mine) for verdict in Verdict}
     deciding = [result for result in mine if required(result, strict)]
-    # An item of which no required assertion was tried must not be proved by having none.
-    deciding = deciding or mine
+    # An item must not be proved, nor left out, for want of required assertions that apply: the others decide.
+    if all(result.verdict is Verdict.NOT_APPLICABLE for result in deciding):
+        deciding = mine
     failing = {Verdict.FAIL, Verdict.WARN} if strict else {Verdict.FAIL}
     failed = [result for result in deciding if result.verdict in failing]
     open_ends = {Verdict.INCONCLUSIVE, Verdict.ERROR}

@@ -147,9 +147,9 @@ class Limit:
         """Return a client that has its whole quota: a new one, or the same after a whole window.
 
         Raises:
-            ControlFailed: that would take too long.
+            ControlFailed: that would take too long, or there is no limit to use up (see ``count``).
         """
-        if self.apart:
+        if self.count and self.apart:
             return new_client(bench, self.addressed)
         window = self.window or 60.0
         if window > _LONGEST_WAIT:

@@ -33,6 +33,10 @@ _STATES = {
     ItemState.NOT_APPLICABLE: "dim",
 }
 
+_UNTRIED = {Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE}
+_SHOWN = 0.05
+"""Seconds from which on it is told how long a probe took."""
+
 
 class Terminal:
     """Listens to the events of a run and shows them.
@@ -88,11 +92,18 @@ class Terminal:
             self._live.start()
 
     def _tell(self, result: Result) -> None:
+        if (
+            result.verdict in _UNTRIED
+            and not result.requests
+            and result.seconds < _SHOWN
+            and not self._verbose
+        ):
+            return  # nothing was declared to try it on; the end tells that of all of them at once
         verdict = "waived" if result.waived else str(result.verdict)
         line = Text.assemble(
             (f"{verdict:<13}", _COLOURS[result.verdict]), f"{result.id:<8}", assertion(result.id).title
         )
-        if result.seconds >= 0.05:
+        if result.seconds >= _SHOWN:
             line.append(f"  {result.seconds:.1f} s", "dim")
         self._console.print(line, soft_wrap=True)
 
