@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -328,6 +329,8 @@ def test_sigterm_drains(framework: str, kind: ServerKind, tmp_path: Any) -> None
     listen for the signal on the event loop, so their listener closes at once; hypercorn tells nobody before
     it has waited for its connections, so there the stream is cut.
     """
+    if (kind, framework) == ("hypercorn", "raw") and sys.version_info >= (3, 12):
+        pytest.skip("hypercorn waits without end for a stream whose app never asks for its client")
     settings = {**SETTINGS, "ROADWORTHY_DRAIN_DELAY": "2"}
     with serving(kind, APPS[framework], tmp_path, settings, "/livez") as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:

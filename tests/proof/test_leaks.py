@@ -21,7 +21,9 @@ def test_nothing_leaks(tmp_path: Path, record_property: Callable[[str, object], 
         hammer(port, 1000)
         idle = left(port)
         hammer(port, REQUESTS // 10)
-        abort(port, ABORTED // 10)
+        # As many as later: streams that end a second after their client are there at the same time, and the
+        # allocator keeps what their greatest number took.
+        abort(port, ABORTED)
         before = settled(port, idle)
         hammer(port, REQUESTS)
         served = settled(port, idle)

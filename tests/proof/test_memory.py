@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,14 +54,14 @@ def _serving(folder: Path, command: list[str], port: int) -> Iterator[int]:
         deadline = time.monotonic() + 30
         while True:
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                connection.request(
-                    "POST",
-                    "/api/users",
-                    b'{"name":"Ada","email":"ada@example.com"}',
-                    {"content-type": "application/json"},
-                )
-                assert connection.getresponse().status in (201, 409)
+                with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                    connection.request(
+                        "POST",
+                        "/api/users",
+                        b'{"name":"Ada","email":"ada@example.com"}',
+                        {"content-type": "application/json"},
+                    )
+                    assert connection.getresponse().status in (201, 409)
                 break
             except OSError:
                 assert process.poll() is None

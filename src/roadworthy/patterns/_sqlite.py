@@ -107,13 +107,24 @@ class SqliteBackend:
         return _code(error) in _REFERRED_TO
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that nobody needs to close by name.
+
+    aiosqlite drops the one that it opens for a task which is cancelled meanwhile. Dropping closes it, and from
+    3.13 on Python warns of that; one that is dropped later aiosqlite tells by itself.
+    """
+
+    def __del__(self) -> None:
+        """Do without the warning."""
+
+
 def _engine(path: str, wait: float, size: int, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path),
         pool_size=size,
         max_overflow=0,
         pool_timeout=wait,
-        connect_args={"timeout": wait},
+        connect_args={"timeout": wait, "factory": _Connection},
         hide_parameters=True,  # what clients sent belongs into no record of a failure
     )
     event.listen(engine.sync_engine, "connect", _prepared(writes))
