@@ -57,6 +57,16 @@ def test_a_good_service_is_proved(tmp_path: Path) -> None:
     assert (done.returncode, "proved 1 of 1 items" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
+def test_a_server_of_the_same_environment_is_found(tmp_path: Path) -> None:
+    """A command of the environment that the checker runs in need not be on the path."""
+    manifest(tmp_path, "[health]", 'live = "/livez"')
+    text = (tmp_path / "roadworthy.toml").read_text()
+    command = '["roadworthy", "run", "tests.apps.raw_asgi:app", "--ops-port", "0", "--drain-delay", "0"]'
+    (tmp_path / "roadworthy.toml").write_text(text.replace(json.dumps(ZOO), command))
+    done = check(tmp_path, "--only", "HLT-1", PATH="/usr/bin:/bin")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_waived_finding_does_not_fail(tmp_path: Path) -> None:
     """``check waive`` writes a waiver; the finding is still shown, and the exit is 0."""
     manifest(tmp_path, "[health]", 'live = "/livez"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,14 @@ class _Group(TyperGroup):
 
 
 check = typer.Typer(cls=_Group, add_completion=False, help="Prove the production checklist on any backend.")
+
+
+@check.callback()
+def _find_neighbours() -> None:
+    # Started as .venv/bin/roadworthy, servers of the same environment are meant and not on the path.
+    os.environ["PATH"] = os.pathsep.join(
+        (os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent))
+    )
 
 
 @check.command(name="run", help=_HELP, hidden=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -110,8 +110,8 @@ class SqliteBackend:
 class _Connection(sqlite3.Connection):
     """A connection that nobody needs to close by name.
 
-    aiosqlite drops the one that it opens for a task which is cancelled meanwhile. Dropping closes it, and from
-    3.13 on Python warns of that; one that is dropped later aiosqlite tells by itself.
+    aiosqlite drops the one that it opens for a task which is cancelled meanwhile. Dropping closes it, and
+    from 3.13 on Python warns of that; of one that is dropped later aiosqlite warns by itself.
     """
 
     def __del__(self) -> None:
