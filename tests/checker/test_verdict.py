@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.checker import Verdict
-from roadworthy.checker.verdict import ItemState, Result, judge_item
+from roadworthy.checker import ExitCode, Verdict
+from roadworthy.checker.verdict import ItemState, Result, exit_code, judge_item
 from roadworthy.checklist import assertion
 
 
@@ -47,3 +47,16 @@ def test_others_decide_where_no_required_one_applies(other: Verdict, state: Item
     """A service without cookies has security headers all the same: they are not left out."""
     assert _judged(HDR_8=Verdict.NOT_APPLICABLE, HDR_1=other) is state
     assert _judged(HDR_1=other) is state
+
+
+@pytest.mark.parametrize(("left_out", "code"), [(False, ExitCode.INCONCLUSIVE), (True, ExitCode.OK)])
+def test_what_a_profile_leaves_out_does_not_count(left_out: bool, code: ExitCode) -> None:
+    """A quick check that finds nothing ends with 0, one that tried and could not prove does not."""
+    result = Result(
+        id="HDR-8",
+        item="security-headers",
+        verdict=Verdict.INCONCLUSIVE,
+        severity=assertion("HDR-8").severity,
+        left_out=left_out,
+    )
+    assert exit_code([result]) is code

@@ -161,15 +161,14 @@ class _Runner:
             elif unreachable:
                 self._decide(entry, Verdict.NOT_APPLICABLE, "needs a command that starts the service")
             elif not found.quick and self.options.profile is Profile.QUICK:
-                self._decide(entry, Verdict.INCONCLUSIVE, "left out by --profile quick")
+                self._decide(entry, Verdict.INCONCLUSIVE, "left out by --profile quick", left_out=True)
             else:
                 plan[found.phase].append(found)
         return {phase: probes for phase, probes in plan.items() if probes}
 
-    def _decide(self, entry: Assertion, verdict: Verdict, reason: str) -> None:
-        self._keep(
-            Result(id=entry.id, item=entry.item, verdict=verdict, severity=entry.severity, reason=reason)
-        )
+    def _decide(self, entry: Assertion, verdict: Verdict, reason: str, *, left_out: bool = False) -> None:
+        result = Result(id=entry.id, item=entry.item, verdict=verdict, severity=entry.severity, reason=reason)
+        self._keep(replace(result, left_out=left_out))
 
     async def _phases(self, plan: dict[Phase, list[Probe]]) -> None:
         if not plan:

@@ -174,6 +174,7 @@ class Result:
         reason: why the verdict is what it is, where the findings do not say it.
         severity: the worst of the findings, else the assertion's own.
         samples, wanted: how often it was tried, and how often it has to be for a pass.
+        left_out: it was not tried because the profile does without it.
         waived: the waiver that covers every failing finding.
     """
 
@@ -193,6 +194,7 @@ class Result:
     phase: str = ""
     flaky: bool = False
     unreachable: bool = False
+    left_out: bool = False
     waived: Waiver | None = None
 
 
@@ -294,5 +296,5 @@ def exit_code(
         return ExitCode.FINDINGS
     if any(result.verdict is Verdict.ERROR for result in results):
         return ExitCode.INTERNAL
-    left = sum(result.verdict is Verdict.INCONCLUSIVE for result in counted)
+    left = sum(result.verdict is Verdict.INCONCLUSIVE and not result.left_out for result in counted)
     return ExitCode.INCONCLUSIVE if left > allow_inconclusive else ExitCode.OK
