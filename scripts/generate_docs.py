@@ -18,6 +18,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin
 
+import guide_pages
 from pydantic import SecretStr
 
 from roadworthy.checklist import ITEMS, PATTERNS, assertions_of
@@ -26,7 +27,7 @@ from roadworthy.settings import PREFIX, WELL_KNOWN, Rate, Settings, parse_durati
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-MEASURED = ("layer-cost", "equipped-fastapi")
+MEASURED = ("layer-cost", "layer-cost-workers", "equipped-fastapi", "protocol")
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 Block: TypeAlias = tuple[str, str, Callable[[], str]]
@@ -43,17 +44,25 @@ def blocks() -> Iterator[Block]:
         yield f"docs/checklist/{item.id}.md", "assertions", partial(assertions_table, item.id)
     for pattern in PATTERNS:
         yield "docs/checklist/patterns.md", pattern.id, partial(pattern_section, pattern.id)
+    yield "examples/guide/README.md", "states", guide_pages.overview
+    for stack in guide_pages.STACKS:
+        yield f"examples/guide/{stack}/README.md", "report", partial(guide_pages.report, stack)
 
 
 def numbers() -> str:
     """Tell what the benchmarks found, with the machine and the command that repeats them."""
     results = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in MEASURED}
-    cost, equipped = (results[name] for name in MEASURED)
-    cpu, rate, machine = cost["result"], equipped["result"], cost["machine"]
+    cost = results["layer-cost"]
+    cpu, workers, rate, protocol = (results[name]["result"] for name in MEASURED)
+    machine = cost["machine"]
     return f"""\
 - every item on, for a bare ASGI app with one worker: **{cpu["run_added_cpu_us"]} µs** of CPU a request
   more than uvicorn takes without any ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`;
   {cpu["layered_added_cpu_us"]} µs more where plain uvicorn serves the layer
+- with two workers, whose counts and limits are shared: {workers["run_added_cpu_us"]} µs more than with two of
+  uvicorn's ({workers["bare_cpu_us"]} µs)
+- the protocol class by itself, under uvicorn: **{protocol["ratio_per_second"]} times** the requests per
+  second of uvicorn's own over the same parser
 - the same FastAPI route equipped for the checklist, on plain uvicorn: **{rate["ratio"]} times** the
   requests per second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS
   and gzip + secure + structlog; {rate["run_ratio"]} times with `roadworthy run`
