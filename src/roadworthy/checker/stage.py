@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,17 @@ class Setting:
     slowness: float = 1.0
     launches: int = 0
     open_targets: set[Target] = field(default_factory=set[Target])
+    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
+    """As many start at the same time as there are processors: a service of several workers fills one for
+    seconds, and six of them would all be late."""
 
     async def launch(self, options: Launch) -> Target:
         """Start the service in a folder of its own and remember it until it is closed."""
         self.launches += 1
         folder = self.folder / f"launch-{self.launches}"
         folder.mkdir()
-        target = await launch(self.manifest, options, folder, self.masker)
+        async with self.starting if options.wait else nullcontext():
+            target = await launch(self.manifest, options, folder, self.masker)
         self.open_targets.add(target)
         return target
 

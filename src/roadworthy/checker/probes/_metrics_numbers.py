@@ -119,7 +119,7 @@ async def _workers_count_together(bench: Bench) -> Verdict:
 async def _durations_and_requests_in_flight(bench: Bench) -> Verdict:
     """Compares sum and count of the durations with a slow request, and watches the gauge around it."""
     routes = bench.manifest.routes.by_role
-    idle = _in_flight(await bench.scrape())
+    idle = await _at_rest(bench)
     await _judge_durations(bench)
     if "fails" in routes:
         await _judge_failures(bench)
@@ -168,7 +168,7 @@ async def _judge_durations(bench: Bench) -> None:
 async def _judge_in_flight(bench: Bench, idle: float) -> None:
     """The gauge rises by a slow request and comes back, also after failures and when clients leave."""
     slow = bench.manifest.routes.by_role["slow"]
-    before = _in_flight(await bench.scrape()) or 0.0
+    before = await _at_rest(bench) or 0.0
     asked = asyncio.create_task(bench.call(slow, seconds=30, patient=False))
     highest = before
     while not asked.done():
@@ -191,6 +191,15 @@ async def _judge_in_flight(bench: Bench, idle: float) -> None:
     if now > idle or idle > 1:
         expected = f"{min(idle, 1.0):g} when idle"
         bench.fail("requests in flight do not return to zero", expected, f"{now:g}", answer)
+
+
+async def _at_rest(bench: Bench) -> float | None:
+    """Return the least that the gauge says within a second: of several workers it may be a moment old."""
+    least, deadline = _in_flight(await bench.scrape()), bench.now() + bench.patience(1.0)
+    while least and bench.now() < deadline:
+        await asyncio.sleep(0.05)
+        least = min(least, _in_flight(await bench.scrape()) or 0.0)
+    return least
 
 
 def _in_flight(samples: dict[Sample, float]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 from ..bench import Bench
@@ -219,21 +219,22 @@ async def _probes_stay_fast(bench: Bench) -> Verdict:
         return bench.inconclusive("needs a route to make load with (routes.list)")
     paths = [path for path in (health.live, health.ready) if path]
     table: list[tuple[str, str, str]] = []
-    served = 0
+    served, there = 0, asyncio.Event()
 
     async def load() -> None:
         nonlocal served
         while True:
             answer = await bench.call(busy, seconds=5, patient=False)
             served += answer.status > 0
+            if served > 64:
+                there.set()
 
     workers = [asyncio.create_task(load()) for _ in range(64)]
     try:
         # Probes may be answered so soon that the load would have hardly begun.
-        deadline = bench.now() + bench.patience(5.0)
-        while served <= len(workers) and bench.now() < deadline:
-            await asyncio.sleep(0.01)
-        bench.control(f"the load is there: {served} requests were answered", served > len(workers))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(there.wait(), bench.patience(5.0))
+        bench.control(f"the load is there: {served} requests were answered", there.is_set())
         before = served
         for path in paths:
             await _measure(bench, path, "64 concurrent requests", 40, table)
