@@ -67,6 +67,17 @@ def test_a_server_of_the_same_environment_is_found(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_service_with_a_port_of_its_own_is_started_once_at_a_time(tmp_path: Path) -> None:
+    """Where the port cannot be chosen, phases and probes wait for each other."""
+    port = free_port()
+    manifest(tmp_path, "[health]", 'live = "/livez"', "[env.set]", f'PORT = "{port}"')
+    text = (tmp_path / "roadworthy.toml").read_text()
+    (tmp_path / "roadworthy.toml").write_text(text.replace('port_env = "PORT"', f"port = {port}"))
+    done = check(tmp_path, "--only", "HLT-1,LOG-8,ENV-9,RTL-1,SHUT-4")
+    assert "listens on" not in done.stdout, done.stdout
+    assert "pass         HLT-1" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_waived_finding_does_not_fail(tmp_path: Path) -> None:
     """``check waive`` writes a waiver; the finding is still shown, and the exit is 0."""
     manifest(tmp_path, "[health]", 'live = "/livez"')

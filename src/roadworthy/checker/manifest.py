@@ -387,6 +387,11 @@ class Manifest:
         """Whether the check can start the service itself."""
         return bool(self.start.command)
 
+    @property
+    def movable(self) -> bool:
+        """Whether each start can have a port of its own, so that several can run at the same time."""
+        return bool(self.listen.port_env) or any("{port}" in word for word in self.start.command)
+
     def line(self, path: str) -> int:
         """Return the manifest's line for a dotted path or the nearest table around it; 0 when none."""
         while path and path not in self.lines:

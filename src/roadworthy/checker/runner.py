@@ -181,8 +181,11 @@ class _Runner:
             await first.target()
         else:
             await self.setting.close(await self.setting.launch(Launch()))
-        together = [phase for phase in plan if not PHASES[phase].alone]
-        places = asyncio.Semaphore(_BESIDE_EACH_OTHER if self.manifest.startable else 1)
+        # The phase that has the first process comes first: where the port is fixed, no other can start.
+        together = sorted(
+            (phase for phase in plan if not PHASES[phase].alone), key=lambda phase: phase is not first.phase
+        )
+        places = asyncio.Semaphore(_BESIDE_EACH_OTHER if self.manifest.movable else 1)
 
         async def one(phase: Phase) -> None:
             async with places:
@@ -220,7 +223,7 @@ class _Runner:
         self.listener(PhaseFinished(stage.phase.value, round(time.monotonic() - began, 3)))
 
     async def _all(self, stage: Stage, probes: list[Probe], *, told: bool) -> list[Result]:
-        places = asyncio.Semaphore(PHASES[stage.phase].width)
+        places = asyncio.Semaphore(PHASES[stage.phase].width if self.manifest.movable else 1)
         restarts = 0
 
         async def one(each: Probe) -> Result:

@@ -201,8 +201,7 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
         return await attach(manifest)
     listen = manifest.listen
     host = listen.host
-    movable = bool(listen.port_env) or any("{port}" in word for word in manifest.start.command)
-    port = options.port or (free_port(host) if movable or listen.port is None else listen.port)
+    port = options.port or (free_port(host) if manifest.movable or listen.port is None else listen.port)
     require_free(host, port)
     ports = {name: free_port(host) for name in listen.ports}
     environment = _environment(manifest, options, folder)
