@@ -91,6 +91,7 @@ class Target:
     folder: Path | None = None
     ready_after: float = 0.0
     _owns_store: bool = True
+    _socket: Path | None = None
 
     @property
     def url(self) -> str:
@@ -158,6 +159,8 @@ class Target:
         """End it and what was put behind it; a service that the check did not start is left alone."""
         if self.service is not None:
             await self.service.close()
+        if self._socket is not None and self._socket.is_socket():
+            self._socket.unlink()
         if self.store is not None and self._owns_store:
             await self.store.close()
 
@@ -227,6 +230,7 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
         ports=ports,
         folder=folder,
         _owns_store=options.same_store_as is None,
+        _socket=_socket(environment.get(listen.port_env, ""), cwd),
     )
     try:
         await _set_up(manifest, options, environment, cwd)
@@ -242,6 +246,12 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
         await target.close()
         raise
     return target
+
+
+def _socket(port: str, cwd: Path) -> Path | None:
+    """Return the socket file that Node makes of a port that is no number, unless something is there."""
+    path = cwd / port
+    return None if not port or port.isdecimal() or path.exists() else path
 
 
 def _environment(manifest: Manifest, options: Launch, folder: Path) -> dict[str, str]:
