@@ -57,10 +57,11 @@ def numbers() -> str:
     machine = cost["machine"]
     return f"""\
 - every item on, for a bare ASGI app with one worker: **{cpu["run_added_cpu_us"]} µs** of CPU a request
-  more than uvicorn takes without any ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`;
+  more than uvicorn takes without any ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`
+  ({cpu["least_run_added_cpu_us"]} µs between the best rounds of both);
   {cpu["layered_added_cpu_us"]} µs more where plain uvicorn serves the layer
 - with two workers, whose counts and limits are shared: {workers["run_added_cpu_us"]} µs more than with two of
-  uvicorn's ({workers["bare_cpu_us"]} µs)
+  uvicorn's ({workers["bare_cpu_us"]} µs), {workers["least_run_added_cpu_us"]} µs between the best rounds
 - the protocol class by itself, under uvicorn: **{protocol["ratio_per_second"]} times** the requests per
   second of uvicorn's own over the same parser
 - the same FastAPI route equipped for the checklist, on plain uvicorn: **{rate["ratio"]} times** the
