@@ -44,7 +44,7 @@ def blocks() -> Iterator[Block]:
         yield f"docs/checklist/{item.id}.md", "assertions", partial(assertions_table, item.id)
     for pattern in PATTERNS:
         yield "docs/checklist/patterns.md", pattern.id, partial(pattern_section, pattern.id)
-    yield "examples/guide/README.md", "states", guide_pages.overview
+    yield "examples/guide/README.md", "states", lambda: _table(*guide_pages.overview())
     for stack in guide_pages.STACKS:
         yield f"examples/guide/{stack}/README.md", "report", partial(guide_pages.report, stack)
 

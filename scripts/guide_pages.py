@@ -16,21 +16,18 @@ GUIDE = Path(__file__).parent.parent / "examples" / "guide"
 REPORTS = GUIDE / "reports.json"
 
 
-def overview() -> str:
-    """Show every item in every stack: how many assertions failed, else its state."""
+def overview() -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of a table: what each stack has of every item, failures counted."""
     reports = _reports()
-    lines = [
-        "| item | " + " | ".join(STACKS[stack] for stack in reports) + " |",
-        "| --- |" + " --- |" * len(reports),
+    rows = [
+        [entry.title, *(_state(report["items"].get(entry.id, {})) for report in reports.values())]
+        for entry in (*ITEMS, *PATTERNS)
     ]
-    for entry in (*ITEMS, *PATTERNS):
-        states = [_state(report["items"].get(entry.id, {})) for report in reports.values()]
-        lines.append(f"| {entry.title} | " + " | ".join(states) + " |")
-    counts = [
+    proved = (
         sum(item["state"] == "proved" for item in report["items"].values()) for report in reports.values()
-    ]
-    lines.append("| **proved** | " + " | ".join(f"**{count}**" for count in counts) + " |")
-    return "\n".join(lines)
+    )
+    rows.append(["**proved**", *(f"**{count}**" for count in proved)])
+    return ["item", *(STACKS[stack] for stack in reports)], rows
 
 
 def report(stack: str) -> str:

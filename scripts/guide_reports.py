@@ -16,16 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from guide_pages import GUIDE, REPORTS, STACKS
+from prove import commit
 
 _LONGEST = 900
 """Seconds for one stack: five times what the full profile takes on the reference service."""
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=GUIDE, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
 
 
 def _check(stack: str) -> dict[str, Any]:
@@ -44,7 +38,7 @@ def _kept(report: dict[str, Any]) -> dict[str, Any]:
     """Keep what does not change from run to run: no times, no addresses, no evidence."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _commit(),
+        "commit": commit("examples/guide/reports.json"),
         "seconds": round(report["run"]["seconds"]),
         "items": {item["id"]: {"state": item["state"], **item["counts"]} for item in report["items"]},
         "findings": [

@@ -44,33 +44,18 @@ def _rounds(cases: dict[str, _Case], rounds: int, seconds: float) -> dict[str, l
     return seen
 
 
-def _least(seen: dict[str, list[Measured]]) -> dict[str, float]:
-    """What the best rounds say: other tenants of the machine's caches only ever add."""
-    cpu = {name: min(one.cpu_us for one in measured) for name, measured in seen.items()}
-    added = {f"least_{name}_added_cpu_us": cpu[name] - cpu["bare"] for name in cpu if name != "bare"}
-    return {
-        "least_bare_cpu_us": round(cpu["bare"], 1),
-        **{key: round(value, 1) for key, value in added.items()},
-    }
-
-
-def cost(rounds: int, seconds: float) -> dict[str, Any]:
-    """CPU that every item together adds to a bare ASGI app on uvicorn with one worker."""
-    seen = _rounds(
-        {
-            "bare": _Case(f"{_BARE}:plain"),
-            "layered": _Case(f"{_BARE}:layered"),
-            "run": _Case(f"{_BARE}:plain", "roadworthy", environment=_EVERYTHING),
-        },
-        rounds,
-        seconds,
-    )
+def _added(cases: dict[str, _Case], rounds: int, seconds: float) -> dict[str, Any]:
+    """Compare the CPU of the other cases with that of ``bare``, by the medians and by the best rounds."""
+    seen = _rounds(cases, rounds, seconds)
     cpu = {name: median(one.cpu_us for one in measured) for name, measured in seen.items()}
+    # What else uses the machine's caches only ever adds, so the best rounds are told as well.
+    least = {name: min(one.cpu_us for one in measured) for name, measured in seen.items()}
+    others = [name for name in cases if name != "bare"]
     return {
         "bare_cpu_us": round(cpu["bare"], 1),
-        "layered_added_cpu_us": round(cpu["layered"] - cpu["bare"], 1),
-        "run_added_cpu_us": round(cpu["run"] - cpu["bare"], 1),
-        **_least(seen),
+        **{f"{name}_added_cpu_us": round(cpu[name] - cpu["bare"], 1) for name in others},
+        "least_bare_cpu_us": round(least["bare"], 1),
+        **{f"least_{name}_added_cpu_us": round(least[name] - least["bare"], 1) for name in others},
         **{
             f"{name}_per_second": round(median(one.per_second for one in measured))
             for name, measured in seen.items()
@@ -82,26 +67,23 @@ def cost(rounds: int, seconds: float) -> dict[str, Any]:
     }
 
 
+def cost(rounds: int, seconds: float) -> dict[str, Any]:
+    """CPU that every item together adds to a bare ASGI app on uvicorn with one worker."""
+    cases = {
+        "bare": _Case(f"{_BARE}:plain"),
+        "layered": _Case(f"{_BARE}:layered"),
+        "run": _Case(f"{_BARE}:plain", "roadworthy", environment=_EVERYTHING),
+    }
+    return _added(cases, rounds, seconds)
+
+
 def cost_of_workers(rounds: int, seconds: float) -> dict[str, Any]:
     """The same with two workers, whose counts and limits are shared; both on the one core."""
-    seen = _rounds(
-        {
-            "bare": _Case(f"{_BARE}:plain", workers=2),
-            "run": _Case(f"{_BARE}:plain", "roadworthy", 2, _EVERYTHING),
-        },
-        rounds,
-        seconds,
-    )
-    cpu = {name: median(one.cpu_us for one in measured) for name, measured in seen.items()}
-    return {
-        "bare_cpu_us": round(cpu["bare"], 1),
-        "run_added_cpu_us": round(cpu["run"] - cpu["bare"], 1),
-        **_least(seen),
-        **{
-            f"rounds_{name}_cpu_us": [round(one.cpu_us, 1) for one in measured]
-            for name, measured in seen.items()
-        },
+    cases = {
+        "bare": _Case(f"{_BARE}:plain", workers=2),
+        "run": _Case(f"{_BARE}:plain", "roadworthy", 2, _EVERYTHING),
     }
+    return _added(cases, rounds, seconds)
 
 
 def equipped(rounds: int, seconds: float) -> dict[str, Any]:

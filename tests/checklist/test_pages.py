@@ -28,11 +28,11 @@ def copy(tmp_path: Path) -> Path:
     """Make an up-to-date copy of the documentation that a test may spoil."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "README.md", tmp_path)
-    for page in (ROOT / "examples" / "guide").glob("**/README.md"):
-        if "node_modules" not in page.parts and ".venv" not in page.parts:
-            copied = tmp_path / page.relative_to(ROOT)
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(page, copied)
+    guide = ROOT / "examples" / "guide"
+    for page in (guide / "README.md", *guide.glob("*/README.md")):
+        copied = tmp_path / page.relative_to(ROOT)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(page, copied)
     generate(tmp_path)
     return tmp_path
 

@@ -167,8 +167,16 @@ class _Runner:
         return {phase: probes for phase, probes in plan.items() if probes}
 
     def _decide(self, entry: Assertion, verdict: Verdict, reason: str, *, left_out: bool = False) -> None:
-        result = Result(id=entry.id, item=entry.item, verdict=verdict, severity=entry.severity, reason=reason)
-        self._keep(replace(result, left_out=left_out))
+        self._keep(
+            Result(
+                id=entry.id,
+                item=entry.item,
+                verdict=verdict,
+                severity=entry.severity,
+                reason=reason,
+                left_out=left_out,
+            )
+        )
 
     async def _phases(self, plan: dict[Phase, list[Probe]]) -> None:
         if not plan:

@@ -167,7 +167,6 @@ async def _leave_50_times(bench: Bench) -> int:
     routes, store = bench.manifest.routes.by_role, store_of(bench)
     role = "create" if is_file(bench) and "create" in routes else "list"
     route = routes.get(role) or next(iter(routes.values()))
-    left = 0
 
     async def leave() -> bool:
         body = None if route.body is None else json.dumps(bench.fresh(route.body)).encode()
@@ -190,9 +189,7 @@ async def _leave_50_times(bench: Bench) -> int:
         return True
 
     async with slowed(store, 0.05):
-        for _ in range(5):
-            left += sum(await asyncio.gather(*(leave() for _ in range(10))))
-    return left
+        return sum(await many(leave, 50, 10))
 
 
 PROBES: tuple[Probe, ...] = (

@@ -89,7 +89,7 @@ async def _light_requests_stay_fast(bench: Bench) -> Verdict:
                     break
                 await asyncio.sleep(pause)
     finally:
-        witness.cancel()
+        await end((witness,))
     allowed += 2 * sorted(lags)[-max(len(lags) // 100, 1)] if lags else 0.0
     bench.sample(len(loaded))
     after = _ranks(loaded)

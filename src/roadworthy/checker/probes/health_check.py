@@ -22,6 +22,7 @@ __all__ = ("PROBES",)
 
 # The default timeoutSeconds of a Kubernetes probe.
 _TIMEOUT = 1.0
+_CLIENTS = 64
 _DOWN = re.compile(
     r'"?\b(status|state|health)\b"?\s*[:=]\s*"?(down|fail\w*|error|unhealthy|unavailable|out_of_service)\b',
     re.I,
@@ -226,10 +227,10 @@ async def _probes_stay_fast(bench: Bench) -> Verdict:
         while True:
             answer = await bench.call(busy, seconds=5, patient=False)
             served += answer.status > 0
-            if served > 64:
+            if served > _CLIENTS:
                 there.set()
 
-    workers = [asyncio.create_task(load()) for _ in range(64)]
+    workers = [asyncio.create_task(load()) for _ in range(_CLIENTS)]
     try:
         # Probes may be answered so soon that the load would have hardly begun.
         with suppress(TimeoutError):
@@ -237,7 +238,7 @@ async def _probes_stay_fast(bench: Bench) -> Verdict:
         bench.control(f"the load is there: {served} requests were answered", there.is_set())
         before = served
         for path in paths:
-            await _measure(bench, path, "64 concurrent requests", 40, table)
+            await _measure(bench, path, f"{_CLIENTS} concurrent requests", 40, table)
         bench.note(f"{served - before} requests were answered meanwhile")
     finally:
         await end(workers)
