@@ -6,6 +6,7 @@ import http.client
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,6 @@ __all__ = ("Measured", "Server", "load", "serving")
 ROOT = Path(__file__).parent.parent
 SERVER_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 32
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,20 @@ class Server:
         """User and system time of the process and its workers, all threads."""
         return sum(_cpu_seconds(pid) for pid in _tree(self.pid))
 
+    @contextmanager
+    def last_worker_stopped(self) -> Iterator[None]:
+        """Stop the process that was started last (SIGSTOP) for as long as this lasts.
+
+        Two workers that are busy on one core mostly measure how often they throw each other out of its
+        caches, and to which of them the connections happened to fall.
+        """
+        last = max(_tree(self.pid))
+        os.kill(last, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(last, signal.SIGCONT)
+
     def memory_mb(self) -> float:
         """Resident memory in MB (10^6 bytes)."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -42,11 +56,21 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One round of load."""
+    """One round of load, or a slice of one."""
 
     requests: int
     seconds: float
     cpu_seconds: float
+    stolen_seconds: float
+    """For which the machine's host gave the server's core to others (0 on bare metal)."""
+
+    def __add__(self, other: Measured) -> Measured:
+        return Measured(
+            self.requests + other.requests,
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+            self.stolen_seconds + other.stolen_seconds,
+        )
 
     @property
     def per_second(self) -> float:
@@ -60,8 +84,16 @@ class Measured:
 
 
 def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    # schedstat counts nanoseconds; the times in stat are ticks of 10 ms, too coarse for a slice of a second.
+    return (
+        sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    )
+
+
+def _stolen_seconds() -> float:
+    lines = Path("/proc/stat").read_text().splitlines()
+    fields = next(line.split() for line in lines if line.startswith(f"cpu{SERVER_CORE} "))
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def _tree(pid: int) -> Iterator[int]:
@@ -148,14 +180,14 @@ def load(server: Server, path: str, seconds: float) -> Measured:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
-    before = server.cpu_seconds()
+    before, stolen = server.cpu_seconds(), _stolen_seconds()
     command = [
         *("taskset", "-c", str(LOAD_CORE), wrk, "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds:g}s"),
         f"http://127.0.0.1:{server.port}{path}",
     ]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    used = server.cpu_seconds() - before
+    used, stolen = server.cpu_seconds() - before, _stolen_seconds() - stolen
     found = re.search(r"(\d+) requests in ([\d.]+)s", out)
     if found is None or "Non-2xx" in out or "Socket errors" in out:
         raise SystemExit(f"not a clean round:\n{out}")
-    return Measured(int(found[1]), float(found[2]), used)
+    return Measured(int(found[1]), float(found[2]), used, stolen)
