@@ -26,19 +26,21 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[Address]:
-    """Serve connections with a handler; what it leaves open is closed at the end."""
+async def serving(handler: Handler, heads: list[bytes] | None = None) -> AsyncIterator[Address]:
+    """Serve connections with a handler, keeping request heads; what it leaves open is closed at the end."""
     over = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            if heads is not None:
+                heads.append(head)
             await handler(reader, writer)
         if not writer.is_closing():
             await over.wait()
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, limit=1 << 20)
     try:
         yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
     finally:

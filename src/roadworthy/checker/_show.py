@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from .verdict import WireExchange
@@ -11,6 +12,7 @@ __all__ = ("curl", "shown")
 
 _EXCERPT = 1_200
 _FIELD = 200
+_RUN = re.compile(r"([A-Za-z0-9])\1{99,}")
 
 
 def shown(answer: Answer, note: str = "") -> WireExchange:
@@ -38,7 +40,7 @@ def curl(request: Request) -> str:
     for name, value in request.fields:
         if name.lower() in {"host", "content-length", "user-agent"}:
             continue
-        words += ["-H", f"{name}: {value[:_FIELD]}"]
+        words += ["-H", f"{name}: {value}"]
     if request.body:
         try:
             text = request.body.decode()
@@ -49,15 +51,29 @@ def curl(request: Request) -> str:
         else:
             words += ["--data-binary", f"@body-of-{len(request.body)}-bytes"]
     words += ["--path-as-is", f"http://{request.address}{request.path}"]
-    return " ".join(shlex.quote(word) for word in words)
+    return " ".join(map(_word, words))
+
+
+def _word(text: str) -> str:
+    """Quote a word for a POSIX shell, which makes long runs of one character itself."""
+    quoted, end = "", 0
+    for run in _RUN.finditer(text):
+        quoted += shlex.quote(text[end : run.start()]) if run.start() > end else ""
+        quoted += f"\"$(printf '%{len(run[0])}s' '' | tr ' ' {run[1]})\""
+        end = run.end()
+    return quoted + (shlex.quote(text[end:]) if end < len(text) or not text else "")
 
 
 def _request(request: Request) -> str:
     if request.raw is not None:
         return _text(request.raw)
-    lines = [f"{request.method} {request.path[:_EXCERPT]} HTTP/1.1"]
-    lines += [f"{name}: {value[:_FIELD]}{'…' * (len(value) > _FIELD)}" for name, value in request.fields]
+    lines = [f"{request.method} {_cut(request.path, _EXCERPT)} HTTP/1.1"]
+    lines += [f"{name}: {_cut(value, _FIELD)}" for name, value in request.fields]
     return "\n".join(lines) + ("\n\n" + _text(request.body) if request.body else "")
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _response(answer: Answer) -> str:

@@ -35,6 +35,7 @@ _STATES = {
 
 _UNTRIED = {Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE}
 _SHOWN = 0.05
+_LONGEST = 160
 """Seconds from which on it is told how long a probe took."""
 
 
@@ -170,7 +171,8 @@ def _lines(result: Result, finding: Finding, why: str, source: str) -> list[tupl
         found.append(("more", f"roadworthy explain {result.id}"))
     sent = next((each for each in finding.evidence if isinstance(each, WireExchange)), None)
     if sent is not None:
-        found.insert(0, ("sent", sent.request.partition("\n")[0]))
+        line = sent.request.partition("\n")[0]
+        found.insert(0, ("sent", line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"))
     return found
 
 
