@@ -286,6 +286,54 @@ async def test_a_commit_can_be_cut() -> None:
         assert found.commits_cut == 1
 
 
+def message(kind: bytes, payload: bytes) -> bytes:
+    """Return a message of the client: its type, its length, and what it says."""
+    return kind + (4 + len(payload)).to_bytes(4, "big") + payload
+
+
+COMMITS = {
+    "a query": [message(b"Q", b"COMMIT;\0")],
+    "behind another statement": [message(b"Q", b"UPDATE a SET b = 1; commit\0")],
+    "with a comment": [message(b"Q", b"/* traced */ COMMIT\0")],
+    "parsed and bound at once": [message(b"P", b"\0COMMIT\0\0\0") + message(b"B", b"\0\0\0\0\0\0\0\0")],
+    "prepared before": [message(b"P", b"S_1\0COMMIT\0\0\0"), message(b"B", b"\0S_1\0\0\0\0\0\0\0")],
+}
+
+
+@pytest.mark.parametrize("parts", COMMITS.values(), ids=COMMITS)
+async def test_a_commit_of_postgresql_is_cut_in_each_of_its_forms(parts: list[bytes]) -> None:
+    """What carries a COMMIT out ends the connection; what only prepares one is passed on."""
+    async with proxy("postgres", lambda _: ready(b"T")) as found:
+        client = await Client.connect(found)
+        await client.ask(START)
+        await found.inject(Fault.COMMIT)
+        for part in parts[:-1]:
+            assert await client.ask(part) == ready(b"T")
+        assert await client.ask(parts[-1]) == b""
+        assert found.commits_cut == 1
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        message(b"Q", b"INSERT INTO notes VALUES ('a commit')\0"),
+        message(b"Q", b"SELECT commit_count FROM builds\0"),
+        message(b"P", b"\0INSERT INTO notes VALUES ($1)\0\0\0") + message(b"B", b"\0\0\0\0\0\0\0\6commit"),
+        message(b"P", b"S_1\0COMMIT\0\0\0")
+        + message(b"P", b"S_1\0SELECT 1\0\0\0")
+        + message(b"B", b"\0S_1\0"),
+    ],
+)
+async def test_the_word_in_data_is_no_commit(part: bytes) -> None:
+    """A text, a column or a statement that has another meaning by now is passed on."""
+    async with proxy("postgres", lambda _: ready(b"T")) as found:
+        client = await Client.connect(found)
+        await client.ask(START)
+        await found.inject(Fault.COMMIT)
+        assert await client.ask(part) == ready(b"T")
+        assert found.commits_cut == 0
+
+
 @pytest.mark.parametrize("url", ["", "postgresql:///name?host=/run/postgresql", "host=/run dbname=a"])
 async def test_a_url_without_a_port_to_stand_before_is_refused(url: str) -> None:
     """A Unix socket bypasses TCP: the message says so instead of counting nothing."""

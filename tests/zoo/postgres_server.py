@@ -53,6 +53,8 @@ def running_postgres(*, max_connections: int = 60) -> Iterator[str]:
             "admin",
             "-A",
             "scram-sha-256",
+            "-E",
+            "UTF8",
             "--no-sync",
             "--pwfile",
             folder / "password",

@@ -21,7 +21,7 @@ __all__ = ("FaultProxy",)
 
 _DEFAULT_PORTS = {"postgres": 5432, "mysql": 3306, "redis": 6379}
 _BACKLOG = 512
-# As a statement of its own, in whatever message of the protocol, and as Redis has it.
+# Where the messages are not understood: as a word in whatever is said, and as Redis has it.
 _COMMIT = re.compile(rb"\b(?:commit|exec)\b", re.IGNORECASE)
 # MySQL's COM_QUIT: a packet of one byte with the number 0 (MySQL documentation: client/server protocol).
 _MYSQL_QUIT = b"\x01\x00\x00\x00\x01"
@@ -44,6 +44,14 @@ class _Pair:
     waits: bool = False
     server: socket.socket | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+
+    def says_commit(self, data: bytes) -> bool:
+        """Take note of what the service sends, and tell whether it asks for a commit."""
+        if self.session is None:
+            return _COMMIT.search(data) is not None
+        before = self.session.commits
+        self.session.from_client(data)
+        return self.session.commits > before
 
     def said_farewell(self, kind: str) -> bool | None:
         """Tell whether the service ended the session as the protocol asks for; None when that is not seen."""
@@ -253,14 +261,13 @@ class FaultProxy(Store):
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while data := await loop.sock_recv(pair.client, 65_536):
-                if self._cutting and _COMMIT.search(data):
+                commits = pair.says_commit(data)
+                if self._cutting and commits:
                     self.commits_cut += 1
                     return
                 self.to_server += len(data)
                 pair.tail = (pair.tail + data)[-len(_MYSQL_QUIT) :]
-                if pair.session is not None:
-                    pair.session.from_client(data)
-                    self._count_new(pair)
+                self._count_new(pair)
                 pair.waits = True
                 self.busy_peak = max(self.busy_peak, sum(each.waits for each in self._pairs))
                 # While it is stalled the connection stays open and its bytes stay here.

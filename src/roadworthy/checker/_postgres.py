@@ -5,6 +5,7 @@ Source: PostgreSQL documentation, "Frontend/Backend Protocol": message flow and 
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from dataclasses import dataclass, field
@@ -14,31 +15,38 @@ __all__ = ("Session",)
 _CANCEL, _TLS, _GSSAPI = 80_877_102, 80_877_103, 80_877_104
 _TLS_RECORD = 0x16
 _HEAD = struct.Struct("!ci")
+# Alone or behind other statements of one message; tools put comments in front.
+_COMMIT = re.compile(rb"(?:^|;)\s*(?:/\*.*?\*/\s*)*commit\b", re.IGNORECASE | re.DOTALL)
+# Names of statements and portals have at most 63 bytes each.
+_KEPT = 256
 
 
 @dataclass(slots=True)
 class Messages:
-    """One direction of a connection, cut into messages: a type byte, a length, a payload."""
+    """One direction of a connection, cut into messages: a type byte, a length, a payload.
 
+    Parameters:
+        keep: how many bytes of a payload are of interest.
+    """
+
+    keep: int = 1
     rest: bytes = b""
     skip: int = 0
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Return type and the first bytes of the payload of each message that has begun."""
+        """Return type and payload, as far as it is kept, of each message of which that much has come."""
         found: list[tuple[bytes, bytes]] = []
         self.rest += data
         while True:
-            if self.skip:
-                cut = min(self.skip, len(self.rest))
-                self.rest, self.skip = self.rest[cut:], self.skip - cut
-            if self.skip or len(self.rest) < 6:
-                # Messages without a payload have five bytes, and are the last of their kind when alone.
-                if not self.skip and len(self.rest) == 5 and _HEAD.unpack(self.rest)[1] == 4:
-                    found.append((self.rest[:1], b""))
-                    self.rest = b""
+            cut = min(self.skip, len(self.rest))
+            self.rest, self.skip = self.rest[cut:], self.skip - cut
+            if self.skip or len(self.rest) < _HEAD.size:
                 return found
             kind, length = _HEAD.unpack_from(self.rest)
-            found.append((kind, self.rest[5:6] if length > 4 else b""))
+            kept = _HEAD.size + min(max(length - 4, 0), self.keep)
+            if len(self.rest) < kept:
+                return found
+            found.append((kind, self.rest[_HEAD.size : kept]))
             self.skip = max(length, 4) + 1
 
 
@@ -52,6 +60,7 @@ class Session:
         farewell: the client has said Terminate.
         status: of the last ReadyForQuery: ``I`` idle, ``T`` in a transaction, ``E`` in a failed one.
         since: when the last message of either side passed, as ``time.monotonic()``.
+        commits: how many times the client has asked for a COMMIT.
     """
 
     begun: bool = False
@@ -59,11 +68,13 @@ class Session:
     farewell: bool = False
     status: str = ""
     since: float = 0.0
+    commits: int = 0
     _first: bytes = b""
     _asked: bool = False
     _started: bool = False
-    _from_client: Messages = field(default_factory=Messages)
+    _from_client: Messages = field(default_factory=lambda: Messages(_KEPT))
     _from_server: Messages = field(default_factory=Messages)
+    _commit_statements: set[bytes] = field(default_factory=set[bytes])
 
     def from_client(self, data: bytes) -> None:
         """Take note of what the client sent."""
@@ -73,8 +84,9 @@ class Session:
         if not self._started:
             data = self._start(data)
         if self._started and not self.hidden:
-            for kind, _ in self._from_client.feed(data):
+            for kind, payload in self._from_client.feed(data):
                 self.farewell = kind == b"X"
+                self.commits += self._commits(kind, payload)
                 # Until the server is ready again nothing is idle.
                 self.status = ""
 
@@ -92,6 +104,18 @@ class Session:
             for kind, payload in self._from_server.feed(data):
                 if kind == b"Z":
                     self.status = payload.decode("latin-1")
+
+    def _commits(self, kind: bytes, payload: bytes) -> bool:
+        """Tell whether a message has a COMMIT carried out: a query, or a prepared statement that is bound."""
+        if kind == b"Q":
+            return _COMMIT.search(payload) is not None
+        first, _, rest = payload.partition(b"\0")
+        second = rest.partition(b"\0")[0]
+        if kind == b"P":
+            # Parse has the name of the statement and then its text; drivers prepare what they say often.
+            (self._commit_statements.add if _COMMIT.match(second) else self._commit_statements.discard)(first)
+        # Bind has the name of a portal and then that of the statement.
+        return kind == b"B" and second in self._commit_statements
 
     def _start(self, data: bytes) -> bytes:
         """Read start-up packets, which have no type byte; return what comes behind the last."""
