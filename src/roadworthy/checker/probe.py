@@ -63,7 +63,7 @@ ProbeFunction: TypeAlias = "Callable[[Bench], Awaitable[Verdict]]"
 
 
 class Profile(StrEnum):
-    """How much is done: ``quick`` leaves out load, faults and waiting, and says so."""
+    """How much is done: ``quick`` leaves out load, faults, waiting and series of starts, and says so."""
 
     QUICK = "quick"
     FULL = "full"

@@ -401,7 +401,10 @@ class _Runner:
                 "connection-pooling)"
             )
         if self.options.profile is Profile.QUICK:
-            found.append("quick profile: no load, no faults of the store, no waiting for a limit's window")
+            found.append(
+                "quick profile: no load, no faults of the store, no waiting for a limit's window, "
+                "one worker, and no series of starts to compare"
+            )
         return tuple(found)
 
     def _overlay(self) -> tuple[str, ...]:

@@ -70,8 +70,8 @@ def _run(
         str,
         typer.Option(
             metavar="quick|full",
-            help="full: everything. quick: no load, no faults, no waiting, and it says what it left out. "
-            "Samples are never fewer.",
+            help="full: everything. quick: no load, no faults, no waiting, one worker, no series of starts, "
+            "and it says what it left out. Samples are never fewer.",
         ),
     ] = "full",
     manifest: Annotated[

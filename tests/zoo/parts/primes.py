@@ -9,11 +9,13 @@ from ..http import Request, Response
 from ..service import Part, Problem, Zoo, faulty
 from ._values import refuse
 
+_TIMES = 10
+"""So often the same is computed: long enough to be seen, to be killed in the middle, and to fill a queue."""
+
 _SIEVE = """
 import sys
 n = int(sys.argv[1])
-# Three times over: long enough to be seen and to be killed in the middle.
-for _ in range(3):
+for _ in range(int(sys.argv[2])):
     sieve = bytearray(b"\\1") * (n + 1)
     sieve[:2] = bytes(len(sieve[:2]))
     for number in range(2, int(n**0.5) + 1):
@@ -61,7 +63,7 @@ class Primes(Part):
                 raise RuntimeError("a worker died; the pool is not usable anymore")
             deaths = self._deaths
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-S", "-E", "-c", _SIEVE, str(n), stdout=asyncio.subprocess.PIPE
+                sys.executable, "-S", "-E", "-c", _SIEVE, str(n), str(_TIMES), stdout=asyncio.subprocess.PIPE
             )
             try:
                 output, _ = await process.communicate()
@@ -80,7 +82,7 @@ class Primes(Part):
 def _sieve(n: int) -> int:
     """Do the same in this process."""
     count = 0
-    for _ in range(3):
+    for _ in range(_TIMES):
         sieve = bytearray(b"\1") * (n + 1)
         sieve[:2] = bytes(len(sieve[:2]))
         for number in range(2, int(n**0.5) + 1):

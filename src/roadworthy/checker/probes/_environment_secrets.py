@@ -125,7 +125,7 @@ def _examples(bench: Bench, name: str) -> list[tuple[str, str]]:
     return found
 
 
-@probe("ENV-7", phase=Phase.START, needs=(Need.COMMAND, Need.SECRETS), samples=3, seconds=180)
+@probe("ENV-7", phase=Phase.START, needs=(Need.COMMAND, Need.SECRETS), quick=False, samples=3, seconds=180)
 async def _weak_secrets_are_refused(bench: Bench) -> Verdict:
     """Starts with "changeme", a short secret, one letter many times, and what the example file has."""
     names = secret_names(bench)

@@ -90,7 +90,7 @@ def _loud(line: Line, form: str) -> bool:
     return record is not None and record.rank >= 40
 
 
-@probe("LOG-7", phase=Phase.START, needs=(Need.COMMAND, Need.LOG_LEVEL), samples=3, seconds=90)
+@probe("LOG-7", phase=Phase.START, needs=(Need.COMMAND, Need.LOG_LEVEL), quick=False, samples=3, seconds=90)
 async def _the_level_is_obeyed(bench: Bench) -> Verdict:
     """Starts the service at the levels info, error and debug, and compares what the same requests leave."""
     form = bench.manifest.logs.format

@@ -76,6 +76,7 @@ def _judge_alike(bench: Bench, rule: str, answers: list[Answer]) -> None:
     "SVC-2",
     phase=Phase.WORKERS,
     needs=(Need.COMMAND, Need.CREATE, Need.READ),
+    quick=False,
     samples=20,
     seconds=120,
 )
