@@ -177,6 +177,18 @@ async def test_a_cancelled_exchange_ends() -> None:
             assert not left
 
 
+async def test_a_slow_reader_keeps_its_pace() -> None:
+    """A slow reader reads as fast as it is told to, also where the kernel's buffer is small."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"
+    async with (
+        serving(saying(head + b"a" * 400_000)) as address,
+        await Connection.open(address, receive_buffer=8192, bytes_per_second=4_000_000) as connection,
+    ):
+        answer = await connection.exchange("GET", "/")
+        assert answer.complete
+        assert 0.09 < answer.seconds < 0.6
+
+
 async def test_a_source_address() -> None:
     """A client can come from another address of this machine."""
     seen: list[str] = []

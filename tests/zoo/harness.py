@@ -6,16 +6,16 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadworthy.checker import Manifest, Options, Profile, Result, Run, parse_manifest, run_check
+from roadworthy.checker import Manifest, Options, Profile, Result, Run, Verdict, parse_manifest, run_check
 
 from .store import StoreServer
 
-__all__ = ("ROOT", "Twin", "check_zoo", "manifest_for", "running_store")
+__all__ = ("ROOT", "Twin", "check_twins", "check_zoo", "described", "judge", "manifest_for", "running_store")
 
 ROOT = Path(__file__).parents[2]
 
@@ -165,6 +165,12 @@ class Twin:
     replace: tuple[tuple[str, str], ...] = ()
 
 
+_SEEN = {Verdict.FAIL, Verdict.WARN}
+# Twins start quickly and mostly wait; more at once only share the two cores.
+_AT_ONCE = 4
+# What these measure is how processors are shared.
+_ALONE = {"CPU"}
+
 _spaces = iter(range(1, 1_000_000))
 
 
@@ -173,9 +179,14 @@ def manifest_for(
     fault: str = "",
     replace: Iterable[tuple[str, str]] = (),
     only: Iterable[str] = (),
+    text: str | None = None,
 ) -> Manifest:
-    """Return the manifest of the service with this fault, and with a namespace of its own in the store."""
-    text = _manifest_text(only)
+    """Return the manifest of the service with this fault, and with a namespace of its own in the store.
+
+    Parameters:
+        text: the manifest of another service than the zoo's own.
+    """
+    text = _manifest_text(only) if text is None else text
     for old, new in replace:
         assert old in text, f"{old!r} is not in the zoo's manifest"
         text = text.replace(old, new)
@@ -210,11 +221,56 @@ async def check_zoo(
     replace: Iterable[tuple[str, str]] = (),
     *,
     second_try: bool = False,
+    text: str | None = None,
 ) -> Run:
-    """Check the service with this fault."""
+    """Check the service with this fault (parameters of :func:`manifest_for`)."""
     only = tuple(only)
     options = Options(only=only, profile=Profile.FULL, second_try=second_try, calibrated=False)
-    return await run_check(manifest_for(store, fault, replace, only), options)
+    return await run_check(manifest_for(store, fault, replace, only, text), options)
+
+
+async def check_twins(
+    good: Sequence[tuple[str, tuple[tuple[str, str], ...]]],
+    twins: Sequence[Twin],
+    *,
+    whole: bool,
+    text: str | None = None,
+) -> tuple[list[Run], list[Run]]:
+    """Check families on good services, and twins.
+
+    Parameters:
+        good: of each service a family, and what its manifest replaces.
+        whole: try a twin's whole family, and not only what it must fail.
+        text: the manifest of another service than the zoo's own.
+    """
+    alone = _ALONE & {twin.fails.partition("-")[0] for twin in twins}
+    places = asyncio.Semaphore(1 if alone else _AT_ONCE)
+
+    async def one(only: str, fault: str = "", replace: tuple[tuple[str, str], ...] = ()) -> Run:
+        async with places:
+            return await check_zoo(store, [only], fault, replace, text=text)
+
+    async with running_store() as store:
+        families = [one(family, "", replace) for family, replace in good]
+        faulty = [
+            one(twin.fails.partition("-")[0] if whole else twin.fails, twin.fault, twin.replace)
+            for twin in twins
+        ]
+        runs = await asyncio.gather(*families, *faulty)
+    return runs[: len(good)], runs[len(good) :]
+
+
+def judge(twin: Twin, run: Run) -> list[str]:
+    """Return what is wrong with the verdicts on a twin."""
+    verdicts = {result.id: result.verdict for result in run.results}
+    wanted = Verdict.WARN if twin.warns else Verdict.FAIL
+    wrong = (
+        [] if verdicts[twin.fails] is wanted else [f"{twin.fails} is {verdicts[twin.fails]}, not {wanted}"]
+    )
+    seen = {name for name, verdict in verdicts.items() if verdict in _SEEN}
+    if more := seen - {twin.fails} - twin.entails:
+        wrong.append(f"also {', '.join(sorted(more))}")
+    return [f"{twin.fault}: {text}\n{described(run.results)}" for text in wrong]
 
 
 def described(results: Iterable[Result]) -> str:

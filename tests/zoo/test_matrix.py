@@ -7,51 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from roadworthy.checker import Run, Verdict
+from roadworthy.checker import Verdict
 from roadworthy.checker.registry import PROBES
 
-from .harness import Twin, check_zoo, described, running_store
+from .harness import Twin, check_twins, described, judge
 from .twins import ALSO_GOOD, FAMILIES, TWINS
-
-_SEEN = {Verdict.FAIL, Verdict.WARN}
-# Twins start quickly and mostly wait; more at once only share the two cores.
-_AT_ONCE = 4
-# What these measure is how processors are shared.
-_ALONE = {"CPU"}
-
-
-async def _check(
-    good: list[tuple[str, tuple[tuple[str, str], ...]]], twins: list[Twin], *, whole: bool
-) -> tuple[list[Run], list[Run]]:
-    """Check families on good services, and twins; ``whole`` tries a twin's whole family."""
-    alone = _ALONE & {twin.fails.partition("-")[0] for twin in twins}
-    places = asyncio.Semaphore(1 if alone else _AT_ONCE)
-
-    async def one(only: str, fault: str = "", replace: tuple[tuple[str, str], ...] = ()) -> Run:
-        async with places:
-            return await check_zoo(store, [only], fault, replace)
-
-    async with running_store() as store:
-        families = [one(family, "", replace) for family, replace in good]
-        faulty = [
-            one(twin.fails.partition("-")[0] if whole else twin.fails, twin.fault, twin.replace)
-            for twin in twins
-        ]
-        runs = await asyncio.gather(*families, *faulty)
-    return runs[: len(good)], runs[len(good) :]
-
-
-def _judge(twin: Twin, run: Run) -> list[str]:
-    """Return what is wrong with the verdicts on a twin."""
-    verdicts = {result.id: result.verdict for result in run.results}
-    wanted = Verdict.WARN if twin.warns else Verdict.FAIL
-    wrong = (
-        [] if verdicts[twin.fails] is wanted else [f"{twin.fails} is {verdicts[twin.fails]}, not {wanted}"]
-    )
-    seen = {name for name, verdict in verdicts.items() if verdict in _SEEN}
-    if more := seen - {twin.fails} - twin.entails:
-        wrong.append(f"also {', '.join(sorted(more))}")
-    return [f"{twin.fault}: {text}\n{described(run.results)}" for text in wrong]
 
 
 def test_every_probe_has_a_twin() -> None:
@@ -138,8 +98,8 @@ def test_a_sample_of_the_matrix(family: str) -> None:
     """Some twins of a family fail their assertion, tried alone."""
     # Every run of the suite takes the quick ones; `make proof` takes all, with the whole family on each.
     twins = _sampled(FAMILIES[family])
-    _, runs = asyncio.run(_check([], twins, whole=False))
-    assert [text for twin, run in zip(twins, runs, strict=True) for text in _judge(twin, run)] == []
+    _, runs = asyncio.run(check_twins([], twins, whole=False))
+    assert [text for twin, run in zip(twins, runs, strict=True) for text in judge(twin, run)] == []
 
 
 @pytest.mark.proof
@@ -148,7 +108,7 @@ def test_the_whole_matrix(family: str, record_property: Callable[[str, object], 
     """The good service passes the whole family, and each twin fails its own assertion and what it entails."""
     twins = list(FAMILIES[family])
     services = [(family, ()), *((family, ALSO_GOOD[family]) for _ in range(family in ALSO_GOOD))]
-    good, runs = asyncio.run(_check(services, twins, whole=True))
+    good, runs = asyncio.run(check_twins(services, twins, whole=True))
     proved = {result.id for run in good for result in run.results if result.verdict is Verdict.PASS}
     harmless = {Verdict.PASS, Verdict.NOT_APPLICABLE} if len(good) > 1 else {Verdict.PASS}
     not_passed = [
@@ -160,5 +120,5 @@ def test_the_whole_matrix(family: str, record_property: Callable[[str, object], 
     record_property("assertions", len(good[0].results))
     record_property("twins", len(twins))
     assert not_passed == [], described(not_passed)
-    wrong = [text for twin, run in zip(twins, runs, strict=True) for text in _judge(twin, run)]
+    wrong = [text for twin, run in zip(twins, runs, strict=True) for text in judge(twin, run)]
     assert wrong == [], "\n".join(wrong)

@@ -9,7 +9,7 @@ __all__ = ("internals",)
 # Of each: what it is called in a finding, and how it looks. ASVS 5.0 16.5.1, API8:2023.
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("a Python traceback", re.compile(r"Traceback \(most recent call last\)|File \"[^\"]+\", line \d+")),
-    ("a JavaScript stack", re.compile(r"\n\s+at .+:\d+:\d+")),
+    ("a JavaScript stack", re.compile(r"(?:\n|\\n)\s+at .+:\d+:\d+")),
     ("a Go stack", re.compile(r"goroutine \d+ \[|\bpanic: ")),
     (
         "a Java stack",
@@ -26,7 +26,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "an SQL error",
-        re.compile(r"SQLSTATE|sqlite3\.|psycopg|asyncpg\.|ER_[A-Z_]{4,}|syntax error at or near"),
+        re.compile(r"SQLSTATE|sqlite3\.|psycopg|asyncpg\.|\bER_[A-Z_]{4,}|syntax error at or near"),
     ),
     (
         "a connection string",

@@ -2,13 +2,13 @@
 
 from ..harness import Twin
 
-__all__ = ("TWINS",)
+__all__ = ("ABRUPT", "TWINS")
 
 # Whoever drops what is in flight also ends before readiness can be seen to turn.
-_ABRUPT = frozenset({"SHUT-2", "SHUT-5", "SHUT-6", "SHUT-7", "SHUT-10"})
+ABRUPT = frozenset({"SHUT-2", "SHUT-5", "SHUT-6", "SHUT-7", "SHUT-10"})
 
 TWINS = (
-    Twin("shut-1-drops", "SHUT-1", _ABRUPT),
+    Twin("shut-1-drops", "SHUT-1", ABRUPT),
     Twin("shut-2-truncates", "SHUT-2"),
     Twin("shut-3-hangs", "SHUT-3", frozenset({"SHUT-4", "SHUT-6", "SHUT-7", "SHUT-8", "SHUT-10"})),
     Twin("shut-4-status-1", "SHUT-4"),

@@ -67,7 +67,6 @@ _MALFORMED: tuple[tuple[str, bytes], ...] = (
     ("JSON that is cut off", b'{"a": '),
     ("JSON with single quotes", b"{'a': 1}"),
     ("JSON with a comma at its end", b'{"a": 1,}'),
-    ("JSON with something behind it", b"{} {}"),
     ("a word", b"roadworthy"),
     ("an empty body", b""),
     ("null", b"null"),
@@ -80,7 +79,10 @@ _MALFORMED: tuple[tuple[str, bytes], ...] = (
 @probe("VAL-1", phase=Phase.SERVE, needs=_NEEDS, samples=10)
 async def _malformed_bodies_are_refused(bench: Bench) -> Verdict:
     """Sends JSON that is none, no body at all, and values of another kind at the top."""
-    await valid(bench)
+    known = await valid(bench)
+    # A reader of streams takes the first value of several: only a valid one shows that this was enough.
+    first = json.dumps(bench.fresh(known.route.body)).encode()
+    judge_refused(bench, "JSON with something behind it as the body", await send(bench, first + b" {}"))
     for what, body in _MALFORMED:
         judge_refused(bench, f"{what} as the body", await send(bench, body))
     return await closing(bench)
