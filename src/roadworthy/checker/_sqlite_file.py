@@ -85,6 +85,18 @@ class SqliteFile(Store):
             self._held.close()
             self._held = None
 
+    def copy_to(self, copy: Path) -> None:
+        """Copy the file as it is at this moment, what stands in its journal included.
+
+        Raises:
+            sqlite3.Error: it is not there, is no database, or is locked.
+        """
+        with (
+            contextlib.closing(sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+
     def processes(self, pids: Iterable[int]) -> int:
         """Return how many of these processes have the file open."""
         name = os.path.realpath(self.file)

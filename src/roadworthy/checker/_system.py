@@ -157,14 +157,15 @@ def _sockets(pids: list[int], state: str) -> list[tuple[tuple[str, int], tuple[s
     }
     found: list[tuple[tuple[str, int], tuple[str, int]]] = []
     for table in ("tcp", "tcp6"):
-        try:
-            lines = (_PROC / "net" / table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            column = line.split()
-            if column[3] == state and column[9] in inodes:
-                found.append((_address(column[1]), _address(column[2])))
+        with contextlib.suppress(OSError), (_PROC / "net" / table).open() as lines:
+            next(lines)
+            for line in lines:
+                column = line.split()
+                if state == _LISTEN != column[3]:
+                    # The kernel lists those first, and thousands that wait for their end behind them.
+                    break
+                if column[3] == state and column[9] in inodes:
+                    found.append((_address(column[1]), _address(column[2])))
     return found
 
 

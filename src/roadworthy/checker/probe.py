@@ -74,10 +74,10 @@ class Phase(Enum):
 
     START = "start"
     SERVE = "serve"
+    SHUTDOWN = "shutdown"
     FAULTS = "faults"
     LIMITS = "limits"
     WORKERS = "workers"
-    SHUTDOWN = "shutdown"
     LOAD = "load"
 
 

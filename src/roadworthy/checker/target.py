@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -55,6 +56,8 @@ class Launch:
         port: the port to give it; a free one when None.
         wait: whether to wait until it is ready.
         cwd: another working folder.
+        prepared: a copy of the SQLite file as it was after a start; a fresh store begins with it, as it does
+            in production, and is not set up again.
     """
 
     production: bool = False
@@ -69,6 +72,7 @@ class Launch:
     port: int | None = None
     wait: bool = True
     cwd: Path | None = None
+    prepared: Path | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -296,6 +300,8 @@ async def _fresh_store(manifest: Manifest, options: Launch, declared: str, folde
     if kind == "sqlite":
         scheme = declared.partition(":")[0] if ":" in declared else ""
         file = folder / "data.db" if options.store == "own" else folder / "missing" / "data.db"
+        if options.prepared is not None:
+            shutil.copyfile(options.prepared, file)
         return SqliteFile(f"{scheme}:///{file}" if scheme else str(file), file)
     if not declared:
         return None
@@ -314,7 +320,7 @@ def _kind(url: str) -> str:
 
 async def _set_up(manifest: Manifest, options: Launch, environment: Mapping[str, str], cwd: Path) -> None:
     command = manifest.database.setup
-    if not command or options.same_store_as is not None or options.store == "refused":
+    if not command or options.same_store_as is not None or options.prepared or options.store == "refused":
         return
     done = await asyncio.to_thread(
         subprocess.run, command, env=dict(environment), cwd=cwd, capture_output=True, text=True, check=False

@@ -114,9 +114,10 @@ class Logs(Part):
                 record["status"] = "ok"
             if faulty("log-8-500-info") and record["message"] == "unhandled exception":
                 record["level"] = "info"
-            if faulty("log-8-silent-start") and record["message"] == "serving":
+            words = record["message"].split()
+            if faulty("log-8-silent-start") and words[-1] in {"opened", "serving"}:
                 return
-            if faulty("log-8-silent-stop") and "shutdown" in record["message"]:
+            if faulty("log-8-silent-stop") and (words[0] == "shutdown" or words[-1] == "closed"):
                 return
             written(record)
 

@@ -32,7 +32,7 @@ _SHOWN = (
 _EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template", "env.example", ".env.test")
 
 
-@probe("ENV-6", phase=Phase.START, needs=(Need.COMMAND,), samples=4, seconds=240)
+@probe("ENV-6", phase=Phase.START, needs=(Need.COMMAND,), quick=False, samples=4, seconds=240)
 async def _no_secret_is_shown(bench: Bench) -> Verdict:
     """Plants a secret in each variable that is one, and searches output, responses and command lines.
 

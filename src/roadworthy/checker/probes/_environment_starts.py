@@ -154,7 +154,7 @@ async def _start(bench: Bench, changes: Changes, *, watch: float) -> Outcome:
                     and (watch or target.address.port not in ports)
                 ):
                     break
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
             if process.ended is None and watch and "create" in bench.manifest.routes.by_role:
                 created = await bench.call(bench.manifest.routes.by_role["create"], seconds=5, patient=False)
             if process.ended is not None:

@@ -37,7 +37,7 @@ async def _the_port_is_obeyed(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("ENV-2", phase=Phase.START, needs=(Need.COMMAND, Need.PORT_ENV), samples=2, seconds=120)
+@probe("ENV-2", phase=Phase.START, needs=(Need.COMMAND, Need.PORT_ENV), quick=False, samples=2, seconds=120)
 async def _a_bad_port_is_refused(bench: Bench) -> Verdict:
     """Starts with abc, 70000, -1 and nothing: it has to end, and the message has to name the variable."""
     name = bench.manifest.listen.port_env
