@@ -60,17 +60,18 @@ def numbers() -> str:
   more than uvicorn takes without any ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`
   ({cpu["least_run_added_cpu_us"]} µs between the best rounds of both);
   {cpu["layered_added_cpu_us"]} µs more where plain uvicorn serves the layer
-- with two workers, whose counts and limits are shared: {workers["run_added_cpu_us"]} µs more than with two of
-  uvicorn's ({workers["bare_cpu_us"]} µs), {workers["least_run_added_cpu_us"]} µs between the best rounds
+- with two workers, whose counts and limits are shared: {workers["run_added_cpu_us"]} µs more than with two
+  of uvicorn's ({workers["bare_cpu_us"]} µs) while one of them serves, {workers["both_run_added_cpu_us"]} µs
+  more ({workers["both_bare_cpu_us"]} µs) while both are busy on the one core and in each other's caches
 - the protocol class by itself, under uvicorn: **{protocol["ratio_per_second"]} times** the requests per
   second of uvicorn's own over the same parser
 - the same FastAPI route equipped for the checklist, on plain uvicorn: **{rate["ratio"]} times** the
   requests per second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS
   and gzip + secure + structlog; {rate["run_ratio"]} times with `roadworthy run`
 
-Medians of {cost["rounds"]} alternating rounds of wrk, server and load on a core each; {machine["cpu"]},
-Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench` repeats them, `make proof`
-runs the long proofs."""
+Medians of {cost["rounds"]} rounds of wrk, server and load on a core each, the servers loaded by turns for a
+second; {machine["cpu"]}, Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench`
+repeats them, `make proof` runs the long proofs."""
 
 
 def items_table() -> str:

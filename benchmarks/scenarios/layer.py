@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 from statistics import median
 from typing import Any
 
-from ..load import Measured, Server, load, serving
+from ..turns import Case, by_turns
 
 __all__ = ("cost", "cost_of_workers", "equipped")
-
-USER = "/api/users/1"
-
 
 # No limit that refuses: the load comes from one address. The rest is on.
 _EVERYTHING = {
@@ -23,61 +16,11 @@ _EVERYTHING = {
     "ROADWORTHY_LOG_FORMAT": "json",
 }
 _BARE = "benchmarks.peers.bare_asgi.app"
-_SLICE_SECONDS = 1  # the least that wrk takes
-_STOLEN = 0.02
-"""Of a slice that is kept. What shares the core with another guest also shares its caches with it."""
-_TRIES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    app: str
-    by: str = "uvicorn"
-    workers: int = 1
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-def _rounds(cases: dict[str, _Case], rounds: int, seconds: float) -> dict[str, list[Measured]]:
-    """Start the cases anew for each round and load them by turns, a slice of time each.
-
-    A slow spell of the machine is longer than a slice, so it hits all cases of a round alike. With
-    whole rounds by turns, one case's cost varied from 34 to 59 µs and hid what was to be measured.
-    """
-    seen: dict[str, list[Measured]] = {name: [] for name in cases}
-    slices = max(1, round(seconds / _SLICE_SECONDS))
-    for _ in range(rounds):
-        with ExitStack() as started:
-            servers = {
-                name: started.enter_context(
-                    serving(case.app, USER, case.by, case.workers, **case.environment)
-                )
-                for name, case in cases.items()
-            }
-            for server in servers.values():
-                load(server, USER, 1)  # warm-up
-            order = list(servers.items())
-            parts: dict[str, list[Measured]] = {name: [] for name in cases}
-            for number in range(slices):
-                for name, server in reversed(order) if number % 2 else order:
-                    parts[name].append(_slice(server, several=cases[name].workers > 1))
-            for name, measured in parts.items():
-                seen[name].append(reduce(add, measured))
-    return seen
-
-
-def _slice(server: Server, *, several: bool) -> Measured:
-    """Load a server until the machine's host left its core alone meanwhile; a few times at most."""
-    for _ in range(_TRIES):
-        with server.last_worker_stopped() if several else nullcontext():
-            measured = load(server, USER, _SLICE_SECONDS)
-        if measured.stolen_seconds <= _STOLEN * measured.seconds:
-            break
-    return measured
-
-
-def _added(cases: dict[str, _Case], rounds: int, seconds: float) -> dict[str, Any]:
+def _added(cases: dict[str, Case], rounds: int, seconds: float) -> dict[str, Any]:
     """Compare the CPU of the other cases with that of ``bare``, by the medians and by the best rounds."""
-    seen = _rounds(cases, rounds, seconds)
+    seen = by_turns(cases, rounds, seconds)
     cpu = {name: median(one.cpu_us for one in measured) for name, measured in seen.items()}
     # What else uses the machine's caches only ever adds, so the best rounds are told as well.
     least = {name: min(one.cpu_us for one in measured) for name, measured in seen.items()}
@@ -105,29 +48,34 @@ def _added(cases: dict[str, _Case], rounds: int, seconds: float) -> dict[str, An
 def cost(rounds: int, seconds: float) -> dict[str, Any]:
     """CPU that every item together adds to a bare ASGI app on uvicorn with one worker."""
     cases = {
-        "bare": _Case(f"{_BARE}:plain"),
-        "layered": _Case(f"{_BARE}:layered"),
-        "run": _Case(f"{_BARE}:plain", "roadworthy", environment=_EVERYTHING),
+        "bare": Case(f"{_BARE}:plain"),
+        "layered": Case(f"{_BARE}:layered"),
+        "run": Case(f"{_BARE}:plain", "roadworthy", environment=_EVERYTHING),
     }
     return _added(cases, rounds, seconds)
 
 
 def cost_of_workers(rounds: int, seconds: float) -> dict[str, Any]:
-    """The same with two workers, whose counts and limits are shared; one of them serves."""
-    cases = {
-        "bare": _Case(f"{_BARE}:plain", workers=2),
-        "run": _Case(f"{_BARE}:plain", "roadworthy", 2, _EVERYTHING),
-    }
-    return _added(cases, rounds, seconds)
+    """The same with two workers, whose counts and limits are shared: one of them serves, then both."""
+
+    def cases(*, one_serves: bool) -> dict[str, Case]:
+        return {
+            "bare": Case(f"{_BARE}:plain", workers=2, one_serves=one_serves),
+            "run": Case(f"{_BARE}:plain", "roadworthy", 2, _EVERYTHING, one_serves),
+        }
+
+    one = _added(cases(one_serves=True), rounds, seconds)
+    both = _added(cases(one_serves=False), rounds, seconds)
+    return {**one, **{f"both_{name}": value for name, value in both.items()}}
 
 
 def equipped(rounds: int, seconds: float) -> dict[str, Any]:
     """The same FastAPI route on plain uvicorn: the layer against the usual packages; and `roadworthy run`."""
-    seen = _rounds(
+    seen = by_turns(
         {
-            "roadworthy": _Case("benchmarks.peers.fastapi_roadworthy.app:app"),
-            "usual": _Case("benchmarks.peers.fastapi_usual.app:app"),
-            "run": _Case(
+            "roadworthy": Case("benchmarks.peers.fastapi_roadworthy.app:app"),
+            "usual": Case("benchmarks.peers.fastapi_usual.app:app"),
+            "run": Case(
                 "benchmarks.peers.fastapi_roadworthy.app:service", "roadworthy", environment=_EVERYTHING
             ),
         },

@@ -5,26 +5,16 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from ..load import Measured, load, serving
+from ..turns import Case, by_turns
 
 __all__ = ("throughput",)
 
-USER = "/api/users/1"
-APP = "benchmarks.peers.bare_asgi.app:plain"
-CLASSES = {"uvicorn": "uvicorn", "ours": "protocol"}
+_APP = "benchmarks.peers.bare_asgi.app:plain"
 
 
 def throughput(rounds: int, seconds: float) -> dict[str, Any]:
-    """Requests per second and CPU per request; both serve in each round, in turn, from one core."""
-    seen: dict[str, list[Measured]] = {name: [] for name in CLASSES}
-    for number in range(rounds):
-        order = list(CLASSES.items())
-        if number % 2:
-            order.reverse()
-        for name, by in order:
-            with serving(APP, USER, by=by) as server:
-                load(server, USER, 1)  # warm-up
-                seen[name].append(load(server, USER, seconds))
+    """Requests per second and CPU per request, from one core."""
+    seen = by_turns({"uvicorn": Case(_APP), "ours": Case(_APP, "protocol")}, rounds, seconds)
     found: dict[str, Any] = {}
     for name, measured in seen.items():
         found[f"{name}_per_second"] = round(median(one.per_second for one in measured))

@@ -68,7 +68,7 @@ class Terminal:
                 self._tell(event.result)
                 self._refresh()
             case Notice():
-                self._console.print(Text(f"note: {event.text}", "yellow"))
+                self._console.print(Text(f"note: {event.text}", "yellow"), soft_wrap=True)
             case RunFinished():
                 self.close()
                 show(event.run, self._console, verbose=self._verbose)
@@ -83,11 +83,13 @@ class Terminal:
 
     def _begin(self, event: RunStarted) -> None:
         self._total = event.total
-        self._console.print(Text.assemble(("roadworthy check ", "bold"), event.target))
+        self._console.print(Text.assemble(("roadworthy check ", "bold"), event.target), soft_wrap=True)
         for text in event.limits:
-            self._console.print(Text(f"note: {text}", "yellow"))
+            self._console.print(Text(f"note: {text}", "yellow"), soft_wrap=True)
         if event.overlay:
-            self._console.print(Text(f"for this check only: {', '.join(event.overlay)}", "dim"))
+            self._console.print(
+                Text(f"for this check only: {', '.join(event.overlay)}", "dim"), soft_wrap=True
+            )
         if self._console.is_terminal:
             self._live = Live(console=self._console, transient=True, refresh_per_second=8)
             self._live.start()
@@ -133,7 +135,7 @@ def show(run: Run, console: Console, *, verbose: bool = False) -> None:
     _show_open(run, console)
     _show_items(run, console)
     _show_waivers(run, console)
-    console.print(_summary(run))
+    console.print(_summary(run), soft_wrap=True)
     if verbose:
         notes = [(result.id, note) for result in run.results for note in result.notes]
         for identifier, note in notes:
@@ -200,10 +202,10 @@ def _show_items(run: Run, console: Console) -> None:
 def _show_waivers(run: Run, console: Console) -> None:
     for waiver in run.unused_waivers:
         text = f"note: the waiver of {waiver.id} (line {waiver.line}) covers nothing any more"
-        console.print(Text(text, "yellow"))
+        console.print(Text(text, "yellow"), soft_wrap=True)
     for waiver in run.expired_waivers:
         text = f"note: the waiver of {waiver.id} (line {waiver.line}) expired on {waiver.expires}"
-        console.print(Text(text, "yellow"))
+        console.print(Text(text, "yellow"), soft_wrap=True)
 
 
 def _summary(run: Run) -> Text:
