@@ -9,7 +9,7 @@ from ..http import Request, Response
 from ..service import Part, Problem, Zoo, faulty
 from ._values import refuse
 
-_TIMES = 10
+_TIMES = 40
 """So often the same is computed: long enough to be seen, to be killed in the middle, and to fill a queue."""
 
 _SIEVE = """
