@@ -158,7 +158,7 @@ def _sockets(pids: list[int], state: str) -> list[tuple[tuple[str, int], tuple[s
     found: list[tuple[tuple[str, int], tuple[str, int]]] = []
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError), (_PROC / "net" / table).open() as lines:
-            next(lines)
+            next(lines, "")
             for line in lines:
                 column = line.split()
                 if state == _LISTEN != column[3]:

@@ -53,7 +53,7 @@ def load_application(target: str) -> Any:
 def _no_collections() -> Generator[None]:
     """Put the collector off: an import makes many objects and hardly any garbage.
 
-    It took an eighth of the reference service's import (1.0 against 1.15 s of CPU, medians of 12).
+    It took a sixth of the reference service's import (1.0 against 1.2 s of CPU, medians of 12 imports each).
     """
     collects = gc.isenabled()
     gc.disable()
