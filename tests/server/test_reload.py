@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
+
+import pytest
 
 from roadworthy.server._files import Files
 
@@ -34,6 +37,31 @@ def test_a_change_is_served_and_a_mistake_is_survived(tmp_path: Path) -> None:
         until(lambda: "a worker refused to start" in process.output, "the mistake is told")
         word.write_text("WORD = b'the third'")
         until(lambda: get(url)[1] == b"the third", "the mended code is served")
+        process.signal(signal.SIGINT)
+        assert process.exit_code() == 0
+
+
+def test_a_change_of_the_same_size_in_the_same_second_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python has compiled of a file is not taken for the file that was written over it at once."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    (tmp_path / "main.py").write_text(SOURCE)
+    word = tmp_path / "word.py"
+
+    def write(text: str, nanosecond: int) -> None:
+        fresh = tmp_path / "word.new"
+        fresh.write_text(f"WORD = b'{text}'")
+        os.utime(fresh, ns=(10**18 + nanosecond, 10**18 + nanosecond))
+        fresh.replace(word)
+
+    write("one", 1)
+    flags = ("--port", "0", "--ops-port", "off", "--reload", "--log-format", "json")
+    with running("run", "main:app", *flags, cwd=tmp_path) as process:
+        url = str(process.record("listening")["url"])
+        assert get(url)[1] == b"one"
+        write("two", 2)
+        until(lambda: get(url)[1] == b"two", "the change is served")
         process.signal(signal.SIGINT)
         assert process.exit_code() == 0
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ("Files",)
+__all__ = ("Files", "forget_compiled")
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 
@@ -52,6 +54,17 @@ class Files:
                     yield from self._below(entry.path)
             elif entry.name.endswith(".py"):
                 yield entry.path
+
+
+def forget_compiled(files: Iterable[str]) -> None:
+    """Remove what Python keeps compiled of these files.
+
+    It is taken for current while the file has the same size and was written in the same second (importlib,
+    ``SourceLoader``), so a change that follows another at once would not be served.
+    """
+    for name in files:
+        with contextlib.suppress(OSError):
+            os.unlink(importlib.util.cache_from_source(name))
 
 
 def _times(names: Iterable[str]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from ..settings import Settings
 from ._child import Worker, variables
 from ._crew import Crew
 from ._ending import Ending
-from ._files import Files
+from ._files import Files, forget_compiled
 from ._rehearsal import Rehearsal, StoppedError
 from ._reload import Reload
 from ._service_health import ServiceHealth, details_of
@@ -279,6 +279,7 @@ class Supervisor:
     def _restart_if_changed(self, files: list[str]) -> None:
         if files and self._state in ("starting", "serving"):
             _log.info("source files changed", extra={"files": files[:10]})
+            forget_compiled(files)
             self._workers.change()
 
     # -- what the table names
