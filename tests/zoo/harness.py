@@ -15,9 +15,30 @@ from roadworthy.checker import Manifest, Options, Profile, Result, Run, Verdict,
 
 from .store import StoreServer
 
-__all__ = ("ROOT", "Twin", "check_twins", "check_zoo", "described", "judge", "manifest_for", "running_store")
+__all__ = (
+    "ITEMS",
+    "ROOT",
+    "Twin",
+    "check_twins",
+    "check_zoo",
+    "described",
+    "judge",
+    "manifest_for",
+    "running_store",
+)
 
 ROOT = Path(__file__).parents[2]
+
+ITEMS = """\
+create = { path = "/api/items", body = { name = "item {unique}", qty = 1 } }
+read = { path = "/api/items/{id}" }
+list = { path = "/api/items" }
+update = { path = "/api/items/{id}", body = { name = "item {unique}", qty = 2 } }
+delete = { path = "/api/items/{id}" }
+fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
+large = { path = "/api/large" }
+"""
+"""The routes of the items and what else each good service has, in whatever language."""
 
 MANIFEST = """
 openapi = ""
@@ -53,14 +74,8 @@ CORS_ORIGINS = "https://app.example,https://admin.example:8443"
 PYTHONPATH = "{root}"
 
 [routes]
-create = { path = "/api/items", body = { name = "item {unique}", qty = 1 } }
-read = { path = "/api/items/{id}" }
-list = { path = "/api/items" }
-update = { path = "/api/items/{id}", body = { name = "item {unique}", qty = 2 } }
-delete = { path = "/api/items/{id}" }
+{items}
 slow = { path = "/api/slow?seconds=0.8" }
-fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
-large = { path = "/api/large" }
 binary = { path = "/api/image" }
 html = { path = "/api/page" }
 stream = { path = "/api/stream" }
@@ -102,7 +117,7 @@ public = true
 style = "lame-duck"
 drain_delay = "300ms"
 strict_exit = true
-"""
+""".replace("{items}\n", ITEMS)
 """The manifest of the good service. Families add what they need; ``{…}`` of the harness are filled in."""
 
 PATTERNS = frozenset({"CTL", "SVC", "TXN", "AER", "ECL", "CPU", "FAN", "WIR"})

@@ -15,7 +15,7 @@ import pytest
 from roadworthy.checker import Verdict
 from roadworthy.checker.registry import PROBES
 
-from .harness import check_twins, described, judge
+from .harness import ITEMS, check_twins, described, judge
 from .twins.languages import LANGUAGES
 
 _SOURCES = Path(__file__).parent / "languages"
@@ -42,14 +42,8 @@ ZOO_FAULT = "{fault}"
 DRAIN_DELAY = "0.3"
 
 [routes]
-create = { path = "/api/items", body = { name = "item {unique}", qty = 1 } }
-read = { path = "/api/items/{id}" }
-list = { path = "/api/items" }
-update = { path = "/api/items/{id}", body = { name = "item {unique}", qty = 2 } }
-delete = { path = "/api/items/{id}" }
+{items}
 slow = { path = "/api/slow?seconds=1.2" }
-fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception" }
-large = { path = "/api/large" }
 {more}
 
 [limits]
@@ -62,7 +56,7 @@ kind = "none"
 style = "lame-duck"
 drain_delay = "300ms"
 strict_exit = true
-"""
+""".replace("{items}\n", ITEMS)
 _MORE_ROUTES = {"node": 'primes = { path = "/api/primes/{id}" }', "go": ""}
 _NEEDS_A_STORE = {"ERR-7", "SHUT-9"}
 # Quick ones: one launch each.

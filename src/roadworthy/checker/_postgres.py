@@ -113,7 +113,9 @@ class Session:
         second = rest.partition(b"\0")[0]
         if kind == b"P":
             # Parse has the name of the statement and then its text; drivers prepare what they say often.
-            (self._commit_statements.add if _COMMIT.match(second) else self._commit_statements.discard)(first)
+            self._commit_statements.discard(first)
+            if _COMMIT.match(second):
+                self._commit_statements.add(first)
         # Bind has the name of a portal and then that of the statement.
         return kind == b"B" and second in self._commit_statements
 

@@ -8,7 +8,7 @@ import shlex
 from .verdict import WireExchange
 from .wire import Answer, Request
 
-__all__ = ("curl", "shown")
+__all__ = ("curl", "cut", "shown")
 
 _EXCERPT = 1_200
 _FIELD = 200
@@ -67,12 +67,13 @@ def _word(text: str) -> str:
 def _request(request: Request) -> str:
     if request.raw is not None:
         return _text(request.raw)
-    lines = [f"{request.method} {_cut(request.path, _EXCERPT)} HTTP/1.1"]
-    lines += [f"{name}: {_cut(value, _FIELD)}" for name, value in request.fields]
+    lines = [f"{request.method} {cut(request.path, _EXCERPT)} HTTP/1.1"]
+    lines += [f"{name}: {cut(value, _FIELD)}" for name, value in request.fields]
     return "\n".join(lines) + ("\n\n" + _text(request.body) if request.body else "")
 
 
-def _cut(text: str, length: int) -> str:
+def cut(text: str, length: int) -> str:
+    """Return the first ``length`` characters, and a sign where there were more."""
     return text if len(text) <= length else f"{text[:length]}…"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from .._show import cut
 from ..wire import Answer
 
 __all__ = ("Told", "told")
@@ -16,6 +17,7 @@ _ITEM = re.compile(
     rf"\s*({_STRING}|[A-Za-z*][\w:/.*%-]*|\d+)((?:\s*;\s*[a-z*][\w.*-]*(?:={_VALUE})?)*)\s*(?:,|$)"
 )
 _PARAMETER = re.compile(rf";\s*([a-z*][\w.*-]*)=({_VALUE})")
+_LONGEST = 100
 _MEMBER = re.compile(r"\s*(limit|remaining|reset)\s*=\s*(-?\d+)\s*(?:,|$)")
 
 
@@ -66,7 +68,7 @@ def _members(member: dict[str, str], policy: str | None) -> Told:
         _whole(window),
         _whole(member.get("remaining")),
         _whole(member.get("reset")),
-        "" if "remaining" in member else f"no remaining in {_shortened(str(member))}",
+        "" if "remaining" in member else f"no remaining in {cut(str(member), _LONGEST)}",
     )
 
 
@@ -75,13 +77,13 @@ def _structured(state: str, policy: str | None, wanted: int | None) -> Told:
     dialect = "RateLimit"
     states, policies = _items(state), dict(_items(policy or "") or ())
     if not states:
-        return Told(dialect, problem=f"RateLimit cannot be read: {_shortened(state)}")
+        return Told(dialect, problem=f"RateLimit cannot be read: {cut(state, _LONGEST)}")
     if policy is not None and not policies:
-        return Told(dialect, problem=f"RateLimit-Policy cannot be read: {_shortened(policy)}")
+        return Told(dialect, problem=f"RateLimit-Policy cannot be read: {cut(policy, _LONGEST)}")
     fitting = [each for each in states if _whole(policies.get(each[0], {}).get("q")) == wanted]
     name, values = (fitting or states)[0]
     remaining, agreed = _whole(values.get("r")), policies.get(name, {})
-    problem = "" if remaining is not None else f"RateLimit without a whole number r: {_shortened(state)}"
+    problem = "" if remaining is not None else f"RateLimit without a whole number r: {cut(state, _LONGEST)}"
     return Told(
         dialect,
         _whole(agreed.get("q")),
@@ -117,7 +119,3 @@ def _whole(text: str | None) -> int | None:
     # The old fields may carry a list of policies behind the number: "10, 10;w=60".
     number = (text or "").partition(",")[0].partition(";")[0].strip()
     return int(number) if re.fullmatch(r"-?\d{1,15}", number) else None
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -404,8 +404,13 @@ async def _connections_are_told_to_end(bench: Bench) -> Verdict:
         when = "until the exit" if stop.idle_over is None else f"{stop.idle_over - stop.told:.1f} s"
         # A process that ends as soon as it has answered needs not close what idles before that.
         answered = max((answer.ended for answer in finished), default=stop.told)
-        with_exit = stop.exit and stop.idle_over and abs(stop.exit.at - stop.idle_over) < 0.05
-        if not (with_exit and stop.exit and stop.exit.at - answered <= soon and not kept):
+        with_exit = (
+            stop.exit is not None
+            and stop.idle_over is not None
+            and abs(stop.exit.at - stop.idle_over) < 0.05
+            and stop.exit.at - answered <= soon
+        )
+        if kept or not with_exit:
             expected = f"within {delay + 1:g} s of the signal"
             bench.fail("an idle connection is kept open", expected, when, evidence=(stop.timeline(),))
     return bench.verdict()

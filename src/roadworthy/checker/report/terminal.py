@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from ...checklist import ITEMS, assertion
+from .._show import cut
 from ..events import Event, Notice, ProbeFinished, ProbeStarted, Run, RunFinished, RunStarted
 from ..verdict import Finding, ItemState, Result, Verdict, WireExchange
 
@@ -173,8 +174,7 @@ def _lines(result: Result, finding: Finding, why: str, source: str) -> list[tupl
         found.append(("more", f"roadworthy explain {result.id}"))
     sent = next((each for each in finding.evidence if isinstance(each, WireExchange)), None)
     if sent is not None:
-        line = sent.request.partition("\n")[0]
-        found.insert(0, ("sent", line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"))
+        found.insert(0, ("sent", cut(sent.request.partition("\n")[0], _LONGEST)))
     return found
 
 
