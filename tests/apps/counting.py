@@ -5,15 +5,15 @@ It prints ``ready``, waits for a line, takes its decisions on one key and prints
 """
 
 import asyncio
-import fcntl
-import os
+import mmap
 import sys
 from pathlib import Path
 
 from roadworthy.layer._limiter_memory import MemoryStore
 from roadworthy.layer._limiter_policy import Policy
 from roadworthy.layer._limiter_redis import RedisStore
-from roadworthy.layer._limiter_shared import SharedStore
+from roadworthy.layer._limiter_shared import LOCKS, LOCKS_OFFSET, SharedStore
+from roadworthy.layer._robust_locks import RobustLocks
 from roadworthy.settings import parse_rate
 
 CONCURRENT = 50
@@ -25,8 +25,13 @@ def _wait_for_start() -> None:
 
 
 def _hold(where: str) -> None:
-    descriptor = os.open(where, os.O_RDWR)
-    fcntl.lockf(descriptor, fcntl.LOCK_EX, 0, 0)
+    with open(where, "r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+    locks = RobustLocks(memory, LOCKS_OFFSET, LOCKS)
+    for index in range(LOCKS):
+        lock = locks.lock(index)
+        answer = locks.try_lock(lock)
+        assert answer == 0 or locks.settle(lock, answer)
     _wait_for_start()
 
 

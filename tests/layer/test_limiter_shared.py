@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,23 @@ def _attach(store: SharedStore, clock: Clock) -> SharedStore:
 def test_four_processes_admit_exactly_the_limit(tmp_path: Path, attempt: int) -> None:
     """Of 1,000 requests in four processes 100 are admitted (laurentS/slowapi#226, rmyndharis/OpenWA#722)."""
     assert count_in_processes("shared", str(tmp_path / "limits"), "100/hour", 1000, 4) == 100
+
+
+def test_a_file_that_many_make_at_once_is_made_once(tmp_path: Path) -> None:
+    """Whoever comes while another makes the file waits for it, and counts in the same one."""
+    for attempt in range(20):
+        path, barrier = tmp_path / f"limits-{attempt}", threading.Barrier(8)
+
+        def opened(path: Path = path, barrier: threading.Barrier = barrier) -> SharedStore:
+            barrier.wait()
+            return SharedStore(path, 1000)
+
+        with ThreadPoolExecutor(8) as pool:
+            stores = [future.result() for future in [pool.submit(opened) for _ in range(8)]]
+        policy = Policy("default", Rate((5, 3600)))
+        assert sum(store.take(policy, "a") >= 0 for store in stores) == 5
+        for store in stores:
+            asyncio.run(store.close())
 
 
 def test_counts_are_one_for_all_who_open_the_file(store: SharedStore, clock: Clock) -> None:
