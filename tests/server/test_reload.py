@@ -66,6 +66,27 @@ def test_a_change_of_the_same_size_in_the_same_second_is_served(
         assert process.exit_code() == 0
 
 
+def test_a_change_during_a_reload_is_served(tmp_path: Path) -> None:
+    """What is written after a new worker has read the file before it, and before it serves, is not lost."""
+    imports = tmp_path / "imports"
+    (tmp_path / "main.py").write_text(
+        f"import time\n{SOURCE}\nopen({str(imports)!r}, 'a').write('.')\ntime.sleep(1.5)\n"
+    )
+    word = tmp_path / "word.py"
+    word.write_text("WORD = b'one'")
+    flags = ("--port", "0", "--ops-port", "off", "--reload", "--log-format", "json")
+    with running("run", "main:app", *flags, cwd=tmp_path) as process:
+        url = str(process.record("listening")["url"])
+        assert get(url)[1] == b"one"
+        before = imports.stat().st_size
+        process.signal(signal.SIGHUP)
+        until(lambda: imports.stat().st_size > before, "a new worker has read the file")
+        word.write_text("WORD = b'second'")
+        until(lambda: get(url)[1] == b"second", "the change is served")
+        process.signal(signal.SIGINT)
+        assert process.exit_code() == 0
+
+
 def test_files_of_others_are_not_watched(tmp_path: Path) -> None:
     """Hidden folders, virtual environments and packages of others do not restart a service."""
     for folder in (".git", "node_modules", "venv", "ours"):

@@ -277,9 +277,14 @@ class Supervisor:
                 self._on("up")
 
     def _restart_if_changed(self, files: list[str]) -> None:
-        if files and self._state in ("starting", "serving"):
-            _log.info("source files changed", extra={"files": files[:10]})
-            forget_compiled(files)
+        if not files or self._state in ("draining", "closing"):
+            return
+        _log.info("source files changed", extra={"files": files[:10]})
+        forget_compiled(files)
+        if self._state == "reloading":
+            # The new workers may have read the files before they changed.
+            self._on("hangup")
+        else:
             self._workers.change()
 
     # -- what the table names
