@@ -87,6 +87,14 @@ def test_counts_are_one_for_all_who_open_the_file(store: SharedStore, clock: Clo
         asyncio.run(later.close())
 
 
+def test_a_decision_after_the_end_is_an_error(tmp_path: Path) -> None:
+    """A request that comes when the counts are closed gets an exception, not memory that is gone."""
+    store = SharedStore(tmp_path / "limits", 1000)
+    asyncio.run(store.close())
+    with pytest.raises(ValueError, match="closed"):
+        store.take(Policy("default", Rate((1, 60))), "a")
+
+
 def test_burst_and_refill_are_those_of_one_process(store: SharedStore, clock: Clock) -> None:
     """A burst admits exactly N, an emission interval one more, and whoever waits as told is admitted."""
     policy = Policy("default", Rate((7, 60)))

@@ -197,9 +197,15 @@ class SharedStore:
 
     async def close(self) -> None:
         """Unmap the file; it stays for the other processes."""
+        # A lock in memory that is no longer mapped would end the process.
+        self._try_lock = _closed
         for view in (self._tags, self._times, self._overflow_cells, self._view):
             view.release()
         self._map.close()
+
+
+def _closed(lock: int) -> int:
+    raise ValueError("the counts were closed")
 
 
 def _opened(path: Path, capacity: int) -> tuple[mmap.mmap, int, bytes]:
