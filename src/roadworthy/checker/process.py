@@ -68,10 +68,14 @@ class Exit:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now and was not handed out in this check before."""
+    """Return a port that is free now and was not handed out in this check before.
+
+    Free on every address of the machine and not only on ``host``: many services listen on all of them once
+    they are given a port, and another process' connection on one address is then in their way.
+    """
     while True:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.bind((host, 0))
+            probe.bind(("", 0))
             port = int(probe.getsockname()[1])
         if port not in _handed_out:
             _handed_out.add(port)
