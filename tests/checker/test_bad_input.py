@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 _ZOO = [sys.executable, "-m", "tests.zoo"]
 # Answers everything, counts its starts in a file, and does what MODE says.
 _SERVER = """
-import http.server, os, pathlib, signal, sys, time
+import http.server, os, pathlib, signal, socket, sys, time
 mode, starts = os.environ.get("MODE", ""), pathlib.Path(os.environ["STARTS"])
 with starts.open("a") as file:
     file.write(f"{os.getpid()}\\n")
@@ -34,6 +34,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         known = self.path == "/livez"
         if mode == "dies" and not known:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "dies slowly" and not known:
+            self.server.socket.shutdown(socket.SHUT_RDWR)
+            self.connection.shutdown(socket.SHUT_RDWR)
+            time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGKILL)
         if mode == "never ends" and not known:
             self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\n")
@@ -127,9 +132,10 @@ def verdicts(folder: Path) -> dict[str, Any]:
     return {entry["id"]: entry for entry in report["assertions"]}
 
 
-def test_a_service_that_is_killed_in_the_middle(folder: Path) -> None:
+@pytest.mark.parametrize("mode", ["dies", "dies slowly"])
+def test_a_service_that_is_killed_in_the_middle(folder: Path, mode: str) -> None:
     """When the service dies under a probe the exit is 3, the report says so, and other verdicts stay."""
-    done = check(folder, "dies", "--only", "HLT-1,ERR-1", "--report", "json=out.json")
+    done = check(folder, mode, "--only", "HLT-1,ERR-1", "--report", "json=out.json")
     assert done.returncode == ExitCode.UNREACHABLE, done.stdout + done.stderr
     assert "the service ended with signal SIGKILL during ERR-1" in done.stdout
     assert "started again" in done.stdout

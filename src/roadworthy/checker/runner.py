@@ -285,6 +285,8 @@ class _Runner:
             bench.reason, unreachable = f"the service cannot be reached: {failed}", True
         except Exception as error:
             bench.reason = f"the checker broke: {_where(error)}"
+        if bench.findings or verdict is not Verdict.PASS:
+            await stage.notice_end()
         if stage.lost:
             self._notice(f"{stage.lost} during {each.assertion.id}")
             unreachable = True

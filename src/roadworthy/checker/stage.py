@@ -121,6 +121,11 @@ class Stage:
         """Why the shared process is gone although nobody told it to stop; empty while all is well."""
         return self._target.lost if self._target is not None else ""
 
+    async def notice_end(self) -> None:
+        """Let :attr:`lost` become true where the shared process is about to be gone."""
+        if self._target is not None:
+            await self._target.notice_end()
+
     async def replace_target(self) -> None:
         """Let the next probe start a new shared process, and forget what was collected on the old one."""
         if self._target is not None:

@@ -19,10 +19,12 @@ from .faults import Fault, FaultProxy, SqliteFile, Store
 from .manifest import Manifest
 from .masking import Masker
 from .process import Service, free_port, require_free
-from .wire import Address, Ending, exchange
+from .wire import Address, Connection, DialFailed, Ending, exchange
 
 __all__ = ("Launch", "Target", "attach", "expand", "launch")
 
+_DYING = 1.0
+"""Seconds from the end of a process' listener to its own: writing its memory out (core(5)) takes longest."""
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # What a program needs to be found and to find its libraries; nothing that configures it.
 _MINIMAL = (
@@ -126,6 +128,20 @@ class Target:
         if service is None or service.ended is None or service.told_to_stop:
             return ""
         return f"the service ended with {service.ended}"
+
+    async def notice_end(self) -> None:
+        """Wait for the end of a service that no longer listens, for a moment.
+
+        The kernel closes the sockets of a process that dies before anybody can hear that it is dead.
+        """
+        if self.service is None or self.service.ended is not None or self.service.told_to_stop:
+            return
+        try:
+            connection = await Connection.open(self.address)
+        except DialFailed:
+            await self.service.wait_end(_DYING)
+        else:
+            await connection.close()
 
     async def wait_ready(self, seconds: float | None = None) -> None:
         """Wait until it is ready.
