@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from roadworthy.server._files import Files
 
-from .process import get, running, until
+from .process import Running, get, running, until
 
 SOURCE = """
 from word import WORD
@@ -22,23 +24,30 @@ async def app(scope, receive, send):
 """
 
 
+@contextmanager
+def developing(folder: Path) -> Iterator[tuple[Running, str]]:
+    """Run the service of this folder, which says "one" at first, and its URL; it ends well on Ctrl+C."""
+    flags = ("--port", "0", "--ops-port", "off", "--reload", "--log-format", "json")
+    with running("run", "main:app", *flags, cwd=folder) as process:
+        url = str(process.record("listening")["url"])
+        assert get(url)[1] == b"one"
+        yield process, url
+        process.signal(signal.SIGINT)
+        assert process.exit_code() == 0
+
+
 def test_a_change_is_served_and_a_mistake_is_survived(tmp_path: Path) -> None:
     """A changed module is served within moments; broken code is told, and mending it is enough."""
     (tmp_path / "main.py").write_text(SOURCE)
     word = tmp_path / "word.py"
     word.write_text("WORD = b'one'")
-    flags = ("--port", "0", "--ops-port", "off", "--reload", "--log-format", "json")
-    with running("run", "main:app", *flags, cwd=tmp_path) as process:
-        url = str(process.record("listening")["url"])
-        assert get(url)[1] == b"one"
+    with developing(tmp_path) as (process, url):
         word.write_text("WORD = b'second'")
         until(lambda: get(url)[1] == b"second", "the change is served")
         word.write_text("WORD = nonsense(")
         until(lambda: "a worker refused to start" in process.output, "the mistake is told")
         word.write_text("WORD = b'the third'")
         until(lambda: get(url)[1] == b"the third", "the mended code is served")
-        process.signal(signal.SIGINT)
-        assert process.exit_code() == 0
 
 
 def test_a_change_of_the_same_size_in_the_same_second_is_served(
@@ -56,14 +65,9 @@ def test_a_change_of_the_same_size_in_the_same_second_is_served(
         fresh.replace(word)
 
     write("one", 1)
-    flags = ("--port", "0", "--ops-port", "off", "--reload", "--log-format", "json")
-    with running("run", "main:app", *flags, cwd=tmp_path) as process:
-        url = str(process.record("listening")["url"])
-        assert get(url)[1] == b"one"
+    with developing(tmp_path) as (_, url):
         write("two", 2)
         until(lambda: get(url)[1] == b"two", "the change is served")
-        process.signal(signal.SIGINT)
-        assert process.exit_code() == 0
 
 
 def test_a_change_during_a_reload_is_served(tmp_path: Path) -> None:
@@ -74,17 +78,12 @@ def test_a_change_during_a_reload_is_served(tmp_path: Path) -> None:
     )
     word = tmp_path / "word.py"
     word.write_text("WORD = b'one'")
-    flags = ("--port", "0", "--ops-port", "off", "--reload", "--log-format", "json")
-    with running("run", "main:app", *flags, cwd=tmp_path) as process:
-        url = str(process.record("listening")["url"])
-        assert get(url)[1] == b"one"
+    with developing(tmp_path) as (process, url):
         before = imports.stat().st_size
         process.signal(signal.SIGHUP)
         until(lambda: imports.stat().st_size > before, "a new worker has read the file")
         word.write_text("WORD = b'second'")
         until(lambda: get(url)[1] == b"second", "the change is served")
-        process.signal(signal.SIGINT)
-        assert process.exit_code() == 0
 
 
 def test_files_of_others_are_not_watched(tmp_path: Path) -> None:

@@ -113,10 +113,10 @@ class SharedStore:
     def take(self, policy: Policy, key: str) -> int:
         """Count one request of ``key``; see :data:`Room`."""
         self.decisions += 1
-        key = policy.label + key
-        place = self._places.get(key)
+        labelled = policy.label + key
+        place = self._places.get(labelled)
         if place is None:
-            place = self._place(key)
+            place = self._place(labelled)
         lock, slot, tag, _ = place
         answer = self._try_lock(lock)
         if answer and not self._locks.settle(lock, answer):
@@ -124,7 +124,7 @@ class SharedStore:
             return self._local.take(policy, key)
         try:
             now = self._clock() // 1000
-            if self._tags[slot] == tag or (slot := self._find(key, place)) >= 0:
+            if self._tags[slot] == tag or (slot := self._find(labelled, place)) >= 0:
                 times = self._times
                 tat = times[slot]
                 if tat < now:
@@ -141,7 +141,7 @@ class SharedStore:
             self.refusals += 1
         return room
 
-    def _find(self, key: str, place: _Place) -> int:
+    def _find(self, labelled: str, place: _Place) -> int:
         """Return the slot of a key that is not where it was last, -1 for none; and remember it."""
         lock, slot, tag, digest = place
         first = slot - slot % _WAYS
@@ -149,7 +149,7 @@ class SharedStore:
             slot = first + self._tags[first : first + _WAYS].tolist().index(tag)
         except ValueError:
             return -1
-        self._places[key] = (lock, slot, tag, digest)
+        self._places[labelled] = (lock, slot, tag, digest)
         return slot
 
     def _take_new(self, policy: Policy, place: _Place, now: int) -> int:
