@@ -1,8 +1,10 @@
 """Request validation: sizes and JSON that no handler should have to defend itself against."""
 
+import gc
+
 import pytest
 
-from roadworthy import RouteRule, Settings, ValidationError
+from roadworthy import BadRequestError, RouteRule, Settings, ValidationError
 from roadworthy.layer.request_validation import RequestValidation
 from tests.layer.conftest import make_exchange
 
@@ -73,6 +75,11 @@ def test_a_body_without_a_declared_length_is_counted() -> None:
         (b'{"a": -1e999}', 400),
         (b'{"a": 1e308}', 0),
         (b'{"a": ' + b"1" * 320 + b".0}", 400),
+        (b'{"a": ' + b"9" * 210 + b"e99}", 400),
+        (b'{"a": ' + b"1" * 209 + b"e99}", 0),
+        (b'{"a": 1E+400}', 400),
+        (b'{"a": ["e999", "1E+400", "' + b"1" * 400 + b'.0", 0e999, 1e-999]}', 0),
+        (b'["\\\\u0000", 1e-400, "e+999"]', 0),
         (b'{"a": ' + b"1" * 100 + b"}", 0),
         (b'{"a": ' + b"1" * 5000 + b"}", 400),
         (b'{"a": "\\ud800"}', 422),
@@ -110,6 +117,62 @@ def test_the_pointer_reaches_into_the_document() -> None:
     refused = ITEM.judge(make_exchange("POST"), b'{"a": [1, {"b/c~d": "\\ud800"}]}')
     assert isinstance(refused, ValidationError)
     assert refused.errors[0].pointer == "/a/1/b~1c~0d"
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1E+400", b"9" * 309 + b".5", b"9" * 210 + b"e99"])
+@pytest.mark.parametrize(
+    "around", [b"%b", b"[[1, %b], 2]", b'{"a": {"b": %b}}', b'["12345678901234567890", %b]']
+)
+@pytest.mark.parametrize("beside", [b"0", b"9" * 60, b"%d" % ((0x67 << 8 | 0x7FF0 << 60) << 15)])
+def test_a_number_beyond_a_double_is_found_wherever_it_stands(
+    number: bytes, around: bytes, beside: bytes
+) -> None:
+    """At any depth and beside any integer, also one whose bytes look like an infinite double."""
+    body = b"[%b, %b]" % (beside, around % number)
+    refused = ITEM.judge(make_exchange("POST"), body)
+    assert isinstance(refused, BadRequestError)
+    assert ITEM.judge(make_exchange("POST"), body.replace(number, b"1e300")) is None
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+@pytest.mark.parametrize(
+    "wrong", ["\\u0000", "\\ud800", "\\udc00", "\\ud800\\u0041", "\\ud800\\ud800", "\\ud800\\n"]
+)
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ('"{}"', ""),
+        ('"a \\\\u0000 \\ud83d\\ude97 {} \\u0000"', ""),
+        ('[[], 1, ["é", "{}", 2]]', "/2/1"),
+        ('{"a": {"b": 1}, "c/d~": [{}, {"": "x{}"}]}'.replace("[{}", "[0"), "/c~1d~0/1/"),
+        ('{"a": {"b": 1}, "{}": 2}', ""),
+        ('[0, {"a": [1], "b{}": 2}]', "/1"),
+        ('[\n\n{"a":\n [\n"{}"\n]}\n]', "/0/a/0"),
+        ('{"a": ["x"], "b": 1, "a": "{}"}', ""),
+    ],
+)
+def test_the_pointer_is_that_of_the_first_wrong_text(text: str, pointer: str, wrong: str, size: int) -> None:
+    """Half a pair and NUL are found in values and in names, behind any lines, in front of anything."""
+    body = "\n" * size + text.replace("{}", wrong)
+    refused = ITEM.judge(make_exchange("POST"), body.encode())
+    assert isinstance(refused, ValidationError)
+    assert [error.pointer for error in refused.errors] == [pointer]
+    assert refused.errors[0].code == ("string_nul" if wrong == "\\u0000" else "string_unicode")
+
+
+def test_garbage_collection_is_as_it_was_after_a_large_body() -> None:
+    """A large body is read without collecting garbage; a process that had it off keeps it off."""
+    body = b"[" + b"[]," * 10_000 + b"1]"
+    assert ITEM.judge(make_exchange("POST"), body) is None
+    assert gc.isenabled()
+    assert ITEM.judge(make_exchange("POST"), body + b"]") is not None
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert ITEM.judge(make_exchange("POST"), body) is None
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_compressed_json_body_is_415() -> None:

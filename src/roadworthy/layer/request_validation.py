@@ -7,32 +7,22 @@ deeper than the parser's 200 levels. Frameworks answer several of these with 500
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, cast
-
-from pydantic_core import from_json
 
 from ..errors import (
     APIError,
     BadRequestError,
     ContentTooLargeError,
-    FieldError,
     RequestHeaderFieldsTooLargeError,
     UnsupportedMediaTypeError,
     URITooLongError,
-    ValidationError,
 )
 from ..settings import Settings
 from ._exchange import Exchange
+from ._json_text import refusal_of
 
 __all__ = ("RequestValidation",)
 
-# A double holds up to about 1.8e308: only a three-digit exponent or 309 digits in a row can be beyond it.
-_MAYBE_HUGE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json(?:\s*;.*)?", re.IGNORECASE)
 _MEDIA_TYPES_KEPT = 256
 
@@ -107,68 +97,9 @@ class RequestValidation:
         coding = exchange.headers.get(b"content-encoding", b"identity").strip().lower()
         if coding != b"identity":
             return UnsupportedMediaTypeError("Compressed request bodies are not accepted")
-        try:
-            value = from_json(body, allow_inf_nan=False)
-        except ValueError as error:
-            return _malformed(body, str(error))
-        if _MAYBE_HUGE.search(body) and _where(value, _is_infinite) is not None:
-            return BadRequestError("The body has a number beyond the range of a double")
-        if b"\\u0000" in body:
-            return _refused_text(
-                _where(value, _has_nul), "contains NUL, which no text column holds", "string_nul"
-            )
-        return None
+        return refusal_of(body)
 
     def _too_large(self, exchange: Exchange) -> APIError:
         # The rest of the body is not read, so the connection cannot be reused (RFC 9112 §9.6).
         exchange.close = True
         return ContentTooLargeError(f"The request body is above the limit of {exchange.body_limit} bytes")
-
-
-def _malformed(body: bytes, reason: str) -> APIError:
-    if "recursion limit" in reason:
-        return BadRequestError("The body is nested too deeply")
-    if "hex escape" in reason or "surrogate" in reason:
-        with suppress(ValueError, RecursionError):
-            pointer = _where(json.loads(body), _has_surrogate)
-            refused = _refused_text(pointer, "contains half of a surrogate pair", "string_unicode")
-            if refused is not None:
-                return refused
-    return BadRequestError("The body is not valid JSON")
-
-
-def _refused_text(pointer: str | None, message: str, code: str) -> ValidationError | None:
-    if pointer is None:
-        return None
-    return ValidationError(errors=[FieldError(pointer, f"A string that {message}", code)])
-
-
-def _where(document: Any, is_wrong: Callable[[Any], bool]) -> str | None:
-    """Return the JSON pointer (RFC 6901) of the first value or name in ``document`` that is wrong."""
-    pending: list[tuple[str, Any]] = [("", document)]
-    while pending:
-        pointer, value = pending.pop()
-        if isinstance(value, dict):
-            for name, member in cast("dict[str, Any]", value).items():
-                if is_wrong(name):
-                    return pointer  # the name cannot be told, so its object is
-                pending.append((f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}", member))
-        elif isinstance(value, list):
-            pending.extend((f"{pointer}/{n}", one) for n, one in enumerate(value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        elif is_wrong(value):
-            return pointer
-    return None
-
-
-def _is_infinite(value: Any) -> bool:
-    return isinstance(value, float) and math.isinf(value)
-
-
-def _has_nul(value: Any) -> bool:
-    return isinstance(value, str) and "\0" in value
-
-
-def _has_surrogate(value: Any) -> bool:
-    return (
-        isinstance(value, str) and not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value)
-    )
