@@ -34,44 +34,100 @@ _IN_TEXT = (
 # Longest text that is looked at. A record holds 4,000 bytes, so the middle of a longer text would be cut
 # anyway. Repetitions below are bounded for the same reason: hostile text costs a bounded time.
 _TEXT_LIMIT = 8_192
+# Secrets of one kind in a text, and URLs in one with an @: what follows is not shown at all.
+_MOST = 64
 _HINTS = (
     "auth", "passw", "passphrase", "pwd", "secret", "token", "cookie", "credential", "key", "card", "session",
     "jwt", "otp", "cvv", "dsn",
 )  # fmt: skip
+# One of these stands between a name and its value.
+_MARKS = ("=", ":", "',", '",', "' ", '" ')
 _SCHEME_HINTS = ("bearer", "basic", "digest", "negotiate")
 _SCHEME = re.compile(
     r"\b((?i:bearer|digest|negotiate))[ \t]+[^\s\"',;]{2,}"
     r"|\b((?i:basic))[ \t]+(?=[a-z+/_-]{0,64}[A-Z0-9=])[A-Za-z0-9+/=_-]{4,}"
 )
-_USER_INFO = re.compile(r"://[^\s/?#\"'<>@:]{0,256}(?::[^\s\"'<>@]{0,256})?@(?:[^\s\"'<>@]{0,256}@){0,4}")
-_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?")
-# What pydantic and SQLAlchemy print of their input inside an exception's message.
-_ECHO = re.compile(
-    r"(?P<input>\binput_value=)[^\n]{0,200}?(?=, input_type=)|(?P<sql>\[parameters: )[^\n]{0,8192}\]"
+# Nothing that was read once is read again in another way: ++ and }+ are possessive. A password that began
+# with // would let each of many "://" look at all the others.
+_USER_INFO = re.compile(
+    r"://[^\s/?#\"'<>@:]{0,256}+(?::(?!//)[^\s\"'<>@]{0,256}+)?@(?:[^\s\"'<>@]{0,256}+@){0,4}"
 )
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?")
+# What pydantic and SQLAlchemy print of their input inside an exception's message; pydantic cuts it itself.
+_ECHO, _ECHO_END, _ECHO_LENGTH = "input_value=", ", input_type=", 200
+_PARAMETERS = "[parameters: "
 
 
 def _assignment(names: str) -> re.Pattern[str]:
-    """Match ``name=value``, ``name: value``, ``"name": "value"`` and ``(b'name', b'value')``."""
-    quoted = r"\"(?:[^\"\\]|\\.)*(?:\"|$)|'(?:[^'\\]|\\.)*(?:'|$)"
+    """Match ``name=value``, ``name: value``, ``"name": "value"`` and ``(b'name', b'value')`` in lower case.
+
+    A pattern that ignores case costs ten times as much.
+    """
+    quoted = r"\"(?:[^\"\\]++|\\.)*+(?:\"|$)|'(?:[^'\\]++|\\.)*+(?:'|$)"
     # JSON inside a JSON string, or inside a repr: the quotes are escaped.
     escaped = r"\\{1,4}[\"'][^\"'\\]*"
     return re.compile(
-        rf"((?:(?:{names})[\w-]{{0,32}})(?:\\{{0,4}}[\"']?\s{{0,8}}[=:]\s{{0,8}}|[\"']\s{{0,8}},\s{{0,8}})b?)"
+        rf"((?:(?:{names})[\w-]{{0,32}}+)(?:\\{{0,4}}[\"']?\s{{0,8}}[=:]\s{{0,8}}|[\"']\s{{0,8}},\s{{0,8}})b?)"
         rf"(?!\[redacted\])"
-        rf"(?:{quoted}|{escaped}|(?:(?:bearer|basic|digest)\s+)?[^\s\"'&,;)\]}}]+)",
-        re.IGNORECASE,
+        rf"(?:{quoted}|{escaped}|(?:(?:bearer|basic|digest)\s+)?[^\s\"'&,;)\]}}]+)"
     )
 
 
 # These two header fields hold several words, so an unquoted value runs to the end of the line.
 _HEADER_LINE = re.compile(
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie)(:\s{0,8})(?!\[redacted\])[^\r\n\"']+", re.IGNORECASE
+    r"((?:proxy-authorization|authorization|set-cookie|cookie):\s{0,8})(?!\[redacted\])[^\r\n\"']+"
 )
 
 
-def _mask_echo(found: re.Match[str]) -> str:
-    return f"{found['input']}{MASK}" if found["input"] else f"{found['sql']}{MASK}]"
+def _lower(text: str) -> str:
+    """Return the text in lower case, as long as it was (U+0130 alone becomes two characters)."""
+    return text.replace("\u0130", "I").lower()
+
+
+def _masked(pattern: re.Pattern[str], text: str, lower: str) -> str:
+    """Mask behind the first group of each match of a pattern that is looked for in lower case."""
+    parts: list[str] = []
+    start = 0
+    for found in pattern.finditer(lower):
+        parts += (text[start : found.end(1)], MASK)
+        start = found.end()
+        if len(parts) == 2 * _MOST:
+            return "".join(parts)
+    parts.append(text[start:])
+    return "".join(parts)
+
+
+def _without_user_info(text: str) -> str:
+    """Mask what stands between ``://`` and ``@``."""
+    if text.count("://") > _MOST:
+        text = "://".join(text.split("://", _MOST)[:-1]) + f"://{MASK}"
+    return _USER_INFO.sub(f"://{MASK}@", text)
+
+
+def _without_echo(text: str) -> str:
+    """Mask what pydantic shows of a refused value."""
+    parts: list[str] = []
+    start = 0
+    while (end := text.find(_ECHO_END, start)) >= 0:
+        at = text.find(_ECHO, max(start, end - _ECHO_LENGTH - len(_ECHO)), end)
+        parts += (text[start:end],) if at < 0 else (text[start : at + len(_ECHO)], MASK)
+        parts.append(_ECHO_END)
+        start = end + len(_ECHO_END)
+    return "".join(parts) + text[start:]
+
+
+def _without_parameters(text: str) -> str:
+    """Mask what SQLAlchemy shows of a statement's parameters: up to the last bracket of the line."""
+    parts: list[str] = []
+    start = 0
+    while (at := text.find(_PARAMETERS, start)) >= 0:
+        at += len(_PARAMETERS)
+        line = text.find("\n", at)
+        line = len(text) if line < 0 else line
+        end = text.rfind("]", at, line)
+        parts += (text[start:at], MASK)
+        start = line if end < 0 else end
+    return "".join(parts) + text[start:]
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
@@ -108,7 +164,10 @@ class Redactor:
         self._anywhere = _ANYWHERE + joined
         self._known: dict[str, bool] = {}
         self._hints = _HINTS + tuple(_WORDS.findall(name)[0].lower() for name in extra)
-        names = [_IN_TEXT, *("[_-]?".join(map(re.escape, _WORDS.findall(name))) for name in extra)]
+        names = [
+            _IN_TEXT,
+            *("[_-]?".join(re.escape(word.lower()) for word in _WORDS.findall(name)) for name in extra),
+        ]
         self._assignment = _assignment("|".join(names))
 
     def is_secret(self, name: str) -> bool:
@@ -137,16 +196,19 @@ class Redactor:
         # Searching for plain words first: most texts hold none of them, and a pattern costs 20 times as much.
         lower = text.lower()
         if "@" in lower:
-            text = _USER_INFO.sub(f"://{MASK}@", text)
-        if any(word in lower for word in _SCHEME_HINTS):
+            text = _without_user_info(text)
+        if (" " in lower or "\t" in lower) and any(word in lower for word in _SCHEME_HINTS):
             text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {MASK}", text)
-        if "eyj" in lower:
+        if "eyJ" in text:
             text = _JWT.sub(MASK, text)
-        if any(word in lower for word in self._hints):
-            text = _HEADER_LINE.sub(rf"\1\2{MASK}", text)
-            text = self._assignment.sub(rf"\1{MASK}", text)
-        if "input_value=" in lower or "[parameters: " in lower:
-            text = _ECHO.sub(_mask_echo, text)
+        if any(mark in lower for mark in _MARKS) and any(word in lower for word in self._hints):
+            if ":" in text:
+                text = _masked(_HEADER_LINE, text, _lower(text))
+            text = _masked(self._assignment, text, _lower(text))
+        if _ECHO in text:
+            text = _without_echo(text)
+        if _PARAMETERS in text:
+            text = _without_parameters(text)
         return text
 
     def value(self, value: object, depth: int = 6) -> JsonValue:

@@ -5,9 +5,9 @@ Only a peer inside ``trusted_proxies`` is asked for the address behind it, and o
 client sent it, so a layer that reads both lets the client pick its address in one of them; which one a proxy
 writes is known to its operator alone.
 
-The addresses are walked from the right, where the nearest proxy wrote. The first one that is not a trusted
-proxy is the client; an entry that is no address (``unknown``, ``_hidden``, anything broken) ends the walk at
-the proxy that reported it.
+The addresses are walked from the right, where the nearest proxy wrote, for at most 16 entries. The first one
+that is not a trusted proxy is the client; an entry that is no address (``unknown``, ``_hidden``, anything
+broken) ends the walk at the proxy that reported it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ __all__ = ("Client",)
 # Distinct addresses (and field values from trusted proxies) remembered before the memory starts afresh: about
 # 300 bytes each, so 3 MB at most, however many addresses an attacker has.
 _REMEMBERED = 8_192
+
+# Members that are looked at, from the right: more proxies than stand in any row, each of them trusted.
+# Further left is only what clients wrote (RFC 9110 §5.6.1.2: a reasonable number of empty members is read).
+_MEMBERS = 16
+_LONGEST_ELEMENT = 512
+_PAIRS = 16
+# Longest text of an address, with brackets, zone and port.
+_LONGEST_ADDRESS = 64
 
 _SCHEMES = {b"http": "http", b"https": "https"}
 _IPV4_WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}", re.ASCII)
@@ -133,8 +141,9 @@ class Client:
                 break
         if proto:
             # One value was set by one proxy and passed on; several were appended, one by each hop.
-            values = proto.split(b",")
-            value = values[0] if len(values) < hops else values[-max(hops, 1)]
+            hops = max(hops, 1)
+            values = proto.rsplit(b",", hops)
+            value = values[-hops] if len(values) >= hops else values[0]
             scheme = _SCHEMES.get(value.strip(b" \t").lower())
         return _Route(node.client, node.key, scheme)
 
@@ -158,6 +167,8 @@ class Client:
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """Read ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1``, ``[2001:db8::1]:80``, ``fe80::1%eth0``."""
     text = text.strip(" \t")
+    if len(text) > _LONGEST_ADDRESS:
+        return None
     bracketed = _BRACKETED.fullmatch(text)
     match = bracketed or _IPV4_WITH_PORT.fullmatch(text)
     try:
@@ -172,11 +183,16 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 def _from_the_right(value: bytes) -> Iterator[bytes]:
     """Yield list members from the last to the first, without the empty ones (RFC 9110 §5.6.1.2)."""
-    while value:
-        value, _, member = value.rpartition(b",")
-        member = member.strip(b" \t")
-        if member:
-            yield member
+    for member in reversed(_last_members(value)):
+        stripped = member.strip(b" \t")
+        if stripped:
+            yield stripped
+
+
+def _last_members(value: bytes) -> list[bytes]:
+    members = value.rsplit(b",", _MEMBERS)
+    # With more than that the first one is all the rest.
+    return members[1:] if len(members) > _MEMBERS else members
 
 
 def _elements(value: bytes) -> Iterator[tuple[bytes | None, str | None]]:
@@ -186,11 +202,13 @@ def _elements(value: bytes) -> Iterator[tuple[bytes | None, str | None]]:
     must not swallow what a proxy appended.
     """
     pending = b""
-    while value:
-        value, comma, member = value.rpartition(b",")
-        member += pending
+    for part in reversed(_last_members(value)):
+        member = part + pending
+        if len(member) > _LONGEST_ELEMENT:
+            yield None, None
+            return
         if member.count(b'"') % 2:
-            pending = comma + member
+            pending = b"," + member
             continue
         pending = b""
         if member.strip(b" \t"):
@@ -205,7 +223,7 @@ def _element(member: bytes) -> tuple[bytes | None, str | None]:
     while at < len(member):
         match = _PAIR.match(member, at)
         # A parameter must not occur twice in one element (RFC 7239 §4).
-        if match is None or match[1].lower() in pairs:
+        if match is None or match[1].lower() in pairs or len(pairs) == _PAIRS:
             return None, None
         pairs[match[1].lower()] = match[3] if match[2] is None else match[2]
         at = match.end()

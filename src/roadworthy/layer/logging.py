@@ -34,6 +34,8 @@ PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
 
 _NAME = "roadworthy.access"
 _CACHED = 4096
+# A record holds 4,000 bytes; the rest of a longer path would be cut anyway, and has been looked at by then.
+_LONGEST_PATH = 2_000
 
 
 @cache
@@ -208,7 +210,7 @@ class Logging:
             "message": "request",
             "method": exchange.method,
             "route": exchange.route,
-            "path": text(exchange.path),
+            "path": text(_short(exchange.path)),
             "status": exchange.status,
             "duration_ms": round(exchange.duration * 1000, 3),
             "bytes": exchange.bytes_sent,
@@ -265,6 +267,12 @@ def _is_harmless(exception: BaseException | None) -> bool:
         # Starlette's and Django's words for it.
         or type(exception).__name__ in ("ClientDisconnect", "RequestAborted")
     )
+
+
+def _short(path: str) -> str:
+    if len(path) <= _LONGEST_PATH:
+        return path
+    return f"{path[:_LONGEST_PATH]} [… {len(path) - _LONGEST_PATH} characters cut …]"
 
 
 def _is_terminal(fd: int) -> bool:

@@ -25,6 +25,7 @@ __all__ = ("RequestValidation",)
 
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json(?:\s*;.*)?", re.IGNORECASE)
 _MEDIA_TYPES_KEPT = 256
+_LONGEST_KEPT = 256
 
 
 class RequestValidation:
@@ -85,9 +86,11 @@ class RequestValidation:
             return False
         known = self._json_types.get(media_type)
         if known is None:
+            known = _JSON_TYPE.fullmatch(media_type) is not None
             if len(self._json_types) >= _MEDIA_TYPES_KEPT:
                 self._json_types.clear()
-            known = self._json_types[media_type] = _JSON_TYPE.fullmatch(media_type) is not None
+            if len(media_type) <= _LONGEST_KEPT:
+                self._json_types[media_type] = known
         return known
 
     def judge(self, exchange: Exchange, body: bytes) -> APIError | None:

@@ -41,12 +41,15 @@ class NotImplementedMethodError(APIError):
 
 # RFC 3986 §3.2.2 and §3.2.3, as wide as the grammar is: which names are served is not the protocol's matter.
 _HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.%A-Za-z_~-]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+    rb"(?:\[[0-9A-Fa-f:.%A-Za-z_~-]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*+)(?::[0-9]*)?"
 )
+# RFC 3986 §3.2.2: names are DNS names of at most 255 bytes; more than an address or a name and a port have.
+_LONGEST_HOST = 300
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 # Hosts seen to be well formed; the same few come again and again.
 _REMEMBERED = 512
 _good: set[bytes] = set()
+_MEMBERS = 32
 
 # One line at most is allowed of these, and two of them are read differently by different recipients.
 _SINGLETONS = (b"host", b"content-type", b"content-length")
@@ -65,7 +68,7 @@ def check_host(host: bytes) -> None:
     """
     if host in _good:
         return
-    if _HOST.fullmatch(host) is None:
+    if len(host) > _LONGEST_HOST or _HOST.fullmatch(host) is None:
         raise BadRequestError("The Host field is malformed")
     if len(_good) >= _REMEMBERED:
         _good.clear()
@@ -121,10 +124,15 @@ def is_websocket(method: str, names: dict[bytes, bytes]) -> bool:
     return (
         method == "GET"
         and names.get(b"upgrade", b"").strip().lower() == b"websocket"
-        and b"upgrade" in [one.strip() for one in names.get(b"connection", b"").lower().split(b",")]
+        and b"upgrade" in [one.strip() for one in _few(names.get(b"connection", b"").lower())]
         and b"transfer-encoding" not in names
         and names.get(b"content-length", b"0") == b"0"
     )
+
+
+def _few(value: bytes) -> list[bytes]:
+    """Return the members of a list; a value of more than 32 has none that counts (clients send 1 or 2)."""
+    return value.split(b",") if value.count(b",") < _MEMBERS else []
 
 
 def check_size(headers: Headers, limits: Limits) -> None:
@@ -148,7 +156,7 @@ def check_coding(coding: bytes, version: str) -> None:
     # RFC 9112 §6.1: HTTP/1.0 has no transfer codings, and a message that has them has faulty framing.
     if version == "1.0":
         raise BadRequestError("HTTP/1.0 has no Transfer-Encoding")
-    words = [word.strip() for word in coding.lower().split(b",")]
+    words = [word.strip() for word in _few(coding.lower())] or [b""]
     if words[-1] != b"chunked" or words.count(b"chunked") > 1:
         raise BadRequestError("The Transfer-Encoding does not end with chunked")
     if len(words) > 1:

@@ -180,6 +180,10 @@ class Requests(Stream):
                 self._stash = data
                 self._pause_reading()
                 break
+            # Between the pieces as well: a read of 256 KiB holds 65,000 fields.
+            if data and (flood := self._flood()) is not None:
+                self._refuse(flood)
+                return
         self._after_feeding()
 
     def _opening(self, data: bytes) -> bytes:
@@ -213,22 +217,13 @@ class Requests(Stream):
             self._clocked = False
             self.read_deadline = inf
             return
-        limits = self.limits
-        if phase == HEAD:
-            if self._fed > limits.header_limit + limits.url_limit + _SLICE:
-                self._refuse(RequestHeaderFieldsTooLargeError())
-                return
-        elif phase == BODY:
-            incoming = self._incoming
-            if self._current is None and self._drained > _DRAIN:
-                self._linger()
-                return
-            if (
-                incoming is not None
-                and self._fed > 8 * incoming.received + _OVERHEAD + limits.header_limit + limits.url_limit
-            ):
-                self._refuse(BadRequestError("The body's chunks are mostly framing"))
-                return
+        if phase == BODY and self._current is None and self._drained > _DRAIN:
+            self._linger()
+            return
+        flood = self._flood()
+        if flood is not None:
+            self._refuse(flood)
+            return
         if not self._clocked and phase >= HEAD:
             self._clocked = True
             now = self._loop.time()
@@ -238,6 +233,20 @@ class Requests(Stream):
                 self._since = now
                 if self._reading:
                     self.read_deadline = now + self.limits.body_timeout
+
+    def _flood(self) -> APIError | None:
+        """Return why a head or a body that is not complete yet is refused already."""
+        limits = self.limits
+        phase = self._phase
+        if phase == HEAD:
+            most = limits.header_limit + limits.url_limit + _SLICE
+            if self._fed > most or len(self._fields) > limits.header_count:
+                return RequestHeaderFieldsTooLargeError()
+        elif phase == BODY and self._incoming is not None:
+            most = 8 * self._incoming.received + _OVERHEAD + limits.header_limit + limits.url_limit
+            if self._fed > most or len(self._fields) > limits.header_count:
+                return BadRequestError("The body's chunks are mostly framing")
+        return None
 
     def _broken(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
