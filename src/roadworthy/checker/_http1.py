@@ -18,6 +18,9 @@ _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: (.*))?")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
 # A head above this is not an answer to a probe: node and Go stop at 16 KiB and 1 MiB for requests.
 _LARGEST_HEAD = 1 << 20
+# What a hostile service could send without end while its answer is waited for.
+_MOST_INTERIM = 100
+_LARGEST_BODY = 256 << 20
 
 
 class _State(Enum):
@@ -58,7 +61,7 @@ class ResponseParser:
     head: Head | None = None
     interim: list[Head] = field(default_factory=list[Head])
     body: bytearray = field(default_factory=bytearray)
-    trailers: bytes = b""
+    trailers: bytearray = field(default_factory=bytearray)
     malformed: str | None = None
     framing: str = "none"
     """``length``, ``chunked``, ``close`` or ``none``: how the end of the body is told."""
@@ -118,6 +121,8 @@ class ResponseParser:
         return line
 
     def _take(self, count: int) -> None:
+        if len(self.body) + count > _LARGEST_BODY:
+            self.malformed = f"the body is larger than {_LARGEST_BODY >> 20} MiB"
         self.body += self._buffer[:count]
         del self._buffer[:count]
         self.body_bytes += count
@@ -139,6 +144,8 @@ class ResponseParser:
             return False
         if 100 <= head.status < 200 and head.status != 101:
             self.interim.append(head)
+            if len(self.interim) > _MOST_INTERIM:
+                self.malformed = f"more than {_MOST_INTERIM} interim responses"
             return True
         self.head = head
         self._choose_framing(head)
@@ -173,7 +180,8 @@ class ResponseParser:
                 self.malformed = "both Transfer-Encoding and Content-Length"
         elif lengths:
             only = lengths.pop()
-            if lengths or not only.isdecimal():
+            # 19 digits pass any 64-bit length; int() refuses thousands of them.
+            if lengths or not only.isdecimal() or len(only) > 19:
                 self.malformed = "Content-Length is not one number"
                 return
             self.framing = "length"
@@ -219,7 +227,9 @@ class ResponseParser:
 
     def _read_trailers(self) -> bool:
         line = self._line()
-        if line is None:
+        if line is None or len(self.trailers) > _LARGEST_HEAD:
+            if len(self._buffer) + len(self.trailers) > _LARGEST_HEAD:
+                self.malformed = "the trailers are larger than 1 MiB"
             return False
         if line:
             self.trailers += line + b"\r\n"

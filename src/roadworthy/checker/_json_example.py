@@ -22,6 +22,10 @@ _FORMATS = {
 }
 # What {unique} is replaced by has about this many characters.
 _UNIQUE = 16
+# A document that asks for more asks for nothing that a service takes.
+_MOST_ITEMS = 16
+_LONGEST_TEXT = 64 << 10
+_MOST_OPTIONS = 32
 
 
 def example(document: OpenApi, schema: Any, name: str = "", depth: int = 0) -> Any:
@@ -32,7 +36,7 @@ def example(document: OpenApi, schema: Any, name: str = "", depth: int = 0) -> A
     """
     found: dict[str, Any] = document.resolve(schema)
     options = [document.resolve(each) for key in ("anyOf", "oneOf") for each in elements(found.get(key))]
-    if options:
+    if options and depth <= _MOST_OPTIONS:
         return example(document, next(filter(_is_value, options), options[0]), name, depth + 1)
     parts = [document.resolve(each) for each in elements(found.get("allOf"))]
     for part in (found, *parts) if parts else ():
@@ -51,8 +55,9 @@ def example(document: OpenApi, schema: Any, name: str = "", depth: int = 0) -> A
         case "boolean":
             return True
         case "array":
-            count = found.get("minItems", 0) if depth < _DEEPEST else 0
-            return [example(document, found.get("items"), name, depth + 1) for _ in range(count)]
+            count = min(_whole(found.get("minItems"), 0), _MOST_ITEMS) if depth < _DEEPEST else 0
+            # One for all: nested arrays would multiply.
+            return [example(document, found.get("items"), name, depth + 1)] * count if count else []
         case "string":
             return _text(found, name, given)
         case _:
@@ -75,7 +80,7 @@ def _number(schema: dict[str, Any], given: list[Any]) -> Any:
 
 
 def _text(schema: dict[str, Any], name: str, given: list[Any]) -> str:
-    most = schema.get("maxLength", 1_000)
+    most = _whole(schema.get("maxLength"), 1_000)
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
     if "pattern" in schema and given:
@@ -84,7 +89,11 @@ def _text(schema: dict[str, Any], name: str, given: list[Any]) -> str:
     text = f"{label} {{unique}}" if most >= len(label) + _UNIQUE + 4 else "a"
     if "email" in name.lower():
         text = "{unique}@example.com"
-    return text.ljust(schema.get("minLength", 0), "a")
+    return text.ljust(min(_whole(schema.get("minLength"), 0), _LONGEST_TEXT), "a")
+
+
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise
 
 
 def _is_value(schema: dict[str, Any]) -> bool:

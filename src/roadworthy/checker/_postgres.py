@@ -16,7 +16,7 @@ _CANCEL, _TLS, _GSSAPI = 80_877_102, 80_877_103, 80_877_104
 _TLS_RECORD = 0x16
 _HEAD = struct.Struct("!ci")
 # Alone or behind other statements of one message; tools put comments in front.
-_COMMIT = re.compile(rb"(?:^|;)\s*(?:/\*.*?\*/\s*)*commit\b", re.IGNORECASE | re.DOTALL)
+_COMMIT = re.compile(rb"(?:^|;)\s*+(?:/\*(?:[^*]++|\*(?!/))*+\*/\s*+)*+commit\b", re.IGNORECASE | re.DOTALL)
 # Names of statements and portals have at most 63 bytes each.
 _KEPT = 256
 

@@ -11,9 +11,10 @@ __all__ = ("Sample", "Samples", "read_samples", "total")
 
 # Braces may stand in label values, and once more in an exemplar behind the value.
 _SAMPLE = re.compile(
-    r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})?\s+(\S+)(?:\s+[^\s#]+)?\s*(?:#.*)?"
+    r"([a-zA-Z_:][a-zA-Z0-9_:]*+)(?:\{((?:[^\"}]++|\"(?:[^\"\\]++|\\.)*+\")*+)\})?"
+    r"\s++(\S++)(?:\s++[^\s#]++)?\s*+(?:#.*)?"
 )
-_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"\s*,?')
+_LABEL = re.compile(r'(?<![a-zA-Z0-9_])([a-zA-Z_][a-zA-Z0-9_]*+)="((?:[^"\\]++|\\.)*+)"')
 _ESCAPE = re.compile(r"\\(.)")
 
 

@@ -6,10 +6,13 @@ import re
 
 __all__ = ("internals",)
 
+# Up to the first :1:2 of the line; no place in the text is read again for the next beginning.
+_JAVASCRIPT = r"(?:\n|\\n)[^\S\n]++at (?:[^\n\\:]++|\\(?!n)|:(?!\d{1,9}:\d))++:\d"
+
 # Of each: what it is called in a finding, and how it looks. ASVS 5.0 16.5.1, API8:2023.
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("a Python traceback", re.compile(r"Traceback \(most recent call last\)|File \"[^\"]+\", line \d+")),
-    ("a JavaScript stack", re.compile(r"(?:\n|\\n)\s+at .+:\d+:\d+")),
+    ("a JavaScript stack", re.compile(_JAVASCRIPT)),
     ("a Go stack", re.compile(r"goroutine \d+ \[|\bpanic: ")),
     (
         "a Java stack",
@@ -22,7 +25,10 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "an SQL statement",
-        re.compile(r"\b(?:SELECT\s.+?\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM)\b", re.S),
+        re.compile(
+            r"\b(?:SELECT\s(?:(?!\bSELECT\s).){1,2000}?\sFROM|INSERT\s+INTO|UPDATE\s++\w++\s++SET|DELETE\s+FROM)\b",
+            re.S,
+        ),
     ),
     (
         "an SQL error",

@@ -103,20 +103,22 @@ def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def _without_beginnings(text: str, secret: str, label: str) -> str:
     """Take out what an excerpt left of a secret: a long beginning anywhere, a shorter one at a cut."""
-    if len(secret) > _LONG:
-        at = text.find(secret[:_BEGINNING])
-        while at >= 0:
-            end, matched = at + _BEGINNING, _BEGINNING
-            while text[end : end + 1] == secret[matched : matched + 1] != "":
-                end, matched = end + 1, matched + 1
-            text = text[:at] + label + text[end:]
-            at = text.find(secret[:_BEGINNING], at + len(label))
+    if len(secret) > _LONG and secret[:_BEGINNING] in text:
+        first, *rest = text.split(secret[:_BEGINNING])
+        more = secret[_BEGINNING:]
+        text = first + "".join(label + part[_alike(part, more) :] for part in rest)
     if secret[:_SHORTEST] in text:
         for length in range(len(secret) - 1, _SHORTEST - 1, -1):
             if text.endswith(secret[:length]):
                 return text.removesuffix(secret[:length]) + label
             text = text.replace(f"{secret[:length]}…", f"{label}…")
     return text
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their beginnings."""
+    length = min(len(one), len(other))
+    return next((at for at in range(length) if one[at] != other[at]), length)
 
 
 @lru_cache(maxsize=4096)

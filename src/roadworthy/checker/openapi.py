@@ -11,6 +11,8 @@ from .shapes import members
 
 __all__ = ("METHODS", "OpenApi")
 
+_PARAMETER = re.compile(r"\{[^}]*\}")
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -36,11 +38,7 @@ class OpenApi:
         if exact:
             return exact
         for template, item in self.paths.items():
-            pattern = "".join(
-                "[^/]+" if part.startswith("{") else re.escape(part)
-                for part in re.split(r"(\{[^}]*\})", template)
-            )
-            if re.fullmatch(pattern, wanted):
+            if _fits(template, wanted):
                 return members(item)
         return {}
 
@@ -69,3 +67,28 @@ class OpenApi:
         """Return the schema of an operation's JSON body; empty when there is none."""
         content = members(members(self.operation(method, path).get("requestBody")).get("content"))
         return self.resolve(members(content.get("application/json")).get("schema"))
+
+
+def _fits(template: str, path: str) -> bool:
+    parts, wanted = template.split("/"), path.split("/")
+    return len(parts) == len(wanted) and all(map(_part_fits, parts, wanted))
+
+
+def _part_fits(part: str, wanted: str) -> bool:
+    """Tell whether a part of a path fits one of a template, in which ``{…}`` is one character or more.
+
+    Each text between two parameters is taken where it first occurs, so nothing is tried twice.
+    """
+    first, *texts = _PARAMETER.split(part)
+    if not texts:
+        return first == wanted
+    *middle, last = texts
+    if not wanted.startswith(first) or not wanted.endswith(last):
+        return False
+    at = len(first)
+    for text in middle:
+        at = wanted.find(text, at + 1)
+        if at < 0:
+            return False
+        at += len(text)
+    return at + 1 + len(last) <= len(wanted)

@@ -46,7 +46,9 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "error": ("error", "err", "exception", "exc_info", "stack", "stack_trace", "stacktrace", "traceback"),
 }
-_PAIR = re.compile(r'([A-Za-z_@][\w.@-]*)=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))(?:\s+|$)')
+# No name that is looked for is longer; names of what is nested have those around it in front.
+_LONGEST_NAME = 256
+_PAIR = re.compile(r'([A-Za-z_@][\w.@-]*+)=(?:"((?:[^"\\]++|\\.)*+)"|([^\s"]*+))(?:\s++|$)')
 # pino and bunyan number their levels.
 _NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 _RANKS = {
@@ -112,6 +114,8 @@ def records(lines: Iterable[Line], since: float = 0.0, form: str = "json") -> li
 
 def _flat(value: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, entry in value.items():
+        if len(prefix) + len(key) > _LONGEST_NAME:
+            continue
         name = f"{prefix}{key}".lower()
         yield name, entry
         if isinstance(entry, dict):

@@ -612,11 +612,7 @@ def _lowered(headers: Headers) -> dict[bytes, bytes]:
 
 def _joined(raw: Headers) -> dict[bytes, bytes]:
     # RFC 9110 §5.3 joins repeated fields by ", "; cookies join by "; " (RFC 6265bis §5.7.3, HTTP/2).
-    headers: dict[bytes, bytes] = {}
+    lines: dict[bytes, list[bytes]] = {}
     for name, value in raw:
-        before = headers.get(name)
-        if before is None:
-            headers[name] = value
-        else:
-            headers[name] = before + (b"; " if name == b"cookie" else b", ") + value
-    return headers
+        lines.setdefault(name, []).append(value)
+    return {name: (b"; " if name == b"cookie" else b", ").join(values) for name, values in lines.items()}

@@ -18,7 +18,11 @@ _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _META = re.compile(rf"# (HELP|TYPE|UNIT) ({_NAME}|\"[^\"]+\")(?: (.*))?")
 _HEAD = re.compile(rf"({_NAME})?(\{{)?")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[Ii]nf(?:inity)?|[Nn]a[Nn])")
+# What a text in quotes is made of, up to the next escape or its end.
+_PLAIN = re.compile(r'[^"\\]+')
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[Ii]nf(?:inity)?|[Nn]a[Nn])"
+)
 _TYPES = {"counter", "gauge", "histogram", "summary", "untyped"}
 _OPEN_TYPES = {"counter", "gauge", "histogram", "summary", "unknown", "info", "stateset", "gaugehistogram"}
 _SUFFIXES = {
@@ -233,17 +237,19 @@ def _quoted(line: str, at: int) -> tuple[str, int]:
     found: list[str] = []
     at += 1
     while at < len(line):
+        plain = _PLAIN.match(line, at)
+        if plain is not None:
+            found.append(plain[0])
+            at = plain.end()
+            continue
         char = line[at]
         if char == '"':
             return "".join(found), at + 1
-        if char == "\\":
-            at += 1
-            escaped = line[at : at + 1]
-            if escaped not in {"\\", '"', "n"}:
-                raise _Malformed("a label has an escape that there is not")
-            char = "\n" if escaped == "n" else escaped
-        found.append(char)
-        at += 1
+        escaped = line[at + 1 : at + 2]
+        if escaped not in {"\\", '"', "n"}:
+            raise _Malformed("a label has an escape that there is not")
+        found.append("\n" if escaped == "n" else escaped)
+        at += 2
     raise _Malformed("a quoted text has no end")
 
 

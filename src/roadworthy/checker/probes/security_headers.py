@@ -219,7 +219,7 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
 
 
 _TELLING = ("x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "x-runtime-version", "x-version")
-_VERSIONED = re.compile(r"[\w.-]+/v?\d|\b\d+\.\d+")
+_VERSIONED = re.compile(r"[\w.-]/v?\d|\b\d+\.\d+")
 
 
 @probe("HDR-7", phase=Phase.SERVE, samples=4)
