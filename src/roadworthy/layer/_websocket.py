@@ -13,6 +13,7 @@ from math import inf
 from ..errors import APIError, ForbiddenError
 from ..types import Message, Receive, Scope, Send
 from ._exchange import Reply, current_exchange
+from ._exits import is_apps_own
 from ._http import Conversation
 from ._pass import Pass
 from .frameworks import EXCHANGE_KEY
@@ -58,11 +59,12 @@ class WebSocketConversation:
                 await self._refuse(refused)
                 return
             await pass_.app(self._scope, self._receive, self.send)
-        except asyncio.CancelledError:
-            if not self._closed or self._task is None:
+        except BaseException as exception:
+            if self._closed and isinstance(exception, asyncio.CancelledError) and self._task is not None:
+                self._task.uncancel()
+                return
+            if not is_apps_own(exception, self._task):
                 raise
-            self._task.uncancel()
-        except Exception as exception:
             handshake.exception = exception
             handshake.error = pass_.errors.from_exception(exception)
             if not self._closed:
