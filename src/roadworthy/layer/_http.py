@@ -23,6 +23,7 @@ from ..types import Headers, Message, Receive, Scope, Send
 from ._exchange import Exchange, Reply, ResponseAborted, current_exchange
 from ._exits import is_apps_own
 from ._pass import Pass
+from ._request_fields import join_fields
 from ._tasks import runs_within
 from .compression import OFF_LOOP_SIZE, Coder
 from .frameworks import EXCHANGE_KEY
@@ -120,7 +121,7 @@ class Conversation(Exchange):
         self.raw_headers = raw
         headers: dict[bytes, bytes] = dict(raw)
         if len(headers) != len(raw):
-            headers = _joined(raw)
+            headers = join_fields(raw)
         self.headers = headers
         self.client = self.client_key = self.peer
         self.request_id = self.trace_id = self.span_id = ""
@@ -619,15 +620,3 @@ def _lowered(headers: Headers) -> dict[bytes, bytes]:
         if lower == name and len(_lower) < _REMEMBERED:
             _lower.add(lower)
     return names
-
-
-def _joined(raw: Headers) -> dict[bytes, bytes]:
-    # RFC 9110 §5.3 joins repeated fields by ", "; cookies join by "; " (RFC 6265bis §5.7.3, HTTP/2).
-    headers: dict[bytes, bytes] = {}
-    for name, value in raw:
-        before = headers.get(name)
-        if before is None:
-            headers[name] = value
-        else:
-            headers[name] = before + (b"; " if name == b"cookie" else b", ") + value
-    return headers
