@@ -73,7 +73,7 @@ class Requests(Stream):
         "_fields",  # Headers: where parsed fields go, the head's and then the trailers'
         "_first",  # length of the piece in which the request began
         "_lead",  # bytes before the first request line
-        "_leads",  # a request line begins what is being fed, and was not read yet
+        "_leads",  # the request line that is being read begins the earlier pieces, or else this one
         "_parser",
         "_piece",  # bytes: what is being fed
         "_replay",  # how the body is framed of which the parser will not see that it is one
@@ -167,7 +167,8 @@ class Requests(Stream):
                 piece, data = data[:size], data[size:]
             self._piece = piece
             self._fed += len(piece)
-            self._leads = self._phase < HEAD
+            if self._phase != HEAD:
+                self._leads = self._phase < HEAD
             lined = bool(self._fields)
             try:
                 self._parser.feed_data(piece)
@@ -304,9 +305,10 @@ class Requests(Stream):
             names = joined(headers)
         verb = parser.get_method()
         target = self._target
-        # The rule: what is fed begins with the request line. Looking for it takes several times as long.
-        if not (self._leads and self._piece.startswith(b" HTTP/", len(verb) + 1 + len(target))):
-            check_protocol(self._before + self._piece if self._before else self._piece, target)
+        # Mostly the request line begins what came. Looking for it takes several times as long.
+        received = self._before + self._piece if self._before else self._piece
+        if not (self._leads and received.startswith(b" HTTP/", len(verb) + 1 + len(target))):
+            check_protocol(received, target)
         self._leads = False
         if self._before:
             self._before = bytearray()
