@@ -1,6 +1,7 @@
 """Who the client is, and what limits count it by."""
 
 import logging
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -43,6 +44,53 @@ def _seen(client: Client, *fields: tuple[bytes, bytes], peer: str = PROXY) -> tu
 def test_peer_alone(peer: str, client: str, key: str) -> None:
     """Without forwarding fields the peer is the client, counted by address or /64 prefix."""
     assert _seen(_client(), peer=peer) == (client, key, "http")
+
+
+EMBEDDED = [
+    # IPv4-mapped (RFC 4291 §2.5.5.2)
+    ("::ffff:198.51.100.7", "198.51.100.7"),
+    ("::ffff:c633:6407", "198.51.100.7"),
+    # NAT64, well-known prefix (RFC 6052 §2.1), and its neighbours
+    ("64:ff9b::198.51.100.7", "198.51.100.7"),
+    ("64:ff9b::c633:6407", "198.51.100.7"),
+    ("0064:FF9B:0:0:0:0:C633:6407", "198.51.100.7"),
+    ("64:ff9b::203.0.113.9", "203.0.113.9"),
+    ("64:ff9b::1:c633:6407", "64:ff9b::/64"),
+    ("64:ff9b:0:1::c633:6407", "64:ff9b:0:1::/64"),
+    # NAT64, local-use prefix (RFC 8215): where the address stands is the operator's secret
+    ("64:ff9b:1::198.51.100.7", "64:ff9b:1::/64"),
+    ("64:ff9b:1:fffe::198.51.100.7", "64:ff9b:1:fffe::/64"),
+    # 6to4 (RFC 3056 §2): one site, whichever of its 65,536 networks
+    ("2002:c633:6407::1", "198.51.100.7"),
+    ("2002:c633:6407:ffff:1:2:3:4", "198.51.100.7"),
+    # Teredo (RFC 4380 §4): 198.51.100.7 with inverted bits behind the server 192.0.2.45
+    ("2001:0:c000:22d:8000:63bf:39cc:9bf8", "198.51.100.7"),
+    ("2001:0:c000:22d:0:eeee:39cc:9bf8", "198.51.100.7"),
+    ("2001:1::1", "2001:1::/64"),
+    # retired (RFC 4291 §2.5.5.1, RFC 2765 §2.1) and site-local (RFC 5214 §6.1) forms
+    ("::198.51.100.7", "::/64"),
+    ("::ffff:0:198.51.100.7", "::/64"),
+    ("2001:db8:1:2:0:5efe:198.51.100.7", "2001:db8:1:2::/64"),
+]
+
+
+@pytest.mark.parametrize(("address", "key"), EMBEDDED)
+def test_an_embedded_ipv4_address_counts_where_answers_go_to_it(address: str, key: str) -> None:
+    """Clients of a translator have a limit each, and a 6to4 site has one; directly or through a proxy."""
+    assert _seen(_client(), peer=address)[1] == key
+    for field in (b"x-forwarded-for", b"forwarded"):
+        client = _client(trusted_proxies=["10.0.0.0/8"], forwarded_header=field.decode())
+        value = f'for="[{address}]"' if field == b"forwarded" else address
+        assert _seen(client, (field, value.encode()))[1] == key
+
+
+def test_an_embedded_address_is_trusted_as_it_came() -> None:
+    """An address inside of another makes nobody a trusted proxy, except for IPv4-mapped ones."""
+    client = _client(trusted_proxies=["10.0.0.0/8"])
+    forged = (b"x-forwarded-for", b"6.6.6.6")
+    for peer in ("64:ff9b::a00:1", "2002:a00:1::1", "2001:0:c000:22d:8000:63bf:f5ff:fffe"):
+        assert _seen(client, forged, peer=peer)[:2] == (peer, "10.0.0.1")
+    assert _seen(client, forged, peer="::ffff:10.0.0.1")[0] == "6.6.6.6"
 
 
 @pytest.mark.parametrize(
@@ -256,13 +304,29 @@ def test_forged_fields_through_a_proxy_never_change_the_key(forged: list[tuple[b
     assert _seen(_TRUSTING_STANDARD, *forged, standard) == ("198.51.100.4", "198.51.100.4", "https")
 
 
+def _holds_ipv4(address: Any) -> bool:
+    nat64 = int(address) >> 32 == 0x0064FF9B << 64
+    return nat64 or address.ipv4_mapped is not None or address.teredo is not None
+
+
+@given(st.ip_addresses(v=4), st.integers(0, 2**80 - 1))
+def test_one_ipv4_address_is_one_key_in_every_form(address: Any, other: int) -> None:
+    """Whatever stands around it, an IPv4 address that gets the answers is the key (RFC 6052, 3056, 4380)."""
+    bits, inverted = int(address), int(address) ^ 0xFFFF_FFFF
+    forms = (
+        0xFFFF << 32 | bits,
+        0x0064FF9B << 96 | bits,
+        0x2002 << 112 | bits << 80 | other,
+        0x20010000 << 96 | (other & 2**64 - 1) << 32 | inverted,
+    )
+    assert {_seen(_UNTRUSTING, peer=str(IPv6Address(form)))[1] for form in forms} == {str(address)}
+
+
 @given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
 def test_one_subscriber_is_one_key(address: Any, other: int) -> None:
     """All addresses of one IPv6 /64 have one key (express-rate-limit/express-rate-limit#363)."""
-    if address.ipv4_mapped is not None:
-        return
     sibling = type(address)(int(address) >> 64 << 64 | other)
-    if sibling.ipv4_mapped is None:
+    if not any(_holds_ipv4(one) for one in (address, sibling)):
         assert _seen(_UNTRUSTING, peer=str(address))[1] == _seen(_UNTRUSTING, peer=str(sibling))[1]
 
 

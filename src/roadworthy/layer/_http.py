@@ -21,7 +21,9 @@ from typing import Any
 from ..errors import APIError, MethodNotAllowedError, RequestTimeoutError, TimeoutError
 from ..types import Headers, Message, Receive, Scope, Send
 from ._exchange import Exchange, Reply, ResponseAborted, current_exchange
+from ._exits import is_apps_own
 from ._pass import Pass
+from ._request_fields import join_fields
 from ._tasks import runs_within
 from .compression import OFF_LOOP_SIZE, Coder
 from .frameworks import EXCHANGE_KEY
@@ -119,7 +121,7 @@ class Conversation(Exchange):
         self.raw_headers = raw
         headers: dict[bytes, bytes] = dict(raw)
         if len(headers) != len(raw):
-            headers = _joined(raw)
+            headers = join_fields(raw)
         self.headers = headers
         self.client = self.client_key = self.peer
         self.request_id = self.trace_id = self.span_id = ""
@@ -145,12 +147,19 @@ class Conversation(Exchange):
         pass_ = self._pass
         token = current_exchange.set(self)
         try:
-            told = pass_.admit(self)
+            try:
+                told = pass_.admit(self)
+                if told is not None and not isinstance(told, (Reply, APIError)):
+                    told = await told
+            except BaseException as exception:
+                # The app's own code runs here as well: `user_key`.
+                if not is_apps_own(exception, asyncio.current_task()):
+                    raise
+                self._failed(exception)
+                told = self.error
             if told is not None:
-                outcome = told if isinstance(told, (Reply, APIError)) else await told
-                if outcome is not None:
-                    await self._refuse_or_reply(outcome)
-                    return
+                await self._refuse_or_reply(told)
+                return
             overload = pass_.overload
             if not overload.enter():
                 refused = await overload.wait()
@@ -171,12 +180,15 @@ class Conversation(Exchange):
                 self._watch_if_asked()
             try:
                 await pass_.app(scope, self.receive, self.send)
-            except asyncio.CancelledError:
-                if not self._interrupted or task is None:
-                    raise
-                task.uncancel()
             except Exception as exception:
                 self._failed(exception)
+            except BaseException as exception:
+                if self._interrupted and task is not None and isinstance(exception, asyncio.CancelledError):
+                    task.uncancel()
+                elif is_apps_own(exception, task):
+                    self._failed(exception)
+                else:
+                    raise
             finally:
                 overload.leave()
                 pass_.live.discard(self)
@@ -196,7 +208,7 @@ class Conversation(Exchange):
             self.error = outcome
         await self._answer(outcome)
 
-    def _failed(self, exception: Exception) -> None:
+    def _failed(self, exception: BaseException) -> None:
         if self.ended:
             # A background task: the client has its whole response, and nobody else would hear of it. What the
             # server could not send has made this a 500 already, which has its own record.
@@ -608,11 +620,3 @@ def _lowered(headers: Headers) -> dict[bytes, bytes]:
         if lower == name and len(_lower) < _REMEMBERED:
             _lower.add(lower)
     return names
-
-
-def _joined(raw: Headers) -> dict[bytes, bytes]:
-    # RFC 9110 §5.3 joins repeated fields by ", "; cookies join by "; " (RFC 6265bis §5.7.3, HTTP/2).
-    lines: dict[bytes, list[bytes]] = {}
-    for name, value in raw:
-        lines.setdefault(name, []).append(value)
-    return {name: (b"; " if name == b"cookie" else b", ").join(values) for name, values in lines.items()}

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from ..types import ASGIApp, Message, Receive, Scope, Send
+from ._exits import is_apps_own
 from ._pass import Pass
 from ._unhandled import KINDS, Unhandled
 from .environment import Environment
@@ -97,7 +98,9 @@ class Lifespan:
         ):
             try:
                 await stop()
-            except Exception:
+            except BaseException as error:
+                if not is_apps_own(error, asyncio.current_task()):
+                    raise
                 _log.exception("failed to stop")
         self._unhandled.stop()
         await pass_.logging.stop()
@@ -142,9 +145,12 @@ class Lifespan:
         await receive()  # lifespan.startup
         try:
             await self.start()
-        except Exception as error:
-            _log.error("start refused: %s", error)
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        except BaseException as error:
+            if not is_apps_own(error, asyncio.current_task()):
+                raise
+            message = str(error) if isinstance(error, Exception) else f"the start raised {error!r}"
+            _log.error("start refused: %s", message)
+            await send({"type": "lifespan.startup.failed", "message": message})
             return
         inner = _Inner(app, scope)
         failure = await inner.startup()
@@ -171,6 +177,7 @@ class _Inner:
         self._task: asyncio.Task[Any] | None = None
         self._knows = False
         self._told_failure = False
+        self._exit: BaseException | None = None
 
     async def startup(self) -> Message | None:
         """Start the app; return its failure, if it says one."""
@@ -186,12 +193,18 @@ class _Inner:
     async def _run(self) -> None:
         try:
             await self._app(self._scope, self._receive, self._send)
-        except Exception as error:
+        except BaseException as error:
+            if not is_apps_own(error, self._task):
+                raise
             # A framework has told it by a message. Raising before the first message means that the app has
             # no lifespan, as for every server; raising after it is a failure that nobody else would tell.
             if self._told_failure:
                 return
-            if self._knows:
+            if not isinstance(error, Exception):
+                # An exit wants the process to end, and never means that there is no lifespan.
+                self._exit = error
+                _log.error("the app's lifespan raised %r", error, exc_info=error)
+            elif self._knows:
                 _log.error("the app's lifespan failed", exc_info=error)
             else:
                 _log.debug("the app has no lifespan: %s", type(error).__name__)
@@ -217,4 +230,6 @@ class _Inner:
                 await asyncio.wait((task,), timeout=1.0)
             return answer.result()
         answer.cancel()
-        return None
+        if self._exit is None:
+            return None
+        return {"type": f"{message['type']}.failed", "message": f"the app's lifespan raised {self._exit!r}"}

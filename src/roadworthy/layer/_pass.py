@@ -17,6 +17,7 @@ from ..settings import Settings
 from ..types import ASGIApp
 from ._exchange import Exchange, Outcome
 from ._limiter_memory import MemoryStore
+from ._request_fields import refused_repeat
 from ._workers import worker_group
 from .client import Client
 from .compression import Compression
@@ -124,14 +125,20 @@ class Pass:
         self.request_id.admit(exchange)  # first: every answer and every record carries the id
         self.tracing.admit(exchange)
         self.client.admit(exchange)  # limits and records need to know who asks
+        if not exchange.bounded and len(exchange.headers) != len(exchange.raw_headers):
+            # Before anything is decided by a field of which the app may read another line; our own server
+            # has refused such a request already.
+            refused = refused_repeat(exchange.raw_headers)
+            if refused is not None:
+                return refused
         if exchange.path in self.health.paths:
             # Before host, limits and load: a probe must get through to say what it sees.
             answer = self.health.admit(exchange)
             if answer is not None:
                 return answer
-        refused = self.host.admit(exchange)  # before anything that trusts the request target
-        if refused is not None:
-            return refused
+        misdirected = self.host.admit(exchange)  # before anything that trusts the request target
+        if misdirected is not None:
+            return misdirected
         if self.scrape is not None:
             answer = self.scrape.admit(exchange)  # a scrape comes through as well
             if answer is not None:

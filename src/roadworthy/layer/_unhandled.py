@@ -72,7 +72,11 @@ class Unhandled:
             self._before(loop, told)
         else:
             context = _context_of(source) or _context_of(told.get("handle")) or copy_context()
-            context.run(_record, kind, exception, source)
+            try:
+                context.run(_record, kind, exception, source)
+            except RuntimeError:
+                # uvloop calls this from within the callback's context, and none is entered twice.
+                _record(kind, exception, source)
         if self._ends:
             self._ends = False
             _log.critical("the process ends: exit_on_unhandled is set")

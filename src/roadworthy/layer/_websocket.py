@@ -13,8 +13,10 @@ from math import inf
 from ..errors import APIError, ForbiddenError
 from ..types import Message, Receive, Scope, Send
 from ._exchange import Reply, current_exchange
+from ._exits import is_apps_own
 from ._http import Conversation
 from ._pass import Pass
+from ._request_fields import refused_repeat
 from .frameworks import EXCHANGE_KEY
 
 __all__ = ("WebSocketConversation",)
@@ -58,11 +60,12 @@ class WebSocketConversation:
                 await self._refuse(refused)
                 return
             await pass_.app(self._scope, self._receive, self.send)
-        except asyncio.CancelledError:
-            if not self._closed or self._task is None:
+        except BaseException as exception:
+            if self._closed and isinstance(exception, asyncio.CancelledError) and self._task is not None:
+                self._task.uncancel()
+                return
+            if not is_apps_own(exception, self._task):
                 raise
-            self._task.uncancel()
-        except Exception as exception:
             handshake.exception = exception
             handshake.error = pass_.errors.from_exception(exception)
             if not self._closed:
@@ -76,6 +79,11 @@ class WebSocketConversation:
 
     async def _refusal(self) -> APIError | None:
         handshake, pass_ = self._handshake, self._pass
+        if len(handshake.headers) != len(handshake.raw_headers):
+            repeated = refused_repeat(handshake.raw_headers)
+            if repeated is not None:
+                pass_.request_id.admit(handshake)
+                return repeated
         for step in (
             pass_.request_id.admit,
             pass_.tracing.admit,

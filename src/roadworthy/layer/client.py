@@ -39,6 +39,8 @@ _SCHEMES = {b"http": "http", b"https": "https"}
 _IPV4_WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}", re.ASCII)
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?", re.ASCII)
 
+_NAT64 = IPv6Network("64:ff9b::/96")
+
 # RFC 7239 §4: forwarded-pair = token "=" ( token / quoted-string ). Unquoted addresses with a port or
 # brackets are outside the grammar and common, so anything but separators is taken; the address is judged
 # afterwards.
@@ -61,9 +63,11 @@ class Client:
     """Sets ``client``, ``client_key`` and ``scheme`` of every exchange.
 
     ``client_key`` is the address for IPv4 and the /64 prefix for IPv6: one subscriber is commonly given a
-    whole /64 (RFC 6177, RIPE-690), so a limit by full address is a limit for nobody. IPv4-mapped addresses
-    count as the IPv4 address they hold; zones (``%eth0``) and ports are dropped. A peer that has no address
-    (a Unix socket, a test client) is its own key and is never a trusted proxy.
+    whole /64 (RFC 6177, RIPE-690), so a limit by full address is a limit for nobody. Where an IPv6 address
+    holds the IPv4 address that its answers go to, that one is the key: in a /64 of a translator is everybody,
+    and behind one IPv4 address of 6to4 are 65,536 of them. See :func:`_counted` for each form. Zones
+    (``%eth0``) and ports are dropped. A peer that has no address (a Unix socket, a test client) is its own
+    key and is never a trusted proxy.
 
     Forwarding fields from any other peer are ignored, with one warning for the process.
     """
@@ -158,10 +162,39 @@ class Client:
         address = _address(text)
         if address is None:
             return None
-        key = str(address)
-        if isinstance(address, IPv6Address):
-            key = str(IPv6Network((int(address) >> 64 << 64, 64)))
-        return _Node(str(address), key, any(address in network for network in self._networks))
+        return _Node(str(address), _counted(address), any(address in network for network in self._networks))
+
+
+def _counted(address: IPv4Address | IPv6Address) -> str:
+    """Return what limits count ``address`` by.
+
+    The embedded IPv4 address, for a client can only take part in a connection where it gets what is sent
+    there:
+
+    - IPv4-mapped, ``::ffff:0:0/96`` (RFC 4291 §2.5.5.2): :func:`_address` has taken it out already;
+    - NAT64 by the well-known prefix, ``64:ff9b::/96`` (RFC 6052 §2.1);
+    - 6to4, ``2002::/16`` (RFC 3056 §2): the site's router;
+    - Teredo, ``2001::/32`` (RFC 4380 §4): the client's own NAT, in inverted bits.
+
+    The /64 prefix, as for any other:
+
+    - NAT64 by a local prefix, ``64:ff9b:1::/48`` (RFC 8215), or by a network's own (RFC 6052 §2.2): where the
+      IPv4 address stands depends on a length that only the operator knows, and such addresses stay in the
+      operator's network;
+    - IPv4-compatible, ``::/96`` (RFC 4291 §2.5.5.1), and IPv4-translated, ``::ffff:0:0:0/96`` (RFC 2765
+      §2.1): retired, and routed nowhere;
+    - ISATAP (RFC 5214 §6.1): within one site, whose prefix is that of any other host there.
+    """
+    if isinstance(address, IPv4Address):
+        return str(address)
+    inner = address.sixtofour
+    if inner is None and address in _NAT64:
+        inner = IPv4Address(int(address) & 0xFFFF_FFFF)
+    if inner is None and address.teredo is not None:
+        inner = address.teredo[1]
+    if inner is not None:
+        return str(inner)
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from ..errors import UnavailableError
 from ..settings import Settings
+from ._exits import is_apps_own
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -185,7 +186,9 @@ class ConnectionPooling:
             if isinstance(resource, WithPrepare):
                 try:
                     await resource.prepare()
-                except Exception as error:
+                except BaseException as error:
+                    if not is_apps_own(error, asyncio.current_task()):
+                        raise
                     raise RuntimeError(
                         f"resource {resource.name!r} could not be prepared: {type(error).__name__}"
                     ) from None
@@ -205,7 +208,7 @@ class ConnectionPooling:
                 await resource.start()
             except BaseException as error:
                 await self.stop()
-                if not isinstance(error, Exception):
+                if not is_apps_own(error, asyncio.current_task()):
                     raise
                 raise RuntimeError(
                     f"resource {resource.name!r} did not open: {type(error).__name__}"
@@ -222,7 +225,9 @@ class ConnectionPooling:
             try:
                 async with asyncio.timeout(self._timeout):
                     await resource.stop()
-            except Exception as error:
+            except BaseException as error:
+                if not is_apps_own(error, asyncio.current_task()):
+                    raise
                 _logger.warning("resource %s did not close: %s", resource.name, type(error).__name__)
 
     def report_to(self, watch: Watch) -> None:

@@ -262,7 +262,7 @@ def _is_harmless(exception: BaseException | None) -> bool:
     """Tell whether an unfinished response has a cause outside the service: a refusal, a client that left."""
     return (
         exception is None
-        or isinstance(exception, (asyncio.CancelledError, ConnectionError))
+        or isinstance(exception, ConnectionError)
         or (isinstance(exception, APIError) and exception.status < 500)
         # Starlette's and Django's words for it.
         or type(exception).__name__ in ("ClientDisconnect", "RequestAborted")

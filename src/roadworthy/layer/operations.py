@@ -32,6 +32,7 @@ from ..errors import (
 from ..settings import Settings
 from ..types import Headers, Receive, Scope, Send
 from ._exchange import Exchange, Reply
+from ._request_fields import join_fields, refused_repeat
 
 __all__ = ("Exposes", "OperationsApp", "Page", "PublicMetrics", "Reports", "json_page")
 
@@ -138,7 +139,10 @@ class OperationsApp:
         methods = _METHODS if page.write is None else (page.write,)
         if scope["method"] not in methods:
             raise MethodNotAllowedError(headers={"Allow": ", ".join(methods)})
-        fields = _fields(raw)
+        refused = refused_repeat(raw)
+        if refused is not None:
+            raise refused
+        fields = join_fields(raw)
         body = b""
         if page.write is not None:
             self._check_token(fields.get(b"authorization", b""))
@@ -241,14 +245,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _fields(raw: Headers) -> dict[bytes, bytes]:
-    fields: dict[bytes, bytes] = {}
-    for name, value in raw:
-        name = name.lower()
-        fields[name] = fields[name] + b", " + value if name in fields else value
-    return fields
 
 
 def _page(media_type: bytes, body: bytes, status: int = 200, headers: Headers | None = None) -> Reply:

@@ -21,11 +21,19 @@ from ..settings import Settings
 from ._exchange import Exchange
 from ._json_text import refusal_of
 
-__all__ = ("RequestValidation",)
+__all__ = ("NotImplementedMethodError", "RequestValidation")
 
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json(?:\s*;.*)?", re.IGNORECASE)
 _MEDIA_TYPES_KEPT = 256
 _LONGEST_KEPT = 256
+
+
+class NotImplementedMethodError(APIError):
+    """Raised when the request asks for what nobody behind this server does (RFC 9110 §15.6.2)."""
+
+    status = 501
+    code = "NOT_IMPLEMENTED"
+    default_message = "This server does not implement that"
 
 
 class RequestValidation:
@@ -47,6 +55,10 @@ class RequestValidation:
         """Judge what the request head declares; a body whose declared length is too large is never read."""
         headers = exchange.headers
         if not exchange.bounded:
+            if exchange.method == "CONNECT":
+                # RFC 9110 §9.3.6: any 2xx would make the connection a tunnel, whatever the app means by it.
+                exchange.close = True
+                return NotImplementedMethodError()
             if len(exchange.path) + len(exchange.query) > self._url_limit:
                 return URITooLongError()
             if len(exchange.raw_headers) > self._header_count:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from ..errors import APIError, TimeoutError
+from ..layer._exits import Contained
 from ._ambient import default_bound
 
 __all__ = ("FanOut", "fan_out")
@@ -132,6 +133,8 @@ class FanOut(Generic[_All, _One]):
             child = next(self._children, _NO_MORE)
             if child is _NO_MORE:
                 return
+            if inspect.iscoroutine(child):
+                child = Contained(child)
             task: asyncio.Future[Any] = asyncio.ensure_future(child)
             if task in self._running:
                 task = asyncio.ensure_future(_again(task))

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from ..errors import ConflictError, FieldError, ValidationError
+from ..layer._request_fields import join_fields
 from ..layer.routes import template_pattern
 from ..types import ASGIApp, Headers, Message, Receive, Scope, Send
 from ._request import name_route, user_key
@@ -132,7 +133,7 @@ def idempotent(
         # For repetitions, which come to no route: they are recorded and counted under it.
         name_route(route)
         key = _key(given)
-        who = _short((user_key() if principal is None else principal(dict(scope["headers"]))) or "")
+        who = _short((user_key() if principal is None else principal(join_fields(scope["headers"]))) or "")
         body = await _whole_body(receive)
         if body is None:
             return

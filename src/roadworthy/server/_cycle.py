@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 from ..errors import APIError, UnavailableError
 from ..layer._exchange import Reply, ResponseAborted
+from ..layer._exits import is_apps_own
 from ..settings import Settings
 from ..types import ASGIApp, Headers, Message, Scope
 from ._response_head import STATUS_LINES, Head, InvalidResponseError, encode
@@ -123,9 +124,12 @@ class Cycle:
             if self.untouched and not self.lost:
                 self.overrule(APIError(), aborted.__context__)
             self._abort()
-        except Exception as exception:
-            self._failed(exception)
-        except BaseException:
+        except BaseException as exception:
+            if is_apps_own(exception, self.task):
+                # One that came out of an awaitable has closed the inner coroutine first, which has answered.
+                if not (self.complete and isinstance(exception, GeneratorExit)):
+                    self._failed(exception)
+                return
             # The server's own grace is over, or the process ends.
             if self.untouched and not self.lost:
                 self.overrule(UnavailableError("This server is shutting down"), close=True)
@@ -140,7 +144,7 @@ class Cycle:
                 self.connection.state.tasks.discard(self.task)
                 self.task = None
 
-    def _failed(self, exception: Exception) -> None:
+    def _failed(self, exception: BaseException) -> None:
         if self.complete or (self.lost and isinstance(exception, OSError)):
             # What went wrong with a response that was overruled is told already.
             if self.complete and not isinstance(exception, InvalidResponseError):

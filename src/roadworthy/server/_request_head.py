@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 
 from ..errors import APIError, BadRequestError, RequestHeaderFieldsTooLargeError
+from ..layer._request_fields import join_fields, refused_repeat
+from ..layer.request_validation import NotImplementedMethodError
 from ..types import Headers
 from ._limits import Limits
 
@@ -15,10 +17,12 @@ __all__ = (
     "VersionNotSupportedError",
     "check_coding",
     "check_host",
-    "check_repeated",
+    "check_protocol",
     "check_size",
     "check_trailers",
     "is_websocket",
+    "joined",
+    "listed",
     "other_target",
 )
 
@@ -29,14 +33,6 @@ class VersionNotSupportedError(APIError):
     status = 505
     code = "HTTP_VERSION_NOT_SUPPORTED"
     default_message = "This server speaks HTTP/1.1 and HTTP/1.0"
-
-
-class NotImplementedMethodError(APIError):
-    """Raised when the request asks for what this server does not do (RFC 9110 §15.6.2)."""
-
-    status = 501
-    code = "NOT_IMPLEMENTED"
-    default_message = "This server does not implement that"
 
 
 # RFC 3986 §3.2.2 and §3.2.3, as wide as the grammar is: which names are served is not the protocol's matter.
@@ -50,9 +46,6 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _REMEMBERED = 512
 _good: set[bytes] = set()
 _MEMBERS = 32
-
-# One line at most is allowed of these, and two of them are read differently by different recipients.
-_SINGLETONS = (b"host", b"content-type", b"content-length")
 
 FORBIDDEN_TRAILERS = frozenset(
     (b"content-length", b"transfer-encoding", b"host", b"trailer", b"te", b"connection", b"upgrade")
@@ -75,16 +68,32 @@ def check_host(host: bytes) -> None:
     _good.add(host)
 
 
-def check_repeated(headers: Headers) -> None:
-    """Refuse two lines of a field that may occur once only.
+def joined(headers: Headers) -> dict[bytes, bytes]:
+    """Return the fields by name, the lines of each made one.
 
     Raises:
-        BadRequestError: RFC 9112 §3.2 asks for it with ``Host``; RFC 9110 §5.3 forbids senders the others.
+        BadRequestError: lines of one field must not stand together, by ``layer/_request_fields.py``.
     """
-    names = [name for name, _ in headers]
-    for one in _SINGLETONS:
-        if names.count(one) > 1:
-            raise BadRequestError(f"There is more than one {one.decode().title()} field")
+    refused = refused_repeat(headers)
+    if refused is not None:
+        raise refused
+    return join_fields(headers)
+
+
+def check_protocol(received: bytes | bytearray, target: bytes) -> None:
+    """Refuse a request line of a protocol that llhttp takes beside HTTP: ``RTSP/1.0``, ``ICE/1.0``.
+
+    The parser does not say which one it read, so the request line is looked for by its target.
+
+    Parameters:
+        received: bytes as they came, the request line among them.
+        target: the request target as it came.
+
+    Raises:
+        BadRequestError: the protocol is another one (RFC 9112 §2.3).
+    """
+    if target + b" RTSP/" in received or target + b" ICE/" in received:
+        raise BadRequestError("The request line is not one of HTTP")
 
 
 def check_trailers(trailers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -124,15 +133,20 @@ def is_websocket(method: str, names: dict[bytes, bytes]) -> bool:
     return (
         method == "GET"
         and names.get(b"upgrade", b"").strip().lower() == b"websocket"
-        and b"upgrade" in [one.strip() for one in _few(names.get(b"connection", b"").lower())]
+        and b"upgrade" in listed(names.get(b"connection", b""))
         and b"transfer-encoding" not in names
         and names.get(b"content-length", b"0") == b"0"
     )
 
 
-def _few(value: bytes) -> list[bytes]:
-    """Return the members of a list; a value of more than 32 has none that counts (clients send 1 or 2)."""
-    return value.split(b",") if value.count(b",") < _MEMBERS else []
+def listed(value: bytes) -> list[bytes]:
+    """Return the members of a list in lower case (RFC 9110 §5.6.1); of more than 32 none counts.
+
+    Clients send one or two.
+    """
+    if value.count(b",") >= _MEMBERS:
+        return []
+    return [member.strip(b" \t") for member in value.lower().split(b",")]
 
 
 def check_size(headers: Headers, limits: Limits) -> None:
@@ -156,7 +170,7 @@ def check_coding(coding: bytes, version: str) -> None:
     # RFC 9112 §6.1: HTTP/1.0 has no transfer codings, and a message that has them has faulty framing.
     if version == "1.0":
         raise BadRequestError("HTTP/1.0 has no Transfer-Encoding")
-    words = [word.strip() for word in _few(coding.lower())] or [b""]
+    words = listed(coding) or [b""]
     if words[-1] != b"chunked" or words.count(b"chunked") > 1:
         raise BadRequestError("The Transfer-Encoding does not end with chunked")
     if len(words) > 1:

@@ -26,10 +26,12 @@ from ._request_head import (
     VersionNotSupportedError,
     check_coding,
     check_host,
-    check_repeated,
+    check_protocol,
     check_size,
     check_trailers,
     is_websocket,
+    joined,
+    listed,
     other_target,
 )
 from ._stream import BODY, BUSY, FRESH, HEAD, LINGER, Stream
@@ -63,6 +65,7 @@ class Requests(Stream):
 
     __slots__ = (
         "_asgi",
+        "_before",  # bytearray: earlier pieces, while the request line may not be complete
         "_client",
         "_clocked",  # the deadline of this phase is set
         "_config",
@@ -70,8 +73,9 @@ class Requests(Stream):
         "_fields",  # Headers: where parsed fields go, the head's and then the trailers'
         "_first",  # length of the piece in which the request began
         "_lead",  # bytes before the first request line
+        "_leads",  # the request line that is being read begins the earlier pieces, or else this one
         "_parser",
-        "_piece",  # length of what is being fed
+        "_piece",  # bytes: what is being fed
         "_replay",  # how the body is framed of which the parser will not see that it is one
         "_root",
         "_scheme",
@@ -94,10 +98,11 @@ class Requests(Stream):
         self._client: tuple[str, int | None] | None = None
         self._server: tuple[str, int | None] | None = None
         self._scheme = "http"
-        self._lead = self._replay = self._target = b""
+        self._lead = self._piece = self._replay = self._target = b""
+        self._before = bytearray()
         self._fields: Headers = []
-        self._fed = self._first = self._piece = 0
-        self._clocked = self._stopping = self._websocket = False
+        self._fed = self._first = 0
+        self._clocked = self._leads = self._stopping = self._websocket = False
 
     # -- what the requests are given to
 
@@ -160,8 +165,11 @@ class Requests(Stream):
                 piece, data = data, b""
             else:
                 piece, data = data[:size], data[size:]
-            self._piece = len(piece)
+            self._piece = piece
             self._fed += len(piece)
+            if self._phase != HEAD:
+                self._leads = self._phase < HEAD
+            lined = bool(self._fields)
             try:
                 self._parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
@@ -176,6 +184,8 @@ class Requests(Stream):
             except httptools.HttpParserError as error:
                 self._broken(error)
                 return
+            if self._phase == HEAD and not (lined and self._fed):
+                self._before += piece
             if data and self._queue:
                 self._stash = data
                 self._pause_reading()
@@ -275,7 +285,7 @@ class Requests(Stream):
         self._clocked = False
         self._target = b""
         self._fed = 0
-        self._first = self._piece
+        self._first = len(self._piece)
         self._fields = []
 
     def on_url(self, url: bytes) -> None:
@@ -301,8 +311,16 @@ class Requests(Stream):
         if self._first + self._fed > limits.header_limit or len(headers) > limits.header_count:
             check_size(headers, limits)
         if len(names) != len(headers):
-            check_repeated(headers)
+            names = joined(headers)
         verb = parser.get_method()
+        target = self._target
+        # Mostly the request line begins what came. Looking for it takes several times as long.
+        received = self._before + self._piece if self._before else self._piece
+        if not (self._leads and received.startswith(b" HTTP/", len(verb) + 1 + len(target))):
+            check_protocol(received, target)
+        self._leads = False
+        if self._before:
+            self._before = bytearray()
         method = _METHODS.get(verb) or verb.decode("ascii")
         version = parser.get_http_version()
         host = names.get(b"host")
@@ -313,15 +331,15 @@ class Requests(Stream):
             if host is None:
                 raise BadRequestError("The Host field is missing")
             keep_alive = parser.should_keep_alive()
-            expects = b"expect" in names and names[b"expect"].lower() == b"100-continue"
+            expects = b"expect" in names and b"100-continue" in listed(names[b"expect"])
         elif version != "1.0":
             raise VersionNotSupportedError
         if b"transfer-encoding" in names:
             check_coding(names[b"transfer-encoding"], version)
-        target = self._target
+        if method == "CONNECT":
+            # Whatever its target: llhttp reads no body of it, and a 2xx makes a tunnel (RFC 9110 §9.3.6).
+            raise NotImplementedMethodError
         if target[:1] != b"/":
-            if method == "CONNECT":
-                raise NotImplementedMethodError
             target = other_target(method, target, headers)
         elif b"#" in target:
             target = target.partition(b"#")[0]

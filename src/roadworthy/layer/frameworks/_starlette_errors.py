@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from ...errors import APIError
 from ._protocol import exchange_of
+from ._starlette_exits import contain_exits
 from ._starlette_routes import Expand
 
 __all__ = ("Handler", "attach_handlers", "mounted_apps")
@@ -97,6 +98,7 @@ def attach_handlers(app: Any, expand: Expand, prepare: Callable[[Starlette], Non
         handlers[key] = _last_handler(handlers.get(key))
         if prepare is not None:
             prepare(app)
+        contain_exits(app)
         # Handlers are read when the stack is built, at the first call.
         app.middleware_stack = None
     for inner in mounted_apps(app.routes, expand):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import APIError
 from ...types import Scope
+from .._exits import ExitInTaskError, comes_from_signal
 from ..routes import RouteInfo
 from ._defaults import error_for_status, media_type, prefers_html
 from ._django_routes import template_of, walk
@@ -70,7 +71,7 @@ class DjangoFramework:
         }
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
-        """Wrap two methods of this handler, listen to the signal of failures, mark Django's records."""
+        """Wrap four methods of this handler, listen to the signal of failures, mark Django's records."""
         resolve, process = self.site.resolve_request, self.site.process_exception_by_middleware
 
         def resolve_request(request: Any) -> Any:
@@ -88,6 +89,28 @@ class DjangoFramework:
                 return _http.HttpResponse(status=exception.status)
             return response
 
+        respond, send_response = self.site.get_response_async, self.site.send_response
+
+        async def get_response_async(request: Any) -> Any:
+            try:
+                return await respond(request)
+            except (SystemExit, KeyboardInterrupt) as exception:
+                exchange = exchange_of(request.scope)
+                if exchange is None or comes_from_signal(exception):
+                    raise
+                # Django runs its views in a task of its own, out of which an exit would end the event loop.
+                exchange.error, exchange.exception = APIError(), exception
+                return _http.HttpResponse(status=500)
+
+        async def send_all(response: Any, send: Any) -> None:
+            try:
+                await send_response(response, send)
+            except (SystemExit, KeyboardInterrupt) as exception:
+                if comes_from_signal(exception):
+                    raise
+                raise ExitInTaskError(exception) from exception
+
+        self.site.get_response_async, self.site.send_response = get_response_async, send_all
         self.site.resolve_request = resolve_request
         self.site.process_exception_by_middleware = process_exception
         _signals.got_request_exception.connect(_report, dispatch_uid="roadworthy")
