@@ -579,6 +579,8 @@ class Conversation(Exchange):
 
     def _refuse(self, error: APIError) -> None:
         self.error = error
+        # Django reads the body before it asks for the route.
+        self.known_route()
         self.body_complete = True
         raise error
 
@@ -634,6 +636,7 @@ class Conversation(Exchange):
         if not self._interrupted:
             self.deadline = perf_counter() + _UNWIND
             self._pass.deadlines.exceeded += 1
+            self.known_route()
             if not self.begun and self.error is None:
                 self.close = self._waiting
                 self.error = RequestTimeoutError() if self._waiting else TimeoutError()

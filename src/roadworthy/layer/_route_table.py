@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ._spelling import fold, fold_template
@@ -146,9 +147,10 @@ class RouteTable:
                     self._any.setdefault(template, entry)
             else:
                 self._patterns.append((covered, template_pattern(template).fullmatch, entry))
-            # What may be another path after all must not become free of its limit.
-            if rule.rate_limit != "off":
-                self._folded.append((covered, template_pattern(fold_template(template)).fullmatch, entry))
+            if rule.rate_limit == "off":
+                # What may be another path after all must not become free of its limit.
+                entry = _Entry(replace(rule, rate_limit=None), template)
+            self._folded.append((covered, template_pattern(fold_template(template)).fullmatch, entry))
 
     def _fill(self) -> None:
         dynamic = [(route, route.matches) for route in self._routes if not _is_static(route.template)]
