@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,10 +21,10 @@ from roadworthy.patterns._request import time_left
 from roadworthy.settings import Settings
 from roadworthy.types import Receive, Scope, Send
 
-__all__ = ("BODY_LIMIT", "BUILDERS", "RULES", "TIMEOUT", "Built", "build")
+__all__ = ("BODY_LIMIT", "BUILDERS", "RULES", "TIMEOUT", "Built", "build", "urls_of")
 
 BODY_LIMIT, TIMEOUT = 16, 7.0
-_SETTINGS = {"rate_limit": "600/minute", "log_level": "critical", "json_strict": False}
+_SETTINGS = {"rate_limit": "600/minute", "log_level": "critical"}
 
 
 def _rule(count: int | None) -> RouteRule:
@@ -48,12 +50,25 @@ class Built:
 
     def __init__(self, make: Callable[[Built], Any], settings: dict[str, Any], **given: Any) -> None:
         self.ran: list[tuple[str, float]] = []
+        self.gate: asyncio.Event | None = None
+        self.fails = False
         merged = Settings(_env_file=None, **{**_SETTINGS, **settings})
         self.layer: Layer = roadworthy(make(self), settings=merged, **given)
 
     def note(self, name: str) -> None:
         """Called by a handler when it has read its body."""
         self.ran.append((name, time_left()))
+
+    async def pause(self) -> None:
+        """Wait at the gate if there is one; leave a task that fails if asked for."""
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fails:
+            asyncio.ensure_future(_fail())  # noqa: RUF006 - nobody waits for it
+
+
+async def _fail() -> None:
+    raise LookupError("nobody waits for this")
 
 
 def _ruled(name: str, handler: Any) -> Any:
@@ -75,6 +90,7 @@ def _starlette(built: Built) -> Any:
         async def serve(request: Request) -> Response:
             await request.body()
             built.note(name)
+            await built.pause()
             return PlainTextResponse(name)
 
         return _ruled(name, serve) if name in RULES else serve
@@ -121,6 +137,7 @@ def _fastapi(built: Built) -> Any:
         async def serve(request: Request) -> str:
             await request.body()
             built.note(name)
+            await built.pause()
             return name
 
         router.add_api_route(path, _ruled(name, serve) if name in RULES else serve, methods=["GET", "POST"])
@@ -165,6 +182,7 @@ def _litestar(built: Built) -> Any:
         async def serve(request: Asked[Any, Any, Any]) -> str:
             await request.body()
             built.note(name)
+            await built.pause()
             return name
 
         return route(path, http_method=["GET", "POST"], status_code=200)(
@@ -204,6 +222,7 @@ def _django(built: Built) -> Any:
         async def serve(request: HttpRequest, **_: Any) -> HttpResponse:
             _ = request.body
             built.note(name)
+            await built.pause()
             return HttpResponse(name)
 
         return csrf_exempt(_ruled(name, serve) if name in RULES else serve)
@@ -236,6 +255,7 @@ def _plain(built: Built) -> Any:
             while (message := await receive()).get("more_body"):
                 assert message["type"] == "http.request"
             built.note(name)
+            await built.pause()
         await send({"type": "http.response.start", "status": 200 if name else 404, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -252,8 +272,8 @@ BUILDERS: dict[str, Callable[[Built], Any]] = {
 }
 
 
-def build(framework: str, **settings: Any) -> Built:
-    """Make the service anew."""
+def build(framework: str, around: Callable[[Any], Any] | None = None, **settings: Any) -> Built:
+    """Make the service anew; ``around`` puts a middleware between the layer and the app."""
     given: dict[str, Any] = {}
     if framework == "plain":
         at = {
@@ -265,4 +285,23 @@ def build(framework: str, **settings: Any) -> Built:
             "free": "/free",
         }
         given["routes"] = {template: _rule(RULES[name]) for name, template in at.items()}
-    return Built(BUILDERS[framework], settings, **given)
+    make = BUILDERS[framework]
+    return Built(make if around is None else lambda built: around(make(built)), settings, **given)
+
+
+@contextmanager
+def urls_of(framework: str) -> Iterator[None]:
+    """Give Django the URLs of this service while the block runs."""
+    if framework != "django":
+        yield
+        return
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.apps.django_site.settings")
+    import django  # type: ignore[import-untyped]
+    from django.test import override_settings  # type: ignore[import-untyped]
+    from django.urls import clear_url_caches  # type: ignore[import-untyped]
+
+    django.setup()
+    with override_settings(ROOT_URLCONF="tests.layer.route_urls"):
+        clear_url_caches()
+        yield
+    clear_url_caches()

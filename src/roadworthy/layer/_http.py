@@ -224,6 +224,8 @@ class Conversation(Exchange):
     def enter(self, route: RouteKey) -> Callable[[], Awaitable[None]] | None:
         """Note that the app is about to run the handler of ``route``; see :class:`Exchange`."""
         self._entered = True
+        # A middleware may have given the app another scope than the one that is asked at the end.
+        self.route = route[0]
         rule = self._pass.table.rule_of(route, "WEBSOCKET" if self.websocket else self.method)
         if rule is self.rule:
             return None
