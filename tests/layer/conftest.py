@@ -32,6 +32,7 @@ _DEFAULTS: dict[str, Any] = {
     "logged": False,
     "peer": "203.0.113.7",
     "query": b"",
+    "root": "",
     "request_id": "00000000000000000000000000000001",
     "scheme": "http",
     "span_id": "",

@@ -3,7 +3,11 @@
 import pytest
 
 from roadworthy import RouteRule, route_rule
-from roadworthy.layer.routes import RouteInfo, RouteTable, bind_rules, rule_of
+from roadworthy.layer._route_table import RouteTable
+from roadworthy.layer.frameworks.generic import GenericFramework
+from roadworthy.layer.routes import RouteInfo, bind_rules, rule_of
+
+from .conftest import make_exchange
 
 RULE = RouteRule(rate_limit="5/minute")
 
@@ -16,7 +20,7 @@ def _info(method: str, template: str) -> RouteInfo:
     ("template", "path", "covered"),
     [
         ("/a", "/a", True),
-        ("/a", "/a/", False),
+        ("/a", "/a/b", False),
         ("/a/{x}", "/a/1", True),
         ("/a/{x}", "/a/1/2", False),
         ("/a/{x:path}", "/a/1/2", True),
@@ -28,9 +32,12 @@ def _info(method: str, template: str) -> RouteInfo:
 )
 def test_a_rule_is_found_by_the_path_of_a_request(template: str, path: str, covered: bool) -> None:
     """Templates of Starlette, Litestar and Django are understood; a dot is a dot."""
-    table = RouteTable([(frozenset(("GET",)), template, RULE)])
-    assert (table.find("GET", path) is RULE) is covered
-    assert table.find("POST", path) is None
+
+    async def app(*_: object) -> None: ...
+
+    table = RouteTable([(frozenset(("GET",)), template, RULE)], (), GenericFramework(app))
+    assert (table.find(make_exchange("GET", path)) is RULE) is covered
+    assert table.find(make_exchange("POST", path)) is None
 
 
 def test_a_rule_that_covers_no_route_names_the_nearest() -> None:

@@ -69,6 +69,8 @@ class Layer:
             self._built = Pass(
                 self.app, self._framework, self.settings, routes, rules, self._resources, self._user_key
             )
+            if self._built.ruled:
+                self._framework.guard()
         return self._built
 
     @property

@@ -6,6 +6,7 @@ first half from wherever the request came, and sends the second half wherever th
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..errors import APIError
     from ..types import Headers
     from ._limiter_policy import Policy
-    from .routes import RouteRule
+    from .routes import RouteKey, RouteRule
 
 __all__ = (
     "Exchange",
@@ -99,6 +100,7 @@ class Exchange:
         "request_id",  # str
         "response_headers",  # Headers: the response's fields; respond steps append to it
         "response_names",  # dict[bytes, bytes]: the app's response fields by lower-case name
+        "root",  # str: the prefix at which the server says the app stands (root_path of ASGI), "" for none
         "route",  # str | None: the route's template ("/users/{id}"), None while unknown or unmatched
         "rule",  # RouteRule | None: per-route settings
         "scheme",  # str: "http" or "https" as the client used it
@@ -138,6 +140,7 @@ class Exchange:
     request_id: str
     response_headers: Headers
     response_names: dict[bytes, bytes]
+    root: str
     route: str | None
     rule: RouteRule | None
     scheme: str
@@ -148,6 +151,23 @@ class Exchange:
     streaming: bool
     trace_id: str
     user_key: str | None
+
+    websocket: bool = False
+    """The exchange is the handshake of a WebSocket."""
+
+    def enter(self, route: RouteKey) -> Callable[[], Awaitable[None]] | None:
+        """Note that the app is about to run the handler of ``route``.
+
+        Returns:
+            None when the handler may run at once. Otherwise what has to be awaited first: the route's rule is
+            not the one that was found before; it takes effect now, and raises the refusal if there is one.
+        """
+        del route
+        return None
+
+    def known_route(self) -> str | None:
+        """Return the template of the route as far as it is known by now."""
+        return self.route
 
 
 Outcome: TypeAlias = "Reply | APIError | None"

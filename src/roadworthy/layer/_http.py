@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -27,6 +28,7 @@ from ._request_fields import join_fields
 from ._tasks import runs_within
 from .compression import OFF_LOOP_SIZE, Coder
 from .frameworks import EXCHANGE_KEY
+from .routes import RouteKey, RouteRule
 
 __all__ = ("Conversation",)
 
@@ -89,6 +91,8 @@ class Conversation(Exchange):
     """Set when a stream is told to end."""
     _coder: Coder | None = None
     """Codes the chunks of a stream."""
+    _entered: bool = False
+    """The app has named the route that it chose, and the route's rule is in force."""
     _flush: asyncio.Future[None] | None = None
     """The head of a stream that left before its first chunk."""
     _gone: bool = False
@@ -112,6 +116,7 @@ class Conversation(Exchange):
         self._send = send
         self.method = scope["method"]
         self.path = scope["path"]
+        self.root = scope.get("root_path") or ""
         self.query = scope["query_string"]
         self.scheme = scope["scheme"]
         self.http_version = scope["http_version"]
@@ -206,13 +211,65 @@ class Conversation(Exchange):
     async def _refuse_or_reply(self, outcome: Reply | APIError) -> None:
         if isinstance(outcome, APIError):
             self.error = outcome
+        if self.route is None:
+            self.name_route()
         await self._answer(outcome)
+
+    def name_route(self) -> None:
+        """Find the route of a request that the app never sees: asked for with a refusal only."""
+        try:
+            self.route = self._pass.table.name(self)
+        except Exception:
+            # A converter or a custom route of the app failed on the path; the refusal stands.
+            self.route = None
+
+    def known_route(self) -> str | None:
+        """Return the template of the route, asking the app's router if the app has not told yet."""
+        if self.route is None:
+            self.route = self._pass.framework.route_of(self._scope)
+            if self.route is None:
+                self.name_route()
+        return self.route
+
+    # -- the route's rule
+
+    def enter(self, route: RouteKey) -> Callable[[], Awaitable[None]] | None:
+        """Note that the app is about to run the handler of ``route``; see :class:`Exchange`."""
+        self._entered = True
+        # A middleware may have given the app another scope than the one that is asked at the end.
+        self.route = route[0]
+        rule = self._pass.table.rule_of(route, "WEBSOCKET" if self.websocket else self.method)
+        if rule is self.rule:
+            return None
+        return partial(self._enter_late, rule)
+
+    async def _enter_late(self, rule: RouteRule | None) -> None:
+        refused = await self._overrule(rule)
+        if refused is not None:
+            raise refused
+
+    async def _overrule(self, rule: RouteRule | None) -> APIError | None:
+        budget_end, deadline = self._budget_end, self.deadline
+        refused = await self._pass.overrule(self, rule)
+        if budget_end != inf and not self.body_complete:
+            # The deadline of the body is in force; the new one is that of the whole.
+            self._budget_end, self.deadline = self.deadline, min(deadline, self.deadline)
+        if self._pass.may_cancel and refused is None and not self.websocket:
+            self._watch_if_asked()
+        if refused is not None:
+            self.error = refused
+        return refused
+
+    async def _start_late(self, message: Message, rule: RouteRule | None) -> None:
+        await self._overrule(rule)
+        self._begin(message)
 
     def _failed(self, exception: BaseException) -> None:
         if self.ended:
             # A background task: the client has its whole response, and nobody else would hear of it. What the
             # server could not send has made this a 500 already, which has its own record.
             if exception is not self.exception or self.status < 500:
+                self.route = self._pass.framework.route_of(self._scope) or self.route
                 self.duration = perf_counter() - self.started
                 self._pass.logging.failed_late(self, exception)
             return
@@ -303,6 +360,19 @@ class Conversation(Exchange):
     def _on_start(self, message: Message) -> Awaitable[None]:
         if self.begun or self._start is not None:
             raise RuntimeError("the app began its response twice")
+        pass_ = self._pass
+        if pass_.ruled and not self._entered and self.error is None and message["status"] != 405:
+            # The app has not named its route before, and may do so now: the limit holds all the same.
+            self._entered = True
+            route = pass_.framework.route_of(self._scope)
+            if route is not None:
+                rule = pass_.table.rule_of_template(route, self.method)
+                if rule is not self.rule:
+                    return self._start_late(message, rule)
+        self._begin(message)
+        return _DONE
+
+    def _begin(self, message: Message) -> None:
         self.status = status = message["status"]
         self.response_headers = headers = list(message.get("headers", ()))
         names = dict(headers)
@@ -317,7 +387,6 @@ class Conversation(Exchange):
             self._held = bytearray()
         elif b"content-length" not in names and status not in (204, 304) and self.method != "HEAD":
             asyncio.get_running_loop().call_soon(self._flush_head)
-        return _DONE
 
     def _whole(self, start: Message, body: bytes) -> Awaitable[None]:
         pass_ = self._pass
@@ -451,7 +520,7 @@ class Conversation(Exchange):
             # 503.
             error = pass_.errors.from_exception(self.exception)
         if isinstance(error, MethodNotAllowedError):
-            allowed = pass_.allowed_methods(self.path)
+            allowed = pass_.table.allowed(self)
             if allowed:
                 self.response_headers = [
                     pair for pair in self.response_headers if pair[0].lower() != b"allow"
@@ -524,6 +593,8 @@ class Conversation(Exchange):
 
     def _refuse(self, error: APIError) -> None:
         self.error = error
+        # Django reads the body before it asks for the route.
+        self.known_route()
         self.body_complete = True
         raise error
 
@@ -579,6 +650,7 @@ class Conversation(Exchange):
         if not self._interrupted:
             self.deadline = perf_counter() + _UNWIND
             self._pass.deadlines.exceeded += 1
+            self.known_route()
             if not self.begun and self.error is None:
                 self.close = self._waiting
                 self.error = RequestTimeoutError() if self._waiting else TimeoutError()

@@ -7,9 +7,7 @@ only runs the steps. The order is part of the promise, so each row says why it s
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from time import perf_counter
 
 from ..errors import APIError
@@ -18,6 +16,7 @@ from ..types import ASGIApp
 from ._exchange import Exchange, Outcome
 from ._limiter_memory import MemoryStore
 from ._request_fields import refused_repeat
+from ._route_table import RouteTable
 from ._workers import worker_group
 from .client import Client
 from .compression import Compression
@@ -35,7 +34,7 @@ from .overload import Overload
 from .rate_limiting import RateLimiting
 from .request_id import RequestId
 from .request_validation import RequestValidation
-from .routes import RouteInfo, RouteRule, RouteTable, rule_of, template_pattern
+from .routes import RouteInfo, RouteRule, rule_of
 from .security_headers import SecurityHeaders
 from .tracing import Tracing
 from .trusted_host import TrustedHost
@@ -80,7 +79,8 @@ class Pass:
             *rules,
             *((route.methods, route.template, rule) for route in routes if (rule := rule_of(route.endpoint))),
         ]
-        self.table = RouteTable(self.rules)
+        self.table = RouteTable(rules, routes, framework, framework.rooted)
+        self.ruled = self.table.ruled
         self.may_cancel = settings.cancel_on_disconnect or any(
             rule.cancel_on_disconnect for _, _, rule in self.rules
         )
@@ -114,7 +114,6 @@ class Pass:
         self.shutdown.on_change(self.health.follow)
         self._watch()
         self._recorded = not alone
-        self._ruled = bool(self.table)
         self._traced = True
 
     # The steps are written out: CPython runs a call that it has seen at its place before without a new frame
@@ -148,8 +147,8 @@ class Pass:
             answer = self.cors.admit(exchange)
             if answer is not None:
                 return answer
-        if self._ruled:
-            self._find_rule(exchange)
+        if self.ruled:
+            self.find_rule(exchange)
         if self.limiter.enabled:
             limited = self.limiter.admit(exchange)  # before the body is looked at: refusing must be cheap
             if limited is not None:
@@ -226,20 +225,28 @@ class Pass:
         self.loop = asyncio.get_running_loop()
         return asyncio.current_task(self.loop)
 
-    def allowed_methods(self, path: str) -> str:
-        """Return the ``Allow`` value for ``path``: what all routes that match it have (RFC 9110 §10.2.1)."""
-        found: set[str] = set()
-        for pattern, methods in self._patterns:
-            if pattern.fullmatch(path):
-                found |= methods
-        return ", ".join(sorted(found))
+    def find_rule(self, exchange: Exchange) -> None:
+        """Note the rule of the request, and whom it counts."""
+        self._rule(exchange, self.table.find(exchange))
 
-    @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], frozenset[str]]]:
-        return [(template_pattern(route.template), route.methods) for route in self.routes]
+    async def overrule(self, exchange: Exchange, rule: RouteRule | None) -> APIError | None:
+        """Put the request under another rule than the one that was found before the app chose its route.
 
-    def _find_rule(self, exchange: Exchange) -> None:
-        rule = exchange.rule = self.table.find(exchange.method, exchange.path)
+        What the other has counted stays counted.
+        """
+        self._rule(exchange, rule)
+        if self.limiter.enabled:
+            limited = self.limiter.admit(exchange)
+            refused = limited if limited is None or isinstance(limited, APIError) else await limited
+            if refused is not None:
+                return refused
+        if exchange.websocket:
+            return None
+        self.deadlines.begin(exchange)
+        return self.validation.admit(exchange) or self.validation.count(exchange, 0)
+
+    def _rule(self, exchange: Exchange, rule: RouteRule | None) -> None:
+        exchange.rule = rule
         if rule is not None and rule.rate_key == "user" and self._user_key is not None:
             exchange.user_key = self._user_key(exchange.headers)
 

@@ -70,6 +70,7 @@ class Refusals:
         if exchange.exception is None:
             exchange.exception = exception
         exchange.error = error
+        exchange.known_route()
         if isinstance(error, RequestTimeoutError):
             # Whatever the app does with a body that never came is of no use any more.
             exchange.expire()

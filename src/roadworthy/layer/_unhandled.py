@@ -92,13 +92,18 @@ class Unhandled:
 
 
 def _record(kind: str, exception: BaseException, source: object) -> None:
-    if already_recorded(exception, current_exchange.get()):
+    exchange = current_exchange.get()
+    if already_recorded(exception, exchange):
         # The service has logged it and let it go on. The same object may be raised another time.
         forget_record(exception)
-    elif kind == "task":
-        _log.error("a task failed and nobody handled it", exc_info=exception, extra={"task": _name(source)})
+        return
+    # The id of the request is in every record; the route is what the failures of a service are sorted by.
+    about: dict[str, Any] = {} if exchange is None else {"route": exchange.known_route()}
+    if kind == "task":
+        about["task"] = _name(source)
+        _log.error("a task failed and nobody handled it", exc_info=exception, extra=about)
     else:
-        _log.error("a callback failed", exc_info=exception)
+        _log.error("a callback failed", exc_info=exception, extra=about)
 
 
 def _name(source: Any) -> str:

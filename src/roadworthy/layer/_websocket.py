@@ -46,6 +46,7 @@ class WebSocketConversation:
             receive,
             send,
         )
+        self._handshake.websocket = True
 
     async def run(self) -> None:
         """Serve the WebSocket from its handshake to its record."""
@@ -66,16 +67,25 @@ class WebSocketConversation:
                 return
             if not is_apps_own(exception, self._task):
                 raise
-            handshake.exception = exception
-            handshake.error = pass_.errors.from_exception(exception)
-            if not self._closed:
-                self._closed = True
-                await self._say_close(_FAILED)
+            if exception is handshake.error and not self._accepted:
+                # Refused by the rule of the route that the app chose, and nothing of the app has answered it.
+                if not self._closed:
+                    self._closed = True
+                    await self._deny(handshake.error)
+            else:
+                await self._failed(exception)
         finally:
             pass_.live.discard(self)
-            handshake.route = pass_.framework.route_of(self._scope)
+            handshake.route = pass_.framework.route_of(self._scope) or handshake.route
             current_exchange.reset(token)
             pass_.finish(handshake)
+
+    async def _failed(self, exception: BaseException) -> None:
+        self._handshake.exception = exception
+        self._handshake.error = self._pass.errors.from_exception(exception)
+        if not self._closed:
+            self._closed = True
+            await self._say_close(_FAILED)
 
     async def _refusal(self) -> APIError | None:
         handshake, pass_ = self._handshake, self._pass
@@ -89,6 +99,7 @@ class WebSocketConversation:
             pass_.tracing.admit,
             pass_.client.admit,
             pass_.host.admit,
+            pass_.find_rule,
             pass_.limiter.admit,
         ):
             outcome = step(handshake)
@@ -104,9 +115,13 @@ class WebSocketConversation:
         return None
 
     async def _refuse(self, error: APIError) -> None:
+        self._handshake.name_route()
+        await self._receive()  # websocket.connect
+        await self._deny(error)
+
+    async def _deny(self, error: APIError) -> None:
         self._handshake.error = error
         self._handshake.status = error.status
-        await self._receive()  # websocket.connect
         if "websocket.http.response" in (self._scope.get("extensions") or {}):
             reply = self._pass.errors.encode(self._handshake, error)
             headers = [*reply.headers, (b"x-request-id", self._handshake.request_id.encode())]
@@ -120,6 +135,12 @@ class WebSocketConversation:
     async def send(self, message: Message) -> None:
         """Pass a message of the app on."""
         if self._closed:
+            return
+        late = self._handshake.error
+        if late is not None and not self._accepted:
+            # Refused by the rule of the route that the app chose; what the app makes of it is not wanted.
+            self._closed = True
+            await self._deny(late)
             return
         if message["type"] == "websocket.accept":
             self._accepted = True

@@ -8,18 +8,19 @@ never lapses in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ..settings import Rate, parse_duration, parse_rate, parse_size
 
 __all__ = (
     "ANY_METHOD",
+    "WEBSOCKET",
     "RouteInfo",
+    "RouteKey",
     "RouteRule",
-    "RouteTable",
     "bind_rules",
     "route_rule",
     "rule_of",
@@ -28,7 +29,11 @@ __all__ = (
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 ANY_METHOD = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods of a route, or a rule, that leaves the choice to its app (a mount)."""
+"""Methods of a route, or a rule, that leaves the choice to its app (a mount): these and every other."""
+WEBSOCKET = frozenset({"WEBSOCKET"})
+"""Stands where a WebSocket route would have methods; no HTTP method matches it."""
+RouteKey: TypeAlias = tuple[str, int]
+"""What tells one route from every other: its template, and the id of its handler."""
 _ATTRIBUTE = "__roadworthy_rule__"
 
 
@@ -66,11 +71,32 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True)
 class RouteInfo:
-    """One route of the app as its framework describes it."""
+    """One route of the app as its framework describes it.
+
+    Parameters:
+        pattern: what the framework's own router matches paths with, by ``match``; made from the template when
+            left out.
+        handler: what the framework keeps for as long as the app lives, where it makes ``endpoint`` anew each
+            time.
+    """
 
     methods: frozenset[str]
     template: str
     endpoint: Callable[..., Any] | None
+    pattern: re.Pattern[str] | None = field(default=None, compare=False)
+    handler: object = field(default=None, compare=False)
+
+    @property
+    def key(self) -> RouteKey:
+        """What an adapter gives to ``Exchange.enter`` when the app has chosen this route."""
+        return self.template, id(self.endpoint if self.handler is None else self.handler)
+
+    @property
+    def matches(self) -> Callable[[str], object]:
+        """Tells whether a path is one of this route."""
+        if self.pattern is not None:
+            return self.pattern.match
+        return template_pattern(self.template).fullmatch
 
 
 def route_rule(**rule: Any) -> Callable[[_Handler], _Handler]:
@@ -105,7 +131,7 @@ def template_pattern(template: str) -> re.Pattern[str]:
         if not part.startswith(("{", "<")):
             made += re.escape(part)
         elif part.endswith(":path}") or part.startswith("<path:"):
-            made += ".+"
+            made += "(?s:.+)"
         else:
             made += "[^/]+"
     return re.compile(made)
@@ -127,13 +153,15 @@ def bind_rules(
         ValueError: a key is not of that form, or covers no route.
     """
     bound: list[tuple[frozenset[str], str, RouteRule]] = []
-    for key, rule in rules.items():
+    # The rule that names a method stands before the one for all.
+    for key, rule in sorted(rules.items(), key=lambda entry: entry[0].startswith("/")):
         match = _METHOD_AND_TEMPLATE.fullmatch(key)
         if match is None:
             raise ValueError(f'a rule is given by "METHOD /template" or "/template", not {key!r}')
         method, template = match[1], match[2]
         if not routes:
-            bound.append((frozenset((method,)) if method else ANY_METHOD, template, rule))
+            methods = _with_head(method, template, rules) if method else ANY_METHOD
+            bound.append((methods, template, rule))
             continue
         covered = [
             route
@@ -144,34 +172,13 @@ def bind_rules(
             near = get_close_matches(template, {route.template for route in routes}, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"the rule {key!r} covers no route of the app{hint}")
-        methods: frozenset[str] = frozenset((method,) if method else ())
-        if not method:
-            methods = methods.union(*(route.methods for route in covered))
-        bound.append((methods, template, rule))
+        has = frozenset[str]().union(*(route.methods for route in covered))
+        bound.append((_with_head(method, template, rules) & has if method else has, template, rule))
     return bound
 
 
-class RouteTable:
-    """Finds the rule of a request from its method and path, before any framework has routed it."""
-
-    def __init__(self, rules: Iterable[tuple[frozenset[str], str, RouteRule]]) -> None:
-        self._exact: dict[tuple[str, str], RouteRule] = {}
-        self._patterns: list[tuple[frozenset[str], re.Pattern[str], RouteRule]] = []
-        for methods, template, rule in rules:
-            if "{" in template or "<" in template:
-                self._patterns.append((methods, template_pattern(template), rule))
-            else:
-                self._exact.update({(method, template): rule for method in methods})
-
-    def __bool__(self) -> bool:
-        return bool(self._exact or self._patterns)
-
-    def find(self, method: str, path: str) -> RouteRule | None:
-        """Return the rule of this request, or None."""
-        rule = self._exact.get((method, path))
-        if rule is not None:
-            return rule
-        for methods, pattern, candidate in self._patterns:
-            if method in methods and pattern.fullmatch(path):
-                return candidate
-        return None
+def _with_head(method: str, template: str, rules: Mapping[str, RouteRule]) -> frozenset[str]:
+    # A handler of GET answers HEAD as well (RFC 9110 §9.3.2), so its rule covers both, unless HEAD has one.
+    if method == "GET" and f"HEAD {template}" not in rules:
+        return frozenset(("GET", "HEAD"))
+    return frozenset((method,))

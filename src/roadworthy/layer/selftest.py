@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from typing import TYPE_CHECKING
 
 from ..settings import Rate
@@ -126,14 +125,11 @@ def _no_debug_in_production(tested: Pass) -> None:
 
 def _rules_cover_their_routes(tested: Pass) -> None:
     for methods, template, rule in tested.rules:
-        sample = re.sub(r"\{[^}]*\}|<[^>]*>", "1", template)
-        for method in methods:
-            found = tested.table.find(method, sample)
-            _promise(
-                found is rule,
-                f"the rule of {method} {template} covers it",
-                "another rule comes first; order them from the special to the general",
-            )
+        _promise(
+            tested.table.covers(methods, template, rule),
+            f"the rule of {','.join(sorted(methods))} {template} covers it",
+            "another rule covers the same; keep one of them",
+        )
 
 
 def _name_middleware(tested: Pass) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, wraps
 from importlib import import_module
 from typing import Any
 
-from ..routes import RouteInfo
+from asgiref.sync import async_to_sync, iscoroutinefunction
+
+from ..routes import RouteInfo, RouteKey
 from ._protocol import ANY_METHOD, UnknownRouteError
 
-__all__ = ("template_of", "walk")
+__all__ = ("canonical", "enter_first", "key_of", "resolve", "template_of", "walk")
 
 _urls: Any = import_module("django.urls")
 _resolvers: Any = import_module("django.urls.resolvers")
@@ -27,6 +30,52 @@ def template_of(route: str) -> str:
     return f"/{route.lstrip('/')}"
 
 
+def canonical(path: str, root: str) -> str:
+    """Return ``path`` without the script's name, as ``ASGIRequest`` makes its ``path_info``."""
+    prefix: str = import_module("django.conf").settings.FORCE_SCRIPT_NAME or root
+    return path.removeprefix(prefix) if prefix else path
+
+
+def key_of(match: Any) -> RouteKey:
+    """Return the key of the route that ``match`` is of."""
+    return template_of(match.route), id(match.func)
+
+
+def resolve(path: str) -> RouteKey | None:
+    """Return the route that serves ``path``, or None."""
+    try:
+        return key_of(_urls.get_resolver().resolve(path))
+    except _urls.Resolver404:
+        return None
+
+
+def enter_first(late: Callable[[], Awaitable[None]], match: Any) -> tuple[Any, Any, Any]:
+    """Return the view of ``match`` and its arguments; the view waits for ``late`` first.
+
+    A view stays of its kind, a coroutine function or not: Django's transactions depend on it.
+    """
+    view = match.func
+
+    async def wait() -> None:
+        await late()
+
+    if iscoroutinefunction(view):
+
+        @wraps(view)
+        async def entered(*args: Any, **kwargs: Any) -> Any:
+            await late()
+            return await view(*args, **kwargs)
+
+        return entered, match.args, match.kwargs
+
+    @wraps(view)
+    def entered_in_thread(*args: Any, **kwargs: Any) -> Any:
+        async_to_sync(wait)()
+        return view(*args, **kwargs)
+
+    return entered_in_thread, match.args, match.kwargs
+
+
 def _methods(view: Any) -> frozenset[str]:
     # A class-based view names what it has; a function decides inside.
     kind = getattr(view, "view_class", None)
@@ -34,6 +83,11 @@ def _methods(view: Any) -> frozenset[str]:
         return ANY_METHOD
     has = {name.upper() for name in kind.http_method_names if hasattr(kind, name)}
     return frozenset(has | ({"HEAD"} if "GET" in has else set()))
+
+
+def _loose(template: str) -> re.Pattern[str]:
+    parts = re.split(r"<[^>]*>", template)
+    return re.compile("(?s:.*)".join(re.escape(part) for part in parts) + r"\Z")
 
 
 def walk(resolver: Any = None, prefix: str = "") -> list[RouteInfo]:
@@ -50,7 +104,10 @@ def walk(resolver: Any = None, prefix: str = "") -> list[RouteInfo]:
         if isinstance(pattern, _resolvers.URLResolver):
             found += walk(pattern, route)
         elif isinstance(pattern, _resolvers.URLPattern):
-            found.append(RouteInfo(_methods(pattern.callback), template_of(route), pattern.callback))
+            methods, view = _methods(pattern.callback), pattern.callback
+            # A regular expression may take more than one segment where its template shows a name.
+            loose = _loose(template_of(route)) if _REGEX.search(route) else None
+            found.append(RouteInfo(methods, template_of(route), view, loose))
         else:
             raise UnknownRouteError(f"the URL pattern {pattern!r} is neither a path nor an include")
     return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from ..routes import ANY_METHOD
+from ..routes import ANY_METHOD, WEBSOCKET
 
 if TYPE_CHECKING:
     from ...errors import APIError
-    from ...types import Scope
+    from ...types import Headers, Scope
     from .._exchange import Exchange
-    from ..routes import RouteInfo
+    from ..routes import RouteInfo, RouteKey
 
 __all__ = (
     "ANY_METHOD",
@@ -27,9 +27,6 @@ EXCHANGE_KEY = "roadworthy.exchange"
 """The scope's key under which the layer puts the exchange, for hooks that run inside the app."""
 
 ErrorFormat: TypeAlias = Literal["problem", "envelope", "app"]
-
-WEBSOCKET = frozenset({"WEBSOCKET"})
-"""Stands where a WebSocket route would have methods; no HTTP method matches it."""
 
 
 class UnknownRouteError(RuntimeError):
@@ -79,6 +76,38 @@ class Framework(Protocol):
 
         Raises:
             UnknownRouteError: there is a route that cannot be walked.
+        """
+        ...
+
+    @property
+    def rooted(self) -> bool:
+        """Whether the app itself cuts a prefix off the paths that it is asked for."""
+        ...
+
+    def canonical(self, path: str, root: str) -> str:
+        """Return ``path`` as the framework's router sees it.
+
+        Parameters:
+            root: the prefix at which the server says the app stands (``root_path`` of ASGI), "" for none.
+        """
+        ...
+
+    def resolve(
+        self, method: str, path: str, root: str = "", headers: Headers | None = None
+    ) -> RouteKey | None:
+        """Return the route that the framework's own router chooses, None when it chooses none.
+
+        Parameters:
+            method: of the request; ``WEBSOCKET`` for a handshake.
+            path: as the server gives it, not made canonical.
+            headers: for routers that choose by host as well.
+        """
+        ...
+
+    def guard(self) -> None:
+        """Have ``Exchange.enter`` called with a route when the app has chosen it, before its handler runs.
+
+        Called when there are rules; calling it again adds routes that came in between.
         """
         ...
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.endpoints import HTTPEndpoint
-from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute, compile_path
+from starlette.routing import BaseRoute, Host, Match, Mount, Route, WebSocketRoute, compile_path
 
 from ...types import Scope
-from ..routes import RouteInfo
+from ..routes import RouteInfo, RouteKey
+from ._entry import guarded, unguarded
 from ._protocol import ANY_METHOD, WEBSOCKET, UnknownRouteError
 
-__all__ = ("Expand", "RouteIndex", "same_routes", "walk")
+__all__ = ("Expand", "Node", "RouteIndex", "choose", "guard", "nodes", "same_routes", "tree")
 
 Expand = Callable[[Iterable[Any]], Iterable[Any]]
 """Replaces lazily included routers by their routes."""
@@ -36,10 +38,18 @@ def _methods(route: Any) -> frozenset[str]:
     return ANY_METHOD
 
 
-def walk(
-    routes: Iterable[Any], expand: Expand, mounts: set[str], prefix: str = "", depth: int = 0
-) -> list[RouteInfo]:
-    """Return every route below ``routes``, and add the path of every mount to ``mounts``.
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A route, what the layer knows of it, and the routes below it."""
+
+    route: Any
+    path: str
+    info: RouteInfo | None
+    below: tuple[Node, ...] = ()
+
+
+def tree(routes: Iterable[Any], expand: Expand, prefix: str = "", depth: int = 0) -> tuple[Node, ...]:
+    """Return every route of ``routes`` with what stands below it.
 
     A mount of an app without routes stands as ``/prefix/{path:path}`` with any method.
 
@@ -48,36 +58,90 @@ def walk(
     """
     if depth > _MAX_MOUNTS:
         raise UnknownRouteError(f"the mounts below {prefix[:100]!r} contain each other")
-    found: list[RouteInfo] = []
+    found: list[Node] = []
     for route in expand(routes):
         if isinstance(route, Host):
-            found += walk(route.routes, expand, mounts, prefix, depth + 1)
+            found.append(Node(route, prefix, None, tree(route.routes, expand, prefix, depth + 1)))
         elif isinstance(route, Mount):
             path = prefix + route.path
-            mounts.add(path)
-            inner = walk(route.routes, expand, mounts, path, depth + 1)
-            found += inner or [RouteInfo(ANY_METHOD, path + "/{path:path}", route.app)]
+            below = tree(route.routes, expand, path, depth + 1)
+            info = None if below else _info(ANY_METHOD, path + "/{path:path}", unguarded(route.app))
+            found.append(Node(route, path, info, below))
         elif isinstance(route, WebSocketRoute):
-            found.append(RouteInfo(WEBSOCKET, prefix + route.path, route.endpoint))
+            path = prefix + route.path
+            found.append(Node(route, path, _info(WEBSOCKET, path, route.endpoint)))
         elif isinstance(route, Route) or not isinstance(route, BaseRoute):
             # What is no BaseRoute is FastAPI's effective context of an included route.
-            found.append(RouteInfo(_methods(route), prefix + str(route.path), route.endpoint))
+            path = prefix + str(route.path)
+            found.append(Node(route, path, _info(_methods(route), path, route.endpoint)))
         else:
             kind = type(route)
             raise UnknownRouteError(
                 f"the route {route!r} is a {kind.__module__}.{kind.__qualname__}, which cannot be walked: "
                 "limits and metrics would not cover it. Register it as a Route, a Mount or an included router"
             )
-    return found
+    return tuple(found)
+
+
+def _info(methods: frozenset[str], template: str, endpoint: Any) -> RouteInfo:
+    return RouteInfo(methods, template, endpoint, compile_path(template)[0] if template else None)
+
+
+def nodes(below: Iterable[Node]) -> Iterator[Node]:
+    """Yield these nodes and all below them, in the order in which the router asks them."""
+    for node in below:
+        yield node
+        yield from nodes(node.below)
+
+
+def choose(below: Iterable[Node], scope: Scope) -> RouteInfo | None:
+    """Return the route that Starlette's router chooses for ``scope``, by the routes' own matching."""
+    partial: Node | None = None
+    for node in below:
+        match, child_scope = node.route.matches(scope)
+        if match is Match.FULL:
+            # As the router does it: a mount is final, whatever stands in it.
+            return choose(node.below, {**scope, **child_scope}) if node.below else node.info
+        if match is Match.PARTIAL and partial is None:
+            partial = node
+    return None if partial is None else partial.info
+
+
+def guard(below: Iterable[Node], template_of: Callable[[Scope], str | None]) -> None:
+    """Put the guard before the app of every route; one that stands in several places is asked where it is."""
+    places: dict[int, tuple[Any, list[RouteInfo]]] = {}
+    for node in nodes(below):
+        if node.info is not None:
+            places.setdefault(id(node.route), (node.route, []))[1].append(node.info)
+    for route, infos in places.values():
+        key = infos[0].key if len(infos) == 1 else _asking(infos, template_of)
+        route.app = guarded(unguarded(route.app), key)
+
+
+def _asking(
+    infos: list[RouteInfo], template_of: Callable[[Scope], str | None]
+) -> Callable[[Scope], RouteKey]:
+    keys = {info.template: info.key for info in infos}
+
+    def key(scope: Scope) -> RouteKey:
+        template = template_of(scope)
+        # One that was mounted after the start has the handler all the same.
+        return keys.get(template or "", (template or "", infos[0].key[1]))
+
+    return key
 
 
 class RouteIndex:
     """Finds templates that the scope names only by endpoint or by the path of a mount."""
 
-    def __init__(self, routes: Iterable[RouteInfo], mounts: Iterable[str]) -> None:
+    def __init__(self, below: Iterable[Node]) -> None:
         self._by_endpoint: dict[int, list[RouteInfo]] = {}
-        for route in routes:
-            self._by_endpoint.setdefault(id(route.endpoint), []).append(route)
+        mounts: set[str] = set()
+        for node in nodes(below):
+            if node.info is not None:
+                self._by_endpoint.setdefault(id(node.info.endpoint), []).append(node.info)
+            if isinstance(node.route, Mount):
+                mounts.add(node.path)
         self._mounts: set[str] = set()
         self._mount_patterns: list[tuple[re.Pattern[str], str]] = []
         for path in mounts:
@@ -88,7 +152,7 @@ class RouteIndex:
 
     def by_endpoint(self, endpoint: object, scope: Scope) -> str | None:
         """Return the whole template of the route that has ``endpoint``."""
-        routes = self._by_endpoint.get(id(endpoint))
+        routes = self._by_endpoint.get(id(unguarded(endpoint)))
         if routes is None:
             return None
         if len(routes) > 1:

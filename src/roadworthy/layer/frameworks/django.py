@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import Any
 
 from ...errors import APIError
-from ...types import Scope
+from ...types import Headers, Scope
 from .._exits import ExitInTaskError, comes_from_signal
-from ..routes import RouteInfo
+from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, media_type, prefers_html
-from ._django_routes import template_of, walk
+from ._django_routes import canonical, enter_first, key_of, resolve, template_of, walk
 from ._protocol import ErrorFormat, exchange_of
 
 __all__ = ("DjangoFramework",)
@@ -56,6 +56,11 @@ class DjangoFramework:
     native_tracing = False
 
     @property
+    def rooted(self) -> bool:
+        """Whether ``FORCE_SCRIPT_NAME`` is set."""
+        return bool(import_module("django.conf").settings.FORCE_SCRIPT_NAME)
+
+    @property
     def debug(self) -> bool:
         """Django's DEBUG."""
         return bool(import_module("django.conf").settings.DEBUG)
@@ -72,12 +77,14 @@ class DjangoFramework:
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Wrap four methods of this handler, listen to the signal of failures, mark Django's records."""
-        resolve, process = self.site.resolve_request, self.site.process_exception_by_middleware
+        resolved, process = self.site.resolve_request, self.site.process_exception_by_middleware
 
         def resolve_request(request: Any) -> Any:
-            match = resolve(request)
+            match = resolved(request)
             request.scope[_ROUTE_KEY] = match.route
-            return match
+            exchange = exchange_of(request.scope)
+            late = None if exchange is None else exchange.enter(key_of(match))
+            return match if late is None else enter_first(late, match)
 
         def process_exception(exception: Exception, request: Any) -> Any:
             response = process(exception, request)
@@ -128,6 +135,19 @@ class DjangoFramework:
     def routes(self) -> Sequence[RouteInfo]:
         """Return every pattern of the root URL configuration; views choose their methods themselves."""
         return walk()
+
+    def canonical(self, path: str, root: str) -> str:
+        """Return ``path`` without the script's name, as Django's request does."""
+        return canonical(path, root)
+
+    def resolve(
+        self, method: str, path: str, root: str = "", headers: Headers | None = None
+    ) -> RouteKey | None:
+        """Ask Django's resolver, with the root URL configuration."""
+        return resolve(canonical(path, root))
+
+    def guard(self) -> None:
+        """Do nothing more: the wrapped ``resolve_request`` enters every route."""
 
     def docs_paths(self) -> frozenset[str]:
         """Return nothing: Django has no API documentation pages."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 
 from ...errors import APIError, BadRequestError, ValidationError
-from ...types import Scope
-from ..routes import RouteInfo
+from ...types import Headers, Scope
+from ..routes import RouteInfo, RouteKey
 from ._defaults import json_object, json_objects, media_type
 from ._fastapi_internals import (
     docs_pages,
@@ -73,6 +73,20 @@ class FastAPIFramework(StarletteFramework):
             *super().routes(),
             *(RouteInfo(files, f"{path}/{{path:path}}", None) for path in frontends(self.app.router)),
         ]
+
+    def resolve(
+        self, method: str, path: str, root: str = "", headers: Headers | None = None
+    ) -> RouteKey | None:
+        """Ask the routes, and the frontends after them."""
+        chosen = super().resolve(method, path, root, headers)
+        if chosen is None and method in ("GET", "HEAD"):
+            plain = self.canonical(path, root)
+            below = max(
+                (one for one in frontends(self.app.router) if plain.startswith(f"{one}/")), default=None
+            )
+            if below is not None:
+                return f"{below}/{{path:path}}", id(None)
+        return chosen
 
     def docs_paths(self) -> frozenset[str]:
         """Return the paths of Swagger UI, its OAuth2 redirect and ReDoc."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...errors import APIError
-from ...types import ASGIApp, Scope
-from ..routes import RouteInfo
+from ...types import ASGIApp, Headers, Scope
+from ..routes import RouteInfo, RouteKey
 from ._protocol import ErrorFormat
 
 __all__ = ("GenericFramework",)
@@ -18,6 +18,7 @@ class GenericFramework:
     name = "asgi"
     debug = False
     native_tracing = False
+    rooted = False
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -33,6 +34,21 @@ class GenericFramework:
     def routes(self) -> Sequence[RouteInfo]:
         """Return nothing: the app's routes cannot be known."""
         return ()
+
+    def canonical(self, path: str, root: str) -> str:
+        """Return ``path`` without the prefix (ASGI: ``path`` begins with ``root_path``)."""
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+            return path[len(root) :] or "/"
+        return path
+
+    def resolve(
+        self, method: str, path: str, root: str = "", headers: Headers | None = None
+    ) -> RouteKey | None:
+        """Return None: how the app routes cannot be known."""
+        return None
+
+    def guard(self) -> None:
+        """Do nothing: an app that notes its ``route`` in the scope is asked when its response begins."""
 
     def docs_paths(self) -> frozenset[str]:
         """Return nothing."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
+from litestar.utils import normalize_path
 
 from ...errors import APIError, FieldError, ValidationError
-from ...types import Scope
-from ..routes import RouteInfo
+from ...types import Headers, Scope
+from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, json_object, json_objects
+from ._entry import guarded
 from ._litestar_logging import drop_default_handlers
 from ._protocol import ANY_METHOD, WEBSOCKET, ErrorFormat, UnknownRouteError, exchange_of
 
@@ -48,6 +51,7 @@ class LitestarFramework:
     """Adapter for a Litestar application."""
 
     name = "litestar"
+    rooted = False
 
     def __init__(self, app: Litestar) -> None:
         self.app = app
@@ -78,8 +82,11 @@ class LitestarFramework:
             return None
         if not self._templates:
             self.routes()
+        return self._template(scope.get("route_handler"), template)
+
+    def _template(self, handler: object, template: str) -> str:
         # Litestar names a mount by the template of the root (seen in 2.25).
-        return self._mounts.get(id(scope.get("route_handler"))) or self._templates.get(template, template)
+        return self._mounts.get(id(handler)) or self._templates.get(template, template)
 
     def routes(self) -> Sequence[RouteInfo]:
         """Return every route, one entry per handler."""
@@ -88,19 +95,56 @@ class LitestarFramework:
             if isinstance(route, HTTPRoute):
                 for handler in route.route_handlers:
                     methods = frozenset(str(method) for method in handler.http_methods)
-                    found.append(RouteInfo(methods, route.path, cast("Any", handler.fn)))
+                    found.append(RouteInfo(methods, route.path, cast("Any", handler.fn), handler=handler))
             elif isinstance(route, WebSocketRoute):
-                found.append(RouteInfo(WEBSOCKET, route.path, cast("Any", route.route_handler.fn)))
+                function = cast("Any", route.route_handler.fn)
+                found.append(RouteInfo(WEBSOCKET, route.path, function, handler=route.route_handler))
             elif isinstance(cast("object", route), ASGIRoute):
                 template = route.path
                 if route.route_handler.is_mount:
                     template = f"{route.path.rstrip('/')}/{{path:path}}"
                     self._mounts[id(route.route_handler)] = template
-                found.append(RouteInfo(ANY_METHOD, template, cast("Any", route.route_handler.fn)))
+                function = cast("Any", route.route_handler.fn)
+                found.append(RouteInfo(ANY_METHOD, template, function, handler=route.route_handler))
             else:
                 raise UnknownRouteError(f"the route {route!r} is of no kind that can be walked")
             self._templates[route.path_format] = route.path
         return found
+
+    def canonical(self, path: str, root: str) -> str:
+        """Return ``path`` without prefix, doubled and trailing slashes, as Litestar's router does."""
+        return normalize_path(path.split(root, maxsplit=1)[-1] if root else path)
+
+    def resolve(
+        self, method: str, path: str, root: str = "", headers: Headers | None = None
+    ) -> RouteKey | None:
+        """Ask Litestar's router, which remembers its answers."""
+        asked = None if method == "WEBSOCKET" else cast("Any", method)
+        try:
+            _, handler, _, _, template = self.app.asgi_router.handle_routing(
+                path=self.canonical(path, root), method=asked
+            )
+        except Exception:
+            # Not found, method not allowed, or a parameter that cannot be read: no handler runs.
+            return None
+        return self._template(handler, template), id(handler)
+
+    def guard(self) -> None:
+        """Stand between Litestar's router and the app, middlewares included, of the route that it chooses."""
+        router: Any = self.app.asgi_router
+        inner = router.handle_routing
+        if getattr(inner, "__roadworthy__", False):
+            return
+
+        # As many answers as Litestar itself remembers; it asks by keyword.
+        @lru_cache(1024)
+        def handle_routing(path: str, method: Any) -> tuple[Any, ...]:
+            asgi_app, handler, *rest, template = inner(path=path, method=method)
+            key = (self._template(handler, template), id(handler))
+            return guarded(asgi_app, key), handler, *rest, template
+
+        cast("Any", handle_routing).__roadworthy__ = True
+        router.handle_routing = handle_routing
 
     def docs_paths(self) -> frozenset[str]:
         """Return ``/schema`` and all below it, or wherever the app's configuration puts it."""

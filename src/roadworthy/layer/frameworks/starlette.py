@@ -9,12 +9,12 @@ from starlette.applications import Starlette
 from starlette.routing import Router
 
 from ...errors import APIError
-from ...types import Scope
-from ..routes import RouteInfo
+from ...types import Headers, Scope
+from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, json_object, media_type, phrase
 from ._protocol import ErrorFormat
 from ._starlette_errors import attach_handlers
-from ._starlette_routes import Expand, RouteIndex, same_routes, walk
+from ._starlette_routes import Expand, Node, RouteIndex, choose, guard, nodes, same_routes, tree
 
 __all__ = ("StarletteFramework",)
 
@@ -28,6 +28,7 @@ class StarletteFramework:
     def __init__(self, app: Starlette | Router) -> None:
         self.app: Any = app
         self._index: RouteIndex | None = None
+        self._tree: tuple[Node, ...] | None = None
 
     @property
     def debug(self) -> bool:
@@ -66,13 +67,51 @@ class StarletteFramework:
     def index(self) -> RouteIndex:
         """The index of the routes as they stand when it is first asked for."""
         if self._index is None:
-            mounts: set[str] = set()
-            self._index = RouteIndex(walk(self.app.routes, self.expand, mounts), mounts)
+            self._index = RouteIndex(self.tree)
         return self._index
+
+    @property
+    def tree(self) -> tuple[Node, ...]:
+        """The routes as they stood when the layer asked for them."""
+        if self._tree is None:
+            self._tree = tree(self.app.routes, self.expand)
+        return self._tree
 
     def routes(self) -> Sequence[RouteInfo]:
         """Return every route, those of mounted apps too."""
-        return walk(self.app.routes, self.expand, set())
+        self._tree = self._index = None
+        return [node.info for node in nodes(self.tree) if node.info is not None]
+
+    @property
+    def rooted(self) -> bool:
+        """Whether the app has a ``root_path`` of its own, as FastAPI's may."""
+        return bool(getattr(self.app, "root_path", ""))
+
+    def canonical(self, path: str, root: str) -> str:
+        """Return ``path`` without the prefix, as the router does; FastAPI's own prefix comes first."""
+        root = getattr(self.app, "root_path", "") or root
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+            return path[len(root) :]
+        return path
+
+    def resolve(
+        self, method: str, path: str, root: str = "", headers: Headers | None = None
+    ) -> RouteKey | None:
+        """Ask the routes themselves, in the router's order; one of another method is named as well."""
+        websocket = method == "WEBSOCKET"
+        scope: Scope = {
+            "type": "websocket" if websocket else "http",
+            "method": method,
+            "path": path,
+            "root_path": getattr(self.app, "root_path", "") or root,
+            "headers": headers or [],
+        }
+        chosen = choose(self.tree, scope)
+        return None if chosen is None else chosen.key
+
+    def guard(self) -> None:
+        """Put the guard before the app of every route."""
+        guard(self.tree, self.route_of)
 
     def docs_paths(self) -> frozenset[str]:
         """Return nothing: Starlette has no documentation pages."""
