@@ -18,7 +18,6 @@ __all__ = (
     "check_repeated",
     "check_size",
     "check_trailers",
-    "is_websocket",
     "other_target",
 )
 
@@ -114,17 +113,6 @@ def other_target(method: str, target: bytes, headers: Headers) -> bytes:
     check_host(authority)
     headers[:] = [(name, authority if name == b"host" else value) for name, value in headers]
     return rest if rest.startswith(b"/") else b"/" + rest
-
-
-def is_websocket(method: str, names: dict[bytes, bytes]) -> bool:
-    """Tell whether this asks for a WebSocket (RFC 6455 §4.2.1) and has no body of its own."""
-    return (
-        method == "GET"
-        and names.get(b"upgrade", b"").strip().lower() == b"websocket"
-        and b"upgrade" in [one.strip() for one in names.get(b"connection", b"").lower().split(b",")]
-        and b"transfer-encoding" not in names
-        and names.get(b"content-length", b"0") == b"0"
-    )
 
 
 def check_size(headers: Headers, limits: Limits) -> None:
