@@ -41,6 +41,7 @@ _DEFLATE = (
     ),
 )
 
+_SLACK = 1 << 10
 # The library writes what clients send at the level debug.
 _quiet = logging.getLogger("roadworthy.server.frames")
 _quiet.setLevel(logging.WARNING)
@@ -106,9 +107,11 @@ def negotiate(headers: Headers, limit: int) -> tuple[ServerProtocol, bytes]:
     Raises:
         BadRequestError: ``Sec-WebSocket-Extensions`` is malformed (RFC 6455 §9.1).
     """
-    # One byte more than the limit, which the reader of messages keeps: with nothing left for a message, the
-    # library takes 0 for "without limit" when it inflates the next fragment.
-    frames = ServerProtocol(extensions=_DEFLATE, state=State.OPEN, max_size=limit + 1, logger=_quiet)
+    # More than the limit, which the reader of messages keeps. With nothing left for a message, the library
+    # takes 0 for "without limit" when it inflates the next fragment. And it holds the deflated bytes to what
+    # is left, which may be more than what they inflate to: 5 bytes a block (RFC 1951 §3.2.4).
+    most = limit + (limit >> 10) + _SLACK
+    frames = ServerProtocol(extensions=_DEFLATE, state=State.OPEN, max_size=most, logger=_quiet)
     offered = FieldLines()
     for name, value in headers:
         if name == b"sec-websocket-extensions":

@@ -25,7 +25,7 @@ __all__ = ("BODY", "BUSY", "CLOSING", "FRESH", "HEAD", "IDLE", "LINGER", "Stream
 FRESH, IDLE, HEAD, BODY, BUSY, LINGER, CLOSING = range(7)
 """Phases of a connection, see :mod:`roadworthy.server.protocol`."""
 
-_DISPENSABLE = frozenset((FRESH, IDLE, HEAD, LINGER))
+_DISPENSABLE = frozenset((FRESH, IDLE, HEAD, BODY, LINGER))
 
 # Closing with unread bytes makes the kernel send a reset, which can destroy the response on its way
 # (RFC 9112 §9.6). So what still comes is read first, for a while.
@@ -169,11 +169,13 @@ class Stream(asyncio.Protocol):
         """Return when its turn is to give way to a new connection, the lowest first; None for never."""
         current = self._current
         if current is None:
+            # In a body, it is one whose answer is complete.
             return (0, self.read_deadline) if self._phase in _DISPENSABLE else None
         if self._phase == BODY and current is self._incoming and current.untouched and self._reading:
             behind = now - self._since > current.received / self.limits.body_rate
             return (1, self.read_deadline) if behind else None
-        return None
+        # It may be waiting for the answer with its own side closed, and more likely it has left.
+        return (2, 0.0) if self._ended else None
 
     def _linger(self) -> None:
         """Shut down writing, for all is said, and read on for a while, so that the client gets to see it."""

@@ -340,6 +340,8 @@ class HttpProtocol(Requests):
         if self._phase == BODY:
             self._late = True
             self._refuse(RequestTimeoutError("The body arrives more slowly than there is room for"))
+        elif self._current is not None:
+            self.drop(hard=False)
         else:
             self.read_deadline = 0.0
             self.expire(now)
