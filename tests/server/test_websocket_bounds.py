@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -286,8 +286,7 @@ def test_a_silent_client_is_asked_and_then_closed() -> None:
     with bounded() as (_, served), opened(served) as client:
 
         def look(seconds: float) -> None:
-            [one] = served.server.server_state.connections
-            assert isinstance(one, WebSocket)
+            [one] = cast("set[WebSocket]", served.server.server_state.connections)
             one.expire(loop.time() + seconds)
 
         loop = served.loop
