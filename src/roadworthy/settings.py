@@ -207,6 +207,20 @@ class Settings(BaseSettings):
         description="Bytes a request target may have (`8KiB`); more is refused with 414. RFC 9110 section "
         "4.1 recommends to support at least 8,000.",
     )
+    websocket_message_limit: Size = Field(
+        default=1 << 20,
+        ge=1,
+        description="Bytes a WebSocket message may have, its fragments together and inflated (`1MiB`); a "
+        "larger one closes the WebSocket with 1009. A message is held until it is complete, so this bounds "
+        "what one client can make the process hold; as with `body_limit`, 1 MiB is ample for JSON.",
+    )
+    websocket_buffer_limit: Size = Field(
+        default=64 << 20,
+        ge=1,
+        description="Bytes all WebSockets of a worker may hold together of messages that are not complete or "
+        "that the app has not taken (`64MiB`); above it the WebSocket that holds the most is closed with "
+        "1013. Hundreds of clients with an unfinished message each then fit in a small container.",
+    )
     json_strict: bool = Field(
         default=True,
         description="Refuse JSON that no other parser would read alike: NaN, Infinity, lone surrogates, very "

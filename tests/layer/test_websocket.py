@@ -129,3 +129,55 @@ async def test_a_failing_handler_closes_with_1011_and_is_recorded_once(
     records = [line for line in capfd.readouterr().out.splitlines() if "canary-9" in line]
     assert len(records) == 1
     assert '"status":101' in records[0]
+
+
+async def test_a_handler_that_fails_in_the_handshake_is_a_500() -> None:
+    """Nothing is open yet: the client gets a response in the common shape, not a refusal of its own making."""
+
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            raise RuntimeError("canary-10")
+
+    app = roadworthy(fail)
+    socket = Socket(app, extensions={"websocket.http.response": {}})
+    assert (await socket.next())["status"] == 500
+    assert b"canary-10" not in (await socket.next())["body"]
+    async with asyncio.timeout(5):
+        await socket.task
+    assert (await Socket(app).next())["type"] == "websocket.close"
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_handshake_that_is_not_answered_ends(closing: bool) -> None:
+    """At its deadline with 504; and with 503 when the process closes, for its WebSocket would close at once."""
+
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await asyncio.sleep(1000)
+
+    app = roadworthy(silent, request_timeout=60 if closing else 0.05)
+    socket = Socket(app, extensions={"websocket.http.response": {}})
+    if closing:
+        while not app.pass_.live:
+            await asyncio.sleep(0)
+        app.begin_drain()
+        app.begin_close()
+    assert (await socket.next())["status"] == (503 if closing else 504)
+    async with asyncio.timeout(5):
+        await socket.task
+    assert not app.pass_.live
+
+
+async def test_an_open_websocket_outlives_the_deadline_of_requests() -> None:
+    """The deadline is that of the handshake."""
+    socket = Socket(roadworthy(echo, request_timeout=0.1))
+    assert (await socket.next())["type"] == "websocket.accept"
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(socket.task), 0.5)
+    socket.inbox.put_nowait({"type": "websocket.receive", "text": "hi"})
+    assert (await socket.next())["text"] == "hi"
+    socket.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    async with asyncio.timeout(5):
+        await socket.task

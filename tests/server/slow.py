@@ -17,14 +17,14 @@ from .drain import APP, ROOT
 from .load import Outcome, ask
 from .process import free_port, running, until
 
-__all__ = ("BODY", "HEAD", "Siege", "besiege")
+__all__ = ("BODY", "HEAD", "LIMITED", "Siege", "besiege")
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 """Begins a header section that goes on, byte by byte."""
 BODY = b"POST /write HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nab"
 """Begins a body that goes on, byte by byte."""
 
-_LIMITED = """
+LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)
 sys.argv[1:2] = []
@@ -125,7 +125,7 @@ def besiege(
     flags = ("--port", str(free_port()), "--ops-port", "off")
     with (
         _descriptors(slow + 500),
-        running("run", APP, *flags, cwd=folder, env=env, program=["-c", _LIMITED, str(descriptors)]),
+        running("run", APP, *flags, cwd=folder, env=env, program=["-c", LIMITED, str(descriptors)]),
     ):
         port = int(flags[1])
         until(lambda: asyncio.run(ask(port)).kind == "ok", "the service answers")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from roadworthy.server._cycle import Cycle
+from roadworthy.server._room import Room
 from roadworthy.server._stream import HEAD
 from roadworthy.server._sweep import Sweep
 from roadworthy.server.protocol import HttpProtocol, Limits
@@ -268,7 +269,7 @@ def _in_heads(served: Served) -> int:
 def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest() -> None:
     """Where there is no room for one more; a request in progress and a later connection are left alone."""
     with gate(Limits()) as (app, served):
-        served.protocol.sweep = Sweep(Limits(), most=3)
+        served.protocol.sweep = Sweep(Limits(), Room(connections=3))
         with served.connect() as busy, served.connect() as first, served.connect() as second:
             busy.send(GET.replace(b" / ", b" /wait "))
             until(lambda: served.tasks == 1, "the request begins")

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from math import inf
 
-from ..errors import APIError, ForbiddenError
+from ..errors import APIError, ForbiddenError, TimeoutError, UnavailableError
 from ..types import Message, Receive, Scope, Send
 from ._exchange import Reply, current_exchange
 from ._exits import is_apps_own
@@ -38,6 +38,8 @@ class WebSocketConversation:
         self._accepted = False
         self._closed = False
         self.ended = False
+        self._verdict: APIError | None = None
+        self._answered = False
         self._task: asyncio.Task[object] | None = None
         # The handshake seen as the request that it is; nothing is ever answered through this record.
         self._handshake = Conversation(
@@ -55,6 +57,8 @@ class WebSocketConversation:
         self._scope[EXCHANGE_KEY] = handshake
         self._task = asyncio.current_task()
         pass_.live.add(self)
+        pass_.deadlines.begin(handshake)
+        self.deadline = handshake.deadline
         try:
             refused = await self._refusal()
             if refused is not None:
@@ -62,15 +66,17 @@ class WebSocketConversation:
                 return
             await pass_.app(self._scope, self._receive, self.send)
         except BaseException as exception:
-            if self._closed and isinstance(exception, asyncio.CancelledError) and self._task is not None:
+            cancelled = isinstance(exception, asyncio.CancelledError)
+            if cancelled and self._task is not None and (self._closed or self._verdict):
                 self._task.uncancel()
+                if self._verdict is not None and not self._answered:
+                    await self._deny(self._verdict)
                 return
             if not is_apps_own(exception, self._task):
                 raise
             if exception is handshake.error and not self._accepted:
                 # Refused by the rule of the route that the app chose, and nothing of the app has answered it.
-                if not self._closed:
-                    self._closed = True
+                if not (self._answered or self._closed):
                     await self._deny(handshake.error)
             else:
                 await self._failed(exception)
@@ -82,8 +88,10 @@ class WebSocketConversation:
 
     async def _failed(self, exception: BaseException) -> None:
         self._handshake.exception = exception
-        self._handshake.error = self._pass.errors.from_exception(exception)
-        if not self._closed:
+        error = self._handshake.error = self._pass.errors.from_exception(exception)
+        if not (self._accepted or self._answered):
+            await self._deny(error)
+        elif not self._closed:
             self._closed = True
             await self._say_close(_FAILED)
 
@@ -122,22 +130,25 @@ class WebSocketConversation:
     async def _deny(self, error: APIError) -> None:
         self._handshake.error = error
         self._handshake.status = error.status
-        if "websocket.http.response" in (self._scope.get("extensions") or {}):
-            reply = self._pass.errors.encode(self._handshake, error)
-            headers = [*reply.headers, (b"x-request-id", self._handshake.request_id.encode())]
-            await self._send(
-                {"type": "websocket.http.response.start", "status": reply.status, "headers": headers}
-            )
-            await self._send({"type": "websocket.http.response.body", "body": reply.body})
-        else:
-            await self._send({"type": "websocket.close", "code": _POLICY, "reason": error.message})
+        self._answered = True
+        # The client may have left meanwhile; then there is nobody to answer.
+        with suppress(OSError):
+            if "websocket.http.response" in (self._scope.get("extensions") or {}):
+                reply = self._pass.errors.encode(self._handshake, error)
+                headers = [*reply.headers, (b"x-request-id", self._handshake.request_id.encode())]
+                await self._send(
+                    {"type": "websocket.http.response.start", "status": reply.status, "headers": headers}
+                )
+                await self._send({"type": "websocket.http.response.body", "body": reply.body})
+            else:
+                await self._send({"type": "websocket.close", "code": _POLICY, "reason": error.message})
 
     async def send(self, message: Message) -> None:
         """Pass a message of the app on."""
         if self._closed:
             return
         late = self._handshake.error
-        if late is not None and not self._accepted:
+        if late is not None and not (self._accepted or self._answered):
             # Refused by the rule of the route that the app chose; what the app makes of it is not wanted.
             self._closed = True
             await self._deny(late)
@@ -145,16 +156,33 @@ class WebSocketConversation:
         if message["type"] == "websocket.accept":
             self._accepted = True
             self._handshake.status = 101
+            self.deadline = inf
+        elif not self._accepted:
+            self._answered = True
         await self._send(message)
         if self._accepted and self._pass.shutdown.state == "closing":
             self.tell_closing()
 
     def expire(self) -> None:
-        """Do nothing: a WebSocket has no deadline of its own."""
+        """End a handshake that the app has not answered in time; an open WebSocket has no deadline."""
+        self.deadline = inf
+        if not self._answered:
+            self._pass.deadlines.exceeded += 1
+            self._end_handshake(TimeoutError())
+
+    def _end_handshake(self, error: APIError) -> None:
+        if self._task is not None and self._verdict is None:
+            self._verdict = error
+            self._task.cancel()
 
     def tell_closing(self) -> None:
-        """Close the WebSocket with 1012, so that the client connects again elsewhere."""
-        if self._accepted and not self._closed:
+        """Close the WebSocket with 1012, so that the client connects again elsewhere.
+
+        A handshake that is not answered yet is refused: its WebSocket would be closed at once.
+        """
+        if not (self._accepted or self._answered):
+            self._end_handshake(UnavailableError("This server is shutting down"))
+        elif self._accepted and not self._closed:
             self._closed = True
             self._closing = asyncio.ensure_future(self._say_close(_RESTART))
 

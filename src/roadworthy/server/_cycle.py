@@ -179,7 +179,7 @@ class Cycle:
             fields, close = b"", False
         if close:
             self.keep_alive = False
-        body = b"" if self.scope["method"] == "HEAD" else reply.body
+        body = b"" if self.scope.get("method") == "HEAD" else reply.body
         return b"".join(
             (
                 STATUS_LINES[reply.status],
@@ -336,7 +336,7 @@ class Cycle:
         if close:
             self.keep_alive = False
         last = not more
-        if status == 204 or status == 304 or self.scope["method"] == "HEAD":
+        if status == 204 or status == 304 or self.scope.get("method") == "HEAD":
             # RFC 9110 §8.6: no Content-Length with 204; with the others it is that of the response to a GET.
             self.sending = _NOTHING
             framing = b"" if length is None or status == 204 else b"content-length: %d\r\n" % length

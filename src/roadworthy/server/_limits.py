@@ -33,6 +33,8 @@ class Limits:
         header_limit: all header fields together, names and values with their separators.
         header_count: header fields.
         url_limit: the request target.
+        message_limit: one message of a WebSocket, its fragments together, as the app gets it.
+        buffer_limit: what all WebSockets hold together of messages that are not complete or not taken.
     """
 
     header_timeout: float = 10.0
@@ -44,6 +46,8 @@ class Limits:
     header_limit: int = 32 << 10
     header_count: int = 100
     url_limit: int = 8 << 10
+    message_limit: int = 1 << 20
+    buffer_limit: int = 64 << 20
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -57,4 +61,6 @@ class Limits:
             header_limit=settings.header_limit,
             header_count=settings.header_count,
             url_limit=settings.url_limit,
+            message_limit=settings.websocket_message_limit,
+            buffer_limit=settings.websocket_buffer_limit,
         )

@@ -20,7 +20,6 @@ __all__ = (
     "check_protocol",
     "check_size",
     "check_trailers",
-    "is_websocket",
     "joined",
     "listed",
     "other_target",
@@ -126,17 +125,6 @@ def other_target(method: str, target: bytes, headers: Headers) -> bytes:
     check_host(authority)
     headers[:] = [(name, authority if name == b"host" else value) for name, value in headers]
     return rest if rest.startswith(b"/") else b"/" + rest
-
-
-def is_websocket(method: str, names: dict[bytes, bytes]) -> bool:
-    """Tell whether this asks for a WebSocket (RFC 6455 §4.2.1) and has no body of its own."""
-    return (
-        method == "GET"
-        and names.get(b"upgrade", b"").strip().lower() == b"websocket"
-        and b"upgrade" in listed(names.get(b"connection", b""))
-        and b"transfer-encoding" not in names
-        and names.get(b"content-length", b"0") == b"0"
-    )
 
 
 def listed(value: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
+from websockets.server import ServerProtocol
 
 from ..errors import (
     APIError,
@@ -20,6 +21,8 @@ from ..errors import (
 from ..layer._exchange import Reply
 from ..types import Headers, Scope
 from ._cycle import Cycle
+from ._handshake import check_handshake, is_handshake
+from ._opening import Opening
 from ._replay import framing_of, replayed
 from ._request_head import (
     NotImplementedMethodError,
@@ -29,13 +32,13 @@ from ._request_head import (
     check_protocol,
     check_size,
     check_trailers,
-    is_websocket,
     joined,
     listed,
     other_target,
 )
 from ._stream import BODY, BUSY, FRESH, HEAD, LINGER, Stream
 from ._uvicorn_names import Config, State
+from ._websocket import WebSocket
 
 __all__ = ("Requests",)
 
@@ -119,8 +122,8 @@ class Requests(Stream):
         """Answer a request that cannot be taken, and close."""
 
     @abstractmethod
-    def _hand_over(self, data: bytes) -> None:
-        """Let the connection be a WebSocket."""
+    def become(self, frames: ServerProtocol, head: bytes) -> WebSocket:
+        """Make the connection a WebSocket."""
 
     @abstractmethod
     def _note(self, error: APIError) -> None:
@@ -175,7 +178,7 @@ class Requests(Stream):
             except httptools.HttpParserUpgrade as upgrade:
                 data = piece[upgrade.args[0] :] + data
                 if self._websocket:
-                    self._hand_over(data)
+                    self._open(data)
                     return
                 if self._replay and self._incoming is not None:
                     self._parser = replayed(self, self._replay, self._incoming.keep_alive)
@@ -195,6 +198,18 @@ class Requests(Stream):
                 self._refuse(flood)
                 return
         self._after_feeding()
+
+    def _open(self, data: bytes) -> None:
+        """Have the app answer a handshake; what came behind it waits until it has."""
+        cycle = self._incoming
+        assert cycle is not None
+        self._incoming = None
+        self._phase = BUSY
+        self.read_deadline = inf
+        self._stash = data
+        if len(data) > _SLICE:
+            self._pause_reading()
+        self._begin(cycle)
 
     def _opening(self, data: bytes) -> bytes:
         """Look at the first bytes of the connection: one empty line may precede the request line (§2.2)."""
@@ -369,14 +384,20 @@ class Requests(Stream):
             scope["extensions"] = {"http.response.trailers": {}}
         cycle = self._incoming = Cycle(self, scope, keep_alive, expects)
         if b"upgrade" in names and parser.should_upgrade():
-            if is_websocket(method, names) and self._config.ws_protocol_class is not None:
+            if self._config.ws_protocol_class is not None and is_handshake(method, version, headers):
+                check_handshake(headers)
                 if self._current is not None:
                     raise BadRequestError("A WebSocket cannot be opened behind another request")
+                if self.crowd.full:
+                    raise UnavailableError("There are too many WebSockets")
+                cycle = self._incoming = Opening(self, scope, limits.message_limit)
                 self._websocket = True
-                return
-            self._replay = framing_of(names)
+            else:
+                self._replay = framing_of(names)
         if self._config.limit_concurrency is not None and self._is_full(self._config.limit_concurrency):
             raise UnavailableError
+        if self._websocket:
+            return
         if self._current is None:
             self._begin(cycle)
         elif len(self._queue) < _QUEUE:
@@ -409,7 +430,7 @@ class Requests(Stream):
         if cycle is not None:
             self._incoming = None
             cycle.end()
-            if self._current is None and not self._websocket:
+            if self._current is None:
                 # Its response was complete before its body.
                 self._be_idle()
 

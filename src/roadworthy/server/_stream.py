@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from ..errors import APIError
 from ..settings import Settings
+from ._crowd import Crowd
 from ._cycle import Cycle
 from ._limits import Limits
 from ._sweep import Sweep
@@ -24,7 +25,7 @@ __all__ = ("BODY", "BUSY", "CLOSING", "FRESH", "HEAD", "IDLE", "LINGER", "Stream
 FRESH, IDLE, HEAD, BODY, BUSY, LINGER, CLOSING = range(7)
 """Phases of a connection, see :mod:`roadworthy.server.protocol`."""
 
-_DISPENSABLE = frozenset((FRESH, IDLE, HEAD, LINGER))
+_DISPENSABLE = frozenset((FRESH, IDLE, HEAD, BODY, LINGER))
 
 # Closing with unread bytes makes the kernel send a reset, which can destroy the response on its way
 # (RFC 9112 §9.6). So what still comes is read first, for a while.
@@ -40,6 +41,7 @@ class Stream(asyncio.Protocol):
     limits: ClassVar[Limits] = Limits()
     settings: ClassVar[Settings | None] = None
     sweep: ClassVar[Sweep] = Sweep(Limits())
+    crowd: ClassVar[Crowd] = Crowd()
 
     __slots__ = (
         "_current",  # Cycle | None: the one whose response is next
@@ -163,10 +165,17 @@ class Stream(asyncio.Protocol):
 
     # -- closing
 
-    @property
-    def dispensable(self) -> bool:
-        """Whether no request is in progress, nor a response on its way."""
-        return self._current is None and self._phase in _DISPENSABLE
+    def place_in_line(self, now: float) -> tuple[int, float] | None:
+        """Return when its turn is to give way to a new connection, the lowest first; None for never."""
+        current = self._current
+        if current is None:
+            # In a body, it is one whose answer is complete.
+            return (0, self.read_deadline) if self._phase in _DISPENSABLE else None
+        if self._phase == BODY and current is self._incoming and current.untouched and self._reading:
+            behind = now - self._since > current.received / self.limits.body_rate
+            return (1, self.read_deadline) if behind else None
+        # It may be waiting for the answer with its own side closed, and more likely it has left.
+        return (2, 0.0) if self._ended else None
 
     def _linger(self) -> None:
         """Shut down writing, for all is said, and read on for a while, so that the client gets to see it."""

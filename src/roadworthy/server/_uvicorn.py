@@ -29,7 +29,9 @@ from ..settings import Settings
 from ..types import ASGIApp
 from ._background import Background
 from ._event_loop import run_to_the_end
+from ._room import operations_room
 from ._watchdog import Watchdog
+from ._websocket import WebSocket
 from .listeners import BACKLOG, listen, refuse_new
 from .protocol import http_protocol
 
@@ -70,7 +72,9 @@ def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 def operations_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration of the operations listener."""
     # A scrape is short, the process is about to end, and a connection without a request has a second.
-    return _config(app, lifespan="off", http=http_protocol(settings), timeout_graceful_shutdown=2)
+    return _config(
+        app, lifespan="off", http=http_protocol(settings, room=operations_room()), timeout_graceful_shutdown=2
+    )
 
 
 def _config(app: ASGIApp, **more: Any) -> uvicorn.Config:
@@ -324,8 +328,9 @@ class PublicServer(uvicorn.Server):
         """Have connections close when they have nothing to do; those without a request yet a little later."""
         assert self._loop is not None
         later: list[tuple[float, Any]] = []
-        for connection in list(self.server_state.connections):
-            if _is_websocket(connection):
+        connections: list[Any] = list(self.server_state.connections)
+        for connection in connections:
+            if isinstance(connection, WebSocket):
                 # The layer closes it with 1012; this is for a handler that does not notice.
                 later.append((self._app.settings.stream_grace, connection))
             elif getattr(connection, "cycle", connection) is None:
@@ -374,10 +379,6 @@ class PublicServer(uvicorn.Server):
         else:
             ending.cancel()
             _log.error("cut: the lifespan did not end within %.1f s", seconds)
-
-
-def _is_websocket(connection: Any) -> bool:
-    return type(connection).__module__.startswith("uvicorn.protocols.websockets")
 
 
 class OperationsServer(uvicorn.Server):

@@ -19,21 +19,26 @@ import asyncio
 import contextvars
 import logging
 from math import inf
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
+
+from websockets.server import ServerProtocol
 
 from ..errors import APIError, RequestTimeoutError, UnavailableError
 from ..layer import Layer
 from ..layer._exchange import Reply
 from ..settings import Settings
 from ..types import ASGIApp, Scope
+from ._crowd import Crowd
 from ._cycle import Cycle
 from ._limits import Limits
 from ._refusals import PlainRefusals, RefusalEncoder
 from ._requests import Requests
 from ._response_head import STATUS_LINES, InvalidResponseError, default_fields, encode
+from ._room import Room, public_room, websocket_room
 from ._stream import BODY, BUSY, CLOSING, FRESH, HEAD, IDLE, LINGER
 from ._sweep import Sweep
 from ._uvicorn_names import Config, State
+from ._websocket import WebSocket
 
 __all__ = ("HttpProtocol", "Limits", "PlainRefusals", "RefusalEncoder", "http_protocol")
 
@@ -54,6 +59,7 @@ class HttpProtocol(Requests):
     """
 
     refusals: ClassVar[RefusalEncoder] = PlainRefusals()
+    websocket: ClassVar[type[WebSocket]] = WebSocket
 
     __slots__ = ("__weakref__", "_app", "_context", "_peer")
 
@@ -86,6 +92,8 @@ class HttpProtocol(Requests):
         self.state.connections.add(self)
         self.read_deadline = self._loop.time() + self.limits.header_timeout
         self.sweep.add(self, self._loop)
+        if not self.sweep.has_room(self, self._loop):
+            self._answer(UnavailableError("There are too many connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -148,7 +156,7 @@ class HttpProtocol(Requests):
             else:
                 self._linger()
         elif not cycle.keep_alive:
-            if phase == BODY or self._stash or self._queue or not self._reading:
+            if phase == BODY or self._stash or self._queue or self._websocket or not self._reading:
                 self._linger()
             else:
                 self._close()
@@ -247,6 +255,8 @@ class HttpProtocol(Requests):
                     STATUS_LINES[reply.status],
                     self.default_fields(False),
                     fields,
+                    # RFC 9110 §7.8: who sends `Upgrade`, as 426 does, says so in `Connection`.
+                    b"connection: upgrade\r\n" if reply.status == 426 else b"",
                     b"content-length: %d\r\nconnection: close\r\n\r\n" % len(reply.body),
                     reply.body,
                 )
@@ -282,24 +292,25 @@ class HttpProtocol(Requests):
 
     # -- WebSockets
 
-    def _hand_over(self, data: bytes) -> None:
-        """Give the connection to uvicorn's WebSocket class as uvicorn does: the request is told again."""
-        cycle = cast("Cycle", self._incoming)
-        self._incoming = None
+    def become(self, frames: ServerProtocol, head: bytes) -> WebSocket:
+        """Give the transport to a WebSocket, with what came behind the handshake."""
+        socket = self.websocket(self._loop, self.state, frames)
+        data, self._stash = self._stash, b""
+        self._current = None
         self._phase = CLOSING
+        self.state.total_requests += 1
         self.state.connections.discard(self)
         self.sweep.discard(self)
-        lines = [b"GET ", self._target, b" HTTP/1.1\r\n"]
-        for name, value in cycle.scope["headers"]:
-            lines += (name, b": ", value, b"\r\n")
-        protocol = self._config.ws_protocol_class(
-            config=self._config, server_state=self.state, app_state=self._state_copy()
-        )
-        transport = self._transport
+        # The parser holds bound methods of this object.
         self._parser = None
-        protocol.connection_made(transport)
-        protocol.data_received(b"".join((*lines, b"\r\n", data)))
-        transport.set_protocol(protocol)
+        transport = self._transport
+        self._resume_reading()
+        transport.set_protocol(socket)
+        socket.connection_made(transport)
+        socket.write(head)
+        if data:
+            socket.data_received(data)
+        return socket
 
     # -- deadlines and shutdown
 
@@ -323,6 +334,17 @@ class HttpProtocol(Requests):
                 self.read_deadline = self.write_deadline
         else:
             self._close()
+
+    def give_way(self, now: float) -> None:
+        """Close, so that a new connection finds room; a client that has begun a request learns why."""
+        if self._phase == BODY:
+            self._late = True
+            self._refuse(RequestTimeoutError("The body arrives more slowly than there is room for"))
+        elif self._current is not None:
+            self.drop(hard=False)
+        else:
+            self.read_deadline = 0.0
+            self.expire(now)
 
     def _body_is_late(self, now: float) -> None:
         limits = self.limits
@@ -350,22 +372,31 @@ class HttpProtocol(Requests):
             self._current.keep_alive = False
 
 
-def http_protocol(settings: Settings | Limits, refusals: RefusalEncoder | None = None) -> type[HttpProtocol]:
+def http_protocol(
+    settings: Settings | Limits, refusals: RefusalEncoder | None = None, room: Room | None = None
+) -> type[HttpProtocol]:
     """Return the class to give to ``uvicorn.Config(http=…)``.
 
     Parameters:
         settings: deadlines and limits.
         refusals: encodes, records and counts what the server itself answers; problem details and records of
             the logger ``roadworthy.server`` when left out.
+        room: how many connections there may be; by default as many as seven eighths of the process's
+            descriptors allow.
     """
     limits = settings if isinstance(settings, Limits) else Limits.of(settings)
-    members = {
+    shared = {
         "__slots__": (),
-        "__doc__": HttpProtocol.__doc__,
         "limits": limits,
         "settings": settings if isinstance(settings, Settings) else None,
+        "sweep": Sweep(limits, room or public_room()),
+        "crowd": Crowd(limits.buffer_limit, websocket_room()),
+    }
+    members = {
+        **shared,
+        "__doc__": HttpProtocol.__doc__,
         "refusals": refusals or PlainRefusals(),
-        "sweep": Sweep(limits),
+        "websocket": type("WebSocket", (WebSocket,), {**shared, "__doc__": WebSocket.__doc__}),
     }
     return type("HttpProtocol", (HttpProtocol,), members)
 
