@@ -79,7 +79,8 @@ def heavy_imports(source: Path) -> set[tuple[str, str]]:
     """Return who imports what heavy thing when the command line below ``source`` is imported."""
     found: set[tuple[str, str]] = set()
     seen: set[str] = set()
-    waiting = ["roadworthy.cli"]
+    # The commands wait until the state that the process inherits is in order.
+    waiting = ["roadworthy.cli", "roadworthy.cli._commands"]
     while waiting:
         module = waiting.pop()
         file = source.joinpath(*module.split(".")).with_suffix(".py")

@@ -78,7 +78,7 @@ async def test_the_result_comes_back_from_another_process(pool: OffloadPool) -> 
 
 async def test_workers_stand_back(pool: OffloadPool) -> None:
     """Where cores are short the process that serves comes first."""
-    assert await offload(work.niceness) == os.nice(0) + 10
+    assert await offload(work.niceness) == min(os.nice(0) + 10, 19)
 
 
 async def test_pieces_are_done_at_the_same_time() -> None:

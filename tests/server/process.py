@@ -106,10 +106,17 @@ class Running:
 
 @contextmanager
 def running(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, program: list[str] | None = None
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    program: list[str] | None = None,
+    place: Path | None = None,
 ) -> Iterator[Running]:
-    """Start `roadworthy` (or another program of this interpreter) and end it with the block."""
-    out, err = cwd / "stdout.txt", cwd / "stderr.txt"
+    """Start `roadworthy` (or another program of this interpreter) and end it with the block.
+
+    What it writes is kept in `place`, or where it runs.
+    """
+    out, err = (place or cwd) / "stdout.txt", (place or cwd) / "stderr.txt"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, *(program or ["-m", "roadworthy"]), *arguments],

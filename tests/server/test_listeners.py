@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -47,3 +49,14 @@ def test_an_ipv6_address_is_written_in_brackets() -> None:
         assert url_of(sockets, "::1").startswith("http://[::1]:")
     finally:
         close(sockets)
+
+
+def test_sockets_that_were_announced_and_not_passed() -> None:
+    """`LISTEN_FDS` with a descriptor that is not open is refused by its name, before anything is served."""
+    program = (
+        "import os; from roadworthy.server.listeners import ServeError, activated; os.closerange(3, 10)\n"
+        "try: activated({'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '2'})\n"
+        "except ServeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("LISTEN_FDS announces 2 sockets, and descriptor 3 cannot be served")

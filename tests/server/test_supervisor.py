@@ -219,7 +219,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
         python.rename(tmp_path / "gone")
         victim = pids(operations)[0]
         os.kill(victim, signal.SIGKILL)
-        process.record("a worker could not be started: No such file or directory")
+        process.record(f"a worker could not be started: {python}: No such file or directory")
         assert get(operations, "/readyz")[0] == 200
         (tmp_path / "gone").rename(python)
         until(lambda: len(found := pids(operations)) == 2 and victim not in found, "it is replaced")

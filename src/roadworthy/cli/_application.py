@@ -19,6 +19,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..layer import Layer
+from ..server.folder import Folder
+from ..server.listeners import ServeError
 from ..settings import SettingsError
 from ._messages import UsageError, did_you_mean
 
@@ -41,7 +43,10 @@ def load_application(target: str) -> Any:
     if not module_name or not colon or not path or module_name.endswith(".py") or "/" in module_name:
         stem = module_name.removesuffix(".py").strip("./").replace("/", ".") or "main"
         raise UsageError(f"{target} is not of the form module:attribute; write {stem}:{path or 'app'}")
-    here = str(Path.cwd())
+    try:
+        here = Folder.current().real
+    except ServeError as error:
+        raise UsageError(str(error)) from None
     if here not in sys.path:
         sys.path.insert(0, here)
     with _no_collections():

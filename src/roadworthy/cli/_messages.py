@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NoReturn
 
 __all__ = ("UsageError", "did_you_mean", "refuse")
@@ -26,5 +27,7 @@ def refuse(message: object) -> NoReturn:
     Raises:
         SystemExit: always.
     """
-    print(f"roadworthy: {message}", file=sys.stderr)
+    # A reader that is gone costs the message, not the exit code.
+    with suppress(OSError):
+        print(f"roadworthy: {message}", file=sys.stderr)
     raise SystemExit(2)

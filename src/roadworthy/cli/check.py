@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ._inherited import stay_deaf
 from ._messages import refuse
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def _run(
     from ..checker import ManifestError, Options, Profile
     from ..checker.manifest import for_target
     from ..checker.registry import choose
+    from ..server.folder import Folder
+    from ..server.listeners import ServeError
 
     if profile not in set(Profile):
         refuse(f"--profile {profile} is neither quick nor full")
@@ -110,13 +113,14 @@ def _run(
         allow_inconclusive=allow_inconclusive,
     )
     try:
+        Folder.current()
         choose(options.only)
         writers = [_writer(text) for text in report or ()]
         if listing:
             _list(options.only)
             return
         declared = for_target(target or (), _declared(manifest))
-    except ManifestError as error:
+    except (ManifestError, ServeError) as error:
         refuse(error)
     if dry_run:
         _show_plan(declared, options)
@@ -241,6 +245,8 @@ def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
     from ..checker.inference import infer
     from ..checker.report.terminal import Terminal
 
+    # What this process ignores (nohup, a shell's &), the service is to hear: the check is about how it ends.
+    stay_deaf(*(one for one in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(one) == signal.SIG_IGN))
     terminal = Terminal(Console(highlight=False), verbose=verbose)
 
     async def interruptible() -> Run:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from ..layer import Layer
+    from ..server.folder import Folder
     from ..server.run import Addresses
     from ..settings import Settings
 
@@ -135,17 +136,19 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _run(target: str, flags: dict[str, str], reload: bool) -> int:
+    from ..server.folder import Folder
     from ..server.listeners import ServeError
     from ..server.run import serve
     from ..settings import SettingsError, set_flags
 
     set_flags(flags)
     try:
+        folder = Folder.current()
         if reload or _several_wanted():
-            return _supervise(target, flags, reload)
+            return _supervise(target, flags, folder, reload)
         app = layered(target)
         if app.settings.workers > 1:
-            return _supervise(target, flags, reload)
+            return _supervise(target, flags, folder, reload)
         return serve(app, app.settings, _banner(target, app.settings))
     except (UsageError, ServeError, SettingsError) as error:
         refuse(error)
@@ -161,12 +164,12 @@ def _several_wanted() -> bool:
         return False  # the app may know more settings; if it does not, importing it tells this again
 
 
-def _supervise(target: str, flags: dict[str, str], reload: bool) -> int:
+def _supervise(target: str, flags: dict[str, str], folder: Folder, reload: bool) -> int:
     from ..server.supervisor import Errand, Supervisor
 
-    command = [sys.executable, "-m", "roadworthy.cli.worker"]
+    command = [folder.interpreter(), "-m", "roadworthy.cli.worker"]
     return Supervisor(
-        Errand(command, target, flags, reload), lambda settings: _banner(target, settings)
+        Errand(command, target, flags, folder, reload), lambda settings: _banner(target, settings)
     ).run()
 
 

@@ -10,6 +10,7 @@ from types import FrameType
 from ..server.channel import Channel
 from ..server.worker import Line, check, serve_worker
 from ..settings import SettingsError, set_flags
+from ._inherited import stay_deaf
 from ._messages import UsageError
 from .run import layered
 
@@ -25,9 +26,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _main() -> int:
-    # Ctrl-C and a closed terminal reach every process of the group; the supervisor says what they mean.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Ctrl-C and a closed terminal reach every process of the group; the supervisor says what they mean. Where
+    # it was started with one of them ignored, so is this, and what handlers start.
+    stay_deaf(*(one for one in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN))
     signal.signal(signal.SIGTERM, _stop)
     try:
         line = Line(Channel(socket.socket(fileno=int(sys.argv[1]))))

@@ -92,8 +92,7 @@ class _Worker(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        path = [one or os.getcwd() for one in sys.path]
-        self._send((path, self._crew.niceness, logging.getLogger().getEffectiveLevel()))
+        self._send((sys.path, self._crew.niceness, logging.getLogger().getEffectiveLevel()))
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer

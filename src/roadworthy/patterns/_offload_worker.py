@@ -134,6 +134,10 @@ def _serve(line: _Line, forward: _Forward) -> None:
 
 
 def _main() -> None:
+    # Another server may have kept what it was given. A signal that is blocked reaches nothing that the work
+    # starts either; with SIGCHLD ignored all its exit codes would be 0 (sigprocmask(2), wait(2)).
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     number, lifeline, parent = map(int, sys.argv[1:])
     _die_with_parent(parent, lifeline)
     line = _Line(number)

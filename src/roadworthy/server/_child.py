@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from .channel import Channel, Message
+from .folder import Folder
 
 __all__ = ("SPARE", "Worker", "variables")
 
@@ -30,12 +31,14 @@ class Worker:
         command: starts it; the descriptor of its end of the channel is appended.
         errand: its first message.
         sockets: what it inherits.
+        folder: entered by its name, so that a link that was changed meanwhile is followed.
         environment: its variables.
         heard: called on the loop with every message of it but signs of life.
         interactive: it keeps the terminal's input, for a debugger.
 
     Raises:
-        OSError: the machine has no room for one more process, or the program is gone.
+        OSError: the machine has no room for one more process, or the program or the folder is gone;
+            ``strerror`` names it.
 
     Attributes:
         state: ``starting``, ``ready`` once it accepts, ``leaving`` once it was told to end.
@@ -51,6 +54,7 @@ class Worker:
         command: Sequence[str],
         errand: Message,
         sockets: Sequence[socket.socket],
+        folder: Folder,
         environment: Mapping[str, str],
         heard: Callable[[Worker, Message], None],
         *,
@@ -74,12 +78,13 @@ class Worker:
                 self.process = subprocess.Popen(  # noqa: S603 - the command is our own
                     [*command, str(theirs.fileno())],
                     pass_fds=[theirs.fileno(), *numbers],
-                    env=environment,
+                    cwd=folder.path,
+                    env=folder.variables(environment),
                     stdin=None if interactive else subprocess.DEVNULL,
                 )
-            except OSError:
+            except OSError as error:
                 self.channel.close()
-                raise
+                raise OSError(error.errno, folder.trouble() or _named(error)) from None
         self.channel.send({**errand, "listeners": numbers})
         self._loop.add_reader(self.channel.fileno(), self._read)
 
@@ -149,6 +154,10 @@ class Worker:
             else:
                 self._heard(self, message)
         return bool(messages)
+
+
+def _named(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def variables(group: str, prometheus: str) -> dict[str, str]:

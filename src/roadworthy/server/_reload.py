@@ -22,15 +22,17 @@ class Reload:
     Parameters:
         crew: whom.
         settled: called when new workers have taken over, or the old ones serve on.
+        trouble: returns why no new worker could be started, empty when one can.
 
     Attributes:
         again: it was asked for once more meanwhile.
     """
 
-    def __init__(self, crew: Crew, settled: Callable[[], None]) -> None:
+    def __init__(self, crew: Crew, settled: Callable[[], None], trouble: Callable[[], str]) -> None:
         self.again = False
         self._crew = crew
         self._settled = settled
+        self._trouble = trouble
         self._refused = False
         self._task: asyncio.Task[None] | None = None
 
@@ -53,6 +55,10 @@ class Reload:
 
     async def _run(self) -> None:
         crew = self._crew
+        if trouble := self._trouble():
+            _log.error("not reloaded: %s; the old workers serve on", trouble)
+            self._settled()
+            return
         _log.info("reloading", extra={"workers": crew.wanted})
         before = crew.generation
         old = crew.current()

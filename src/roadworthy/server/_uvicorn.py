@@ -250,10 +250,18 @@ class PublicServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Handle SIGHUP as well: the terminal is gone."""
-        before = signal.signal(signal.SIGHUP, self.handle_exit)
+        """Handle SIGHUP as well: the terminal is gone. Leave alone what was ignored when the process began.
+
+        nohup(1) has SIGHUP ignored, a shell's ``&`` without job control SIGINT (POSIX, XCU 2.11).
+        """
+        ignored = [one for one in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(one) == signal.SIG_IGN]
+        before = signal.getsignal(signal.SIGHUP)
+        if signal.SIGHUP not in ignored:
+            signal.signal(signal.SIGHUP, self.handle_exit)
         try:
             with super().capture_signals():
+                for one in ignored:
+                    signal.signal(one, signal.SIG_IGN)
                 yield
         finally:
             signal.signal(signal.SIGHUP, before)

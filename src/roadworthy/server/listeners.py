@@ -97,7 +97,11 @@ def bind_path(path: str) -> list[socket.socket]:
 
 
 def activated(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
-    """Take the sockets that systemd opened for this process (sd_listen_fds(3)); none when there are none."""
+    """Take the sockets that systemd opened for this process (sd_listen_fds(3)); none when there are none.
+
+    Raises:
+        ServeError: a descriptor that ``LISTEN_FDS`` announces is not open, or no socket.
+    """
     count, pid = environment.get("LISTEN_FDS", ""), environment.get("LISTEN_PID", "")
     if not count.isdigit() or pid != str(os.getpid()):
         return []
@@ -105,8 +109,16 @@ def activated(environment: MutableMapping[str, str] = os.environ) -> list[socket
         environment.pop(name, None)
     sockets: list[socket.socket] = []
     for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
-        os.set_inheritable(descriptor, False)
-        one = socket.socket(fileno=descriptor)
+        try:
+            os.set_inheritable(descriptor, False)
+            one = socket.socket(fileno=descriptor)
+        except OSError as error:
+            close(sockets)
+            raise ServeError(
+                f"LISTEN_FDS announces {count} sockets, and descriptor {descriptor} cannot be served "
+                f"({error.strerror}). Whoever sets LISTEN_FDS has to pass the sockets open from descriptor "
+                f"{_FIRST_PASSED} on; without the variable the service opens its own."
+            ) from None
         one.setblocking(False)
         sockets.append(one)
     return sockets

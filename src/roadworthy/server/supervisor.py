@@ -34,6 +34,7 @@ from ._service_health import ServiceHealth, details_of
 from ._states import TABLE, Action, Event, State
 from ._uvicorn import OperationsServer, operations_config, quiet
 from .channel import Message
+from .folder import Folder
 from .listeners import ServeError, close
 from .notify import Notifier
 from .operations import add_controls
@@ -67,12 +68,14 @@ class Errand:
             appended to the command, and does what the first message asks.
         target: ``module:attribute`` of the app.
         flags: settings that the command line gave.
+        folder: where the service was started; each worker enters it by its name.
         reload: for development: one worker, started again whenever a source file changes.
     """
 
     command: Sequence[str]
     target: str
     flags: Mapping[str, str]
+    folder: Folder
     reload: bool = False
 
 
@@ -139,10 +142,13 @@ class Supervisor:
                 shutil.rmtree(group.directory, ignore_errors=True)
 
     async def _serve(self, directory: Path) -> int:
-        rehearsal = Rehearsal(
-            lambda heard: self._child("check", heard),
-            lambda: bool({"terminate", "interrupt"}.intersection(self._asked)),
-        )
+        try:
+            rehearsal = Rehearsal(
+                lambda heard: self._child("check", heard),
+                lambda: bool({"terminate", "interrupt"}.intersection(self._asked)),
+            )
+        except OSError as error:
+            raise ServeError(f"no process could be started: {error.strerror}") from None
         try:
             self._settings, self._configuration = await rehearsal.settings(self._errand.target)
             return await self._serve_with(rehearsal, directory)
@@ -164,7 +170,7 @@ class Supervisor:
             self._give_up,
             replaces=not development,
         )
-        reload = self._reload = Reload(crew, lambda: self._on("settled"))
+        reload = self._reload = Reload(crew, lambda: self._on("settled"), self._errand.folder.trouble)
         ending = Ending(crew, settings, self._public, ours=self._ours, hasty=development)
         self._does: dict[Action, Callable[[], None]] = {
             "announce": self._be_up,
@@ -187,7 +193,7 @@ class Supervisor:
             if not await rehearsal.prepare():
                 return 1
             rehearsal.end()
-            files = Files(Path.cwd()) if development else None
+            files = Files(Path(self._errand.folder.path)) if development else None
             self._files = files
             crew.fill()
             self._watching = True
@@ -206,8 +212,14 @@ class Supervisor:
     def _own_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._signalled, "terminate")
-        loop.add_signal_handler(signal.SIGINT, self._signalled, "interrupt")
-        loop.add_signal_handler(signal.SIGHUP, self._signalled, "hangup")
+        heeded: tuple[tuple[signal.Signals, Event], ...] = (
+            (signal.SIGINT, "interrupt"),
+            (signal.SIGHUP, "hangup"),
+        )
+        for number, event in heeded:
+            # Ignored from the start by nohup(1) or a shell's "&": so it stays, for workers, too.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._signalled, event)
 
     def _signalled(self, event: Event) -> None:
         if self._watching:
@@ -227,6 +239,7 @@ class Supervisor:
             self._errand.command,
             errand,
             self._public if do == "serve" else (),
+            self._errand.folder,
             self._environment,
             heard,
             generation=generation,

@@ -8,7 +8,7 @@ import ctypes
 import logging
 import os
 import pickle
-import select
+import selectors
 import signal
 import socket
 import sys
@@ -49,6 +49,9 @@ class Line:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        # Not select(2): the number of a descriptor may be above 1,023.
+        self._readable = selectors.DefaultSelector()
+        self._readable.register(channel, selectors.EVENT_READ)
         _wake_when_orphaned()
         self.errand = self._first()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,7 +70,7 @@ class Line:
 
     def _first(self) -> Message:
         while True:
-            select.select([self.channel], [], [])
+            self._readable.select()
             messages = self.channel.receive()
             if messages is None:
                 os._exit(1)
@@ -77,7 +80,7 @@ class Line:
     def _read(self) -> None:
         self.channel.send({"beat": {}})
         while True:
-            readable, _, _ = select.select([self.channel], [], [], _BEAT)
+            readable = self._readable.select(_BEAT)
             if not self._serving and not readable:
                 self.channel.send({"beat": {}})
             if not readable:
