@@ -37,7 +37,7 @@ def contradictions(
 
     spaces: dict[str, Any] = dict.fromkeys(wrong)
     annotations = dict.fromkeys(wrong, Any)
-    trial = type(
+    trial: Any = type(
         model.__name__,
         (model,),
         {**spaces, "__annotations__": annotations, "__module__": model.__module__, "__getattribute__": read},

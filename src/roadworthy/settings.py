@@ -9,6 +9,7 @@ default.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, overload
 
@@ -485,6 +486,13 @@ class Settings(BaseSettings):
             raise PlainMistake(
                 "is refused with the origin *, which lets every site act as the user; name the origins"
             )
+        return value
+
+    @field_validator("worker_group")
+    @classmethod
+    def _a_group_has_a_plain_name(cls, value: str | None) -> str | None:
+        if value and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value, re.ASCII) is None:
+            raise PlainMistake("is a name of up to 100 letters, digits, dots, dashes and underscores")
         return value
 
     @field_validator("tls_key")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._messages import UsageError, refuse
+from ._verdict import judge
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -25,7 +26,7 @@ def config(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
-    """Show the effective settings, secrets masked, and where each came from.
+    """Show the effective settings, secrets masked, and where each came from; refuse what `run` refuses.
 
     Sources are an argument in code, an environment variable, `.env`, or the default.
     """
@@ -49,12 +50,12 @@ def _settings(target: str | None) -> Settings:
     from ..settings import load_settings
 
     if target is None:
-        return load_settings()
-    from ..layer import Layer
-    from ._application import load_application
+        settings = load_settings()
+        judge(settings)
+        return settings
+    from .run import layered
 
-    app = load_application(target)
-    return app.settings if isinstance(app, Layer) else load_settings()
+    return layered(target).settings
 
 
 def _print_table(values: dict[str, Any], sources: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._messages import UsageError, refuse
+from ._verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,22 +171,24 @@ def _supervise(target: str, flags: dict[str, str], reload: bool) -> int:
     ).run()
 
 
-def layered(target: str) -> Layer:
+def layered(target: str, *, first: bool = True) -> Layer:
     """Import the app and put the layer around it, unless it has one.
+
+    Parameters:
+        target: ``module:attribute`` of the app.
+        first: it is imported to find out whether it can be served; False once that is known.
 
     Raises:
         UsageError: there is no such app, or it cannot be served.
         SettingsError: settings are wrong.
     """
     from ..layer import Layer, roadworthy
-    from ..layer.environment import Environment
     from ._application import load_application
 
     found = load_application(target)
     app = found if isinstance(found, Layer) else roadworthy(found)
-    if app.settings.env == "production":
-        # Checked again when the app starts, for other servers; here it decides the exit code.
-        Environment(app.settings).check()
+    if first:
+        judge(app.settings)
     try:
         # Binds the per-route rules, so that one that covers no route is told before a port is opened.
         _ = app.operations

@@ -28,6 +28,7 @@ from ._child import Worker, variables
 from ._crew import Crew
 from ._ending import Ending
 from ._files import Files, forget_compiled
+from ._machine import check_tls
 from ._rehearsal import Rehearsal, StoppedError
 from ._reload import Reload
 from ._service_health import ServiceHealth, details_of
@@ -42,7 +43,6 @@ from .run import (
     addresses_of,
     bind_all,
     busy_public,
-    check_tls,
     open_operations,
     record_start,
 )
