@@ -142,24 +142,41 @@ def _run(target: str, flags: dict[str, str], reload: bool) -> int:
 
     set_flags(flags)
     try:
-        if reload or _several_wanted():
+        known = _known_settings()
+        if reload or (known is not None and known.workers > 1):
             return _supervise(target, flags, reload)
+        if known is not None:
+            _record(known, f"importing {target}", target)
         app = layered(target)
         if app.settings.workers > 1:
             return _supervise(target, flags, reload)
+        _record(app.settings, f"preparing {target}", target)
         return serve(app, app.settings, _banner(target, app.settings))
     except (UsageError, ServeError, SettingsError) as error:
         refuse(error)
 
 
-def _several_wanted() -> bool:
-    """Tell from outside the app whether there are to be several workers: then this process imports no app."""
+def _known_settings() -> Settings | None:
+    """Return the settings that are known without the app: for several workers this process imports none."""
     from ..settings import SettingsError, load_settings
 
     try:
-        return load_settings().workers > 1
+        return load_settings()
     except SettingsError:
-        return False  # the app may know more settings; if it does not, importing it tells this again
+        return None  # the app may know more settings; if it does not, importing it reports this again
+
+
+def _record(settings: Settings, message: str, target: str) -> None:
+    """Write one record and leave logging as it was, for the app may configure it while it is imported."""
+    import logging
+
+    from ..layer.logging import configure
+
+    routed = configure(settings)
+    try:
+        logging.getLogger("roadworthy.server").info(message, extra={"app": target})
+    finally:
+        routed.restore()
 
 
 def _supervise(target: str, flags: dict[str, str], reload: bool) -> int:
@@ -183,6 +200,7 @@ def layered(target: str, *, first: bool = True) -> Layer:
         SettingsError: settings are wrong.
     """
     from ..layer import Layer, roadworthy
+    from ..layer._workers import FolderError
     from ._application import load_application
 
     found = load_application(target)
@@ -194,6 +212,8 @@ def layered(target: str, *, first: bool = True) -> Layer:
         _ = app.operations
     except ValueError as error:
         raise UsageError(f"{target}: {error}") from None
+    except FolderError as error:
+        raise UsageError(error) from None
     return app
 
 
