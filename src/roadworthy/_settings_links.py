@@ -49,6 +49,5 @@ def fold_service_links(problems: Iterable[Problem], environment: Mapping[str, st
 def _is_link(name: str, value: str | None) -> bool:
     if value is None:
         return False
-    if _OF_ADDRESS.fullmatch(name):
-        return _ADDRESS.fullmatch(value.strip()) is not None
-    return bool(_OF_SERVICE.fullmatch(name) and _OF_SERVICE_VALUE.fullmatch(value.strip()))
+    forms = ((_OF_ADDRESS, _ADDRESS), (_OF_SERVICE, _OF_SERVICE_VALUE))
+    return any(names.fullmatch(name) and values.fullmatch(value.strip()) for names, values in forms)

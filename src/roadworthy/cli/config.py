@@ -12,7 +12,7 @@ from ._verdict import judge
 if TYPE_CHECKING:
     from ..settings import Settings
 
-__all__ = ("config",)
+__all__ = ("config", "effective_settings")
 
 
 def config(
@@ -34,7 +34,7 @@ def config(
     from ..settings import SettingsError, settings_sources
 
     try:
-        settings = _settings(target)
+        settings = effective_settings(target)
     except (UsageError, SettingsError) as error:
         refuse(error)
     values, sources = masked_settings(settings), settings_sources(settings)
@@ -46,7 +46,13 @@ def config(
         _print_table(values, sources)
 
 
-def _settings(target: str | None) -> Settings:
+def effective_settings(target: str | None) -> Settings:
+    """Return the settings of an app, or those of this folder, once it is clear that they can be served.
+
+    Raises:
+        UsageError: there is no such app.
+        SettingsError: settings are wrong; it lists all of them.
+    """
     from ..settings import load_settings
 
     if target is None:
