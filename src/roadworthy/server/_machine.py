@@ -110,8 +110,6 @@ def _misshapen(host: str) -> str | None:
             "is the name of a platform, which conda's compilers export as HOST, and not an address; choose "
             f"one with --host or {PREFIX}HOST, which outrank it"
         )
-    if host == "*":
-        return "is not an address; every interface is 0.0.0.0 (IPv4) or :: (IPv6)"
     if "/" in host:
         return "is an address alone, without a scheme, a path or a length of a network"
     if host.startswith("["):
@@ -126,5 +124,5 @@ def _misshapen(host: str) -> str | None:
         if address.ipv4_mapped is not None:
             return "is an IPv4 address in the form of IPv6; write it as IPv4, without ::ffff:"
         if address.is_link_local and address.scope_id is None:
-            return "is a link-local address, which needs its interface after a %, such as fe80::1%eth0"
+            return "is a link-local address, which needs its interface behind it, such as %eth0"
     return None
