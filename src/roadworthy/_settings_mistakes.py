@@ -18,7 +18,15 @@ from pydantic.fields import FieldInfo
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-__all__ = ("PlainMistake", "Problem", "SettingsError", "describe_allowed", "nearest", "problems_of")
+__all__ = (
+    "PlainMistake",
+    "Problem",
+    "SettingsError",
+    "describe_allowed",
+    "nearest",
+    "problems_of",
+    "wrong_fields",
+)
 
 _SHORTEST_RECOGNISED = 2
 """Characters from which a value is searched for in a foreign validator's message."""
@@ -126,6 +134,12 @@ def problems_of(
         name = names.get(field) or required.get(field, field or "settings")
         problems.append(Problem(name, _message(model.model_fields.get(field), field, items, values)))
     return problems
+
+
+def wrong_fields(model: type[BaseModel], error: ValidationError) -> frozenset[str]:
+    """Return the fields that are wrong or missing; none when only the model's own validators failed."""
+    found = (_field(model, item["loc"]) for item in error.errors(include_url=False, include_input=False))
+    return frozenset(name for name in found if name in model.model_fields)
 
 
 def _field(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from dotenv import dotenv_values
 from pydantic import BaseModel
 from pydantic_settings import NoDecode
 
+from ._settings_dotenv import read_dotenv
 from ._settings_mistakes import Problem, aliases, nearest
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ class Found:
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     origins: dict[str, str] = field(default_factory=dict[str, str])
     problems: list[Problem] = field(default_factory=list[Problem])
+
+
+@dataclass(slots=True)
+class File:
+    """What the files set, a later one winning, and which one it was."""
+
+    values: dict[str, str] = field(default_factory=dict[str, str])
+    where: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def variables_of(name: str, info: FieldInfo, ours: Container[str], own_prefix: str = PREFIX) -> list[str]:
@@ -89,7 +97,9 @@ def read_sources(
     """
     found = Found()
     own_prefix = str(model.model_config.get("env_prefix") or PREFIX)
-    file = _read_files(env_file, encoding or "utf-8", found)
+    variables = {PREFIX + name.upper() for every in known for name in every.model_fields}
+    read = variables.union(*(variables_of(*one, ours, own_prefix) for one in model.model_fields.items()))
+    file = _read_files(env_file, encoding or "utf-8", read, found)
     for name, info in model.model_fields.items():
         given = next((key for key in (name, *aliases(info)) if key in arguments), None)
         if name in flags:
@@ -100,14 +110,14 @@ def read_sources(
             _look_up(name, info, variables_of(name, info, ours, own_prefix), file, found)
     accepted = {key for name, info in model.model_fields.items() for key in (name, *aliases(info))}
     found.problems += _unknown((key for key in arguments if key not in accepted), accepted, "argument")
-    variables = {PREFIX + name.upper() for every in known for name in every.model_fields}
-    set_here = (key for key in dict.fromkeys([*os.environ, *file]) if key.upper().startswith(PREFIX))
-    found.problems += _unknown((key for key in set_here if key not in variables), variables, "variable")
+    set_here = dict.fromkeys([*os.environ, *file.values])
+    strange = (key for key in set_here if key.upper().startswith(PREFIX) and key not in variables)
+    found.problems += _unknown(strange, variables, "variable")
     return found
 
 
-def _look_up(name: str, info: FieldInfo, variables: list[str], file: Mapping[str, str], found: Found) -> None:
-    for source, suffix in ((os.environ, ""), (file, " in .env")):
+def _look_up(name: str, info: FieldInfo, variables: list[str], file: File, found: Found) -> None:
+    for source in (os.environ, file.values):
         for variable in variables:
             text = source.get(variable)
             # Empty means "not set" where there is something to fall back to without a value: an optional
@@ -115,7 +125,8 @@ def _look_up(name: str, info: FieldInfo, variables: list[str], file: Mapping[str
             if text is None or (text == "" and (info.is_required() or info.default is None)):
                 continue
             found.values[name] = _decode(info, text)
-            found.origins[name] = variable + suffix
+            in_file = "" if source is os.environ else f" in {file.where[variable]}"
+            found.origins[name] = variable + in_file
             return
 
 
@@ -144,20 +155,16 @@ def _collection(annotation: Any) -> str | None:
     return None
 
 
-def _read_files(env_file: Any, encoding: str, found: Found) -> dict[str, str]:
-    read: dict[str, str] = {}
+def _read_files(env_file: Any, encoding: str, read: Container[str], found: Found) -> File:
+    file = File()
     for path in _paths(env_file):
-        if not path.is_file():
-            continue
-        try:
-            values = dotenv_values(path, encoding=encoding)
-        except UnicodeDecodeError:
-            found.problems.append(Problem(path.name, f"is not {encoding} text"))
-        except OSError as error:
-            found.problems.append(Problem(path.name, f"cannot be read ({error.strerror})"))
-        else:
-            read.update({key: value for key, value in values.items() if value is not None})
-    return read
+        values, problems = read_dotenv(
+            path, encoding, lambda name: name.upper().startswith(PREFIX) or name in read
+        )
+        file.values |= values
+        file.where |= dict.fromkeys(values, str(path))
+        found.problems += problems
+    return file
 
 
 def _paths(env_file: Any) -> Iterator[Path]:

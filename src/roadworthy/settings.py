@@ -8,6 +8,8 @@ default.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, overload
 
@@ -21,7 +23,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ._settings_mistakes import PlainMistake, Problem, SettingsError, aliases, problems_of
+from ._settings_links import fold_service_links
+from ._settings_mistakes import PlainMistake, Problem, SettingsError, aliases, problems_of, wrong_fields
+from ._settings_second_round import contradictions
+from ._settings_secrets import weak_among
 from ._settings_types import (
     Duration,
     Networks,
@@ -36,7 +41,7 @@ from ._settings_types import (
     parse_rate,
     parse_size,
 )
-from ._settings_variables import PREFIX, WELL_KNOWN, read_sources
+from ._settings_variables import PREFIX, WELL_KNOWN, Found, read_sources
 
 __all__ = (
     "PREFIX",
@@ -51,6 +56,7 @@ __all__ = (
     "parse_size",
     "set_flags",
     "settings_sources",
+    "weak_secrets",
 )
 
 _flags: dict[str, Any] = {}
@@ -469,15 +475,10 @@ class Settings(BaseSettings):
         try:
             super().__init__(_env_file=None, **private, **found.values)
         except ValidationError as error:
-            names = {name: name if origin == "argument" else origin for name, origin in found.origins.items()}
-            needed = {
-                name: PREFIX + name.upper() if name in ours else next(iter(aliases(info)), name.upper())
-                for name, info in model.model_fields.items()
-            }
-            problems = [*problems, *problems_of(model, error, found.values, names, needed)]
+            problems = [*problems, *_mistakes(model, error, found, private)]
         # Raised outside the except block: an exception that hangs on this one would carry the values along.
         if problems:
-            raise SettingsError(problems)
+            raise SettingsError(fold_service_links(problems + _weak(model, found), os.environ))
         self._origins = found.origins
 
     @classmethod
@@ -499,6 +500,20 @@ class Settings(BaseSettings):
             raise PlainMistake(
                 "is refused with the origin *, which lets every site act as the user; name the origins"
             )
+        return value
+
+    @field_validator("worker_group")
+    @classmethod
+    def _a_group_has_a_plain_name(cls, value: str | None) -> str | None:
+        if value and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value, re.ASCII) is None:
+            raise PlainMistake("is a name of up to 100 letters, digits, dots, dashes and underscores")
+        return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _a_key_needs_its_certificate(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "tls_cert" in info.data and info.data["tls_cert"] is None:
+            raise PlainMistake("needs tls_cert, the certificate that the key belongs to")
         return value
 
     @field_validator("metrics_token")
@@ -556,6 +571,54 @@ def settings_sources(settings: Settings) -> dict[str, str]:
         name: origins.get(name, "secrets" if name in set_elsewhere else "default")
         for name in type(settings).model_fields
     }
+
+
+def weak_secrets(settings: Settings) -> list[Problem]:
+    """Return what is weak among the secrets of ``settings``, by the variable to set."""
+    model = type(settings)
+    values = {name: getattr(settings, name) for name in model.model_fields}
+    return weak_among(model, values, _names_of_secrets(model, settings_sources(settings)))
+
+
+def _names_of_secrets(model: type[Settings], sources: Mapping[str, str]) -> dict[str, str]:
+    nameless = ("default", "argument", "secrets")
+    return {
+        name: PREFIX + name.upper() if sources.get(name, "default") in nameless else sources[name]
+        for name in model.model_fields
+    }
+
+
+def _weak(model: type[Settings], found: Found) -> list[Problem]:
+    """Return what is weak among secrets that stand beside other mistakes, for a start that shows them all."""
+    # Taken for production where it is unknown: that is the default.
+    if str(found.values.get("env", "")).strip().lower() in ("development", "test"):
+        return []
+    defaults = {name: info.default for name, info in model.model_fields.items()}
+    return weak_among(model, {**defaults, **found.values}, _names_of_secrets(model, found.origins))
+
+
+def _mistakes(
+    model: type[Settings], error: ValidationError, found: Found, private: Mapping[str, Any]
+) -> list[Problem]:
+    """Return what is wrong with the values, and between those that are right."""
+    ours = Settings.model_fields
+    names = {name: name if origin == "argument" else origin for name, origin in found.origins.items()}
+    needed = {
+        name: PREFIX + name.upper() if name in ours else next(iter(aliases(info)), name.upper())
+        for name, info in model.model_fields.items()
+    }
+    problems = problems_of(model, error, found.values, names, needed)
+    wrong = wrong_fields(model, error)
+    if wrong:
+        right = {name: value for name, value in found.values.items() if name not in wrong}
+
+        def fill(trial: Any) -> None:
+            BaseSettings.__init__(trial, _env_file=None, **private, **right)
+
+        more = contradictions(model, wrong, fill)
+        if more is not None:
+            problems += problems_of(model, more, found.values, names, needed)
+    return problems
 
 
 def _family(cls: type[Settings]) -> Iterator[type[Settings]]:

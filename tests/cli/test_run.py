@@ -15,7 +15,7 @@ import pytest
 
 from roadworthy.cli._application import load_application
 from roadworthy.cli._messages import UsageError
-from tests.server.process import command, environment, get, running
+from tests.server.process import command, environment, get, running, until
 
 ASGI = "async def app(scope, receive, send): ...\n"
 CANARY = "Canary-7f3a91-must-not-appear"
@@ -246,7 +246,7 @@ def test_flags_outrank_what_an_app_reads_while_it_is_imported(tmp_path: Path) ->
     flags = ["--port", "0", "--ops-port", "off", "--env", "development"]
     with running("run", "main:app", *flags, cwd=tmp_path, env={"ROADWORTHY_ENV": "production"}) as process:
         process.record("listening")
-        assert process.output.startswith("development 0\n")
+        assert "\ndevelopment 0\n" in process.output
 
 
 def test_a_person_in_development_gets_a_banner(tmp_path: Path) -> None:
@@ -272,3 +272,36 @@ def test_a_person_in_development_gets_a_banner(tmp_path: Path) -> None:
     for part in ("main:hello", "http://127.0.0.1:", "/metrics", "development", "600/minute"):
         assert part in text
     assert '"message"' not in text
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_start_reports_its_steps(tmp_path: Path, workers: str) -> None:
+    """While the app is imported an operator sees what is under way, and each step that follows, in order."""
+    (tmp_path / "main.py").write_text(
+        f"import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)\n{HELLO}"
+    )
+    flags = ("--port", "0", "--ops-port", "off", "--workers", workers)
+    with running("run", "main:hello", *flags, cwd=tmp_path) as process:
+        record = process.record("importing main:hello")
+        assert (record["level"], record["app"]) == ("info", "main:hello")
+        (tmp_path / "go").touch()
+        process.record("listening")
+        steps = [
+            "importing main:hello",
+            "preparing main:hello",
+            *(["starting 2 workers"] if workers == "2" else []),
+        ]
+        said = [one["message"] for one in process.records if one["logger"] == "roadworthy.server"]
+        assert said[: len(steps)] == steps
+
+
+def test_the_steps_of_a_start_follow_the_log_level(tmp_path: Path) -> None:
+    """At `warning` a start says nothing, and logging is the app's own to configure while it is imported."""
+    source = (
+        f"import logging\nassert not logging.getLogger().handlers\n{HELLO}\nprint('imported', flush=True)\n"
+    )
+    (tmp_path / "main.py").write_text(source)
+    flags = ("--port", "0", "--ops-port", "off", "--log-level", "warning")
+    with running("run", "main:hello", *flags, cwd=tmp_path) as process:
+        until(lambda: "imported" in process.output, "the app is imported")
+        assert process.output == "imported\n"

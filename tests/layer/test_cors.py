@@ -220,7 +220,7 @@ def test_answers_are_not_shared() -> None:
     [
         ("https://app.example.com/", "slash"),
         ("https://app.example.com/path", "without path"),
-        ("app.example.com", "https://app.example.com"),
+        ("app.example.com", "put https:// before it"),
         ("https://*.example.com", "patterns"),
         ("null", "null"),
         ("https://bücher.example", "xn--"),

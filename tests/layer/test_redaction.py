@@ -117,5 +117,5 @@ def test_flags_and_absence_are_shown(routed: Stream) -> None:
 
 def test_a_name_to_redact_has_letters() -> None:
     """A name that would cover every field is refused with the setting's name."""
-    with pytest.raises(ValueError, match="log_redact"):
+    with pytest.raises(ValueError, match="ROADWORTHY_LOG_REDACT"):
         Logging(Settings(_env_file=None, log_redact=("--",)), writer=LogWriter(1))

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from roadworthy.server._machine import address_problem
 from roadworthy.server.listeners import ServeError, bind, close, url_of
 
 
@@ -40,6 +41,42 @@ def test_a_wrong_host_is_named(host: str, said: str) -> None:
     """An address of another machine and a name of none are told apart."""
     with pytest.raises(ServeError, match=said):
         bind(host, 0, "--port")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("x86_64-conda-linux-gnu", "the name of a platform"),
+        ("arm64-apple-darwin20.0.0", "the name of a platform"),
+        ("fe80::1", "needs its interface"),
+        ("::ffff:127.0.0.1", "without ::ffff:"),
+        ("http://0.0.0.0", "without a scheme"),
+        ("10.0.0.0/8", "a length of a network"),
+        ("[::1]", "without brackets"),
+        ("0.0.0.0:8000", "the port stands in"),
+        ("192.0.2.1", "not an address of this machine"),
+        ("2001:db8::1", "not an address of this machine"),
+        ("no-such-host.invalid", "does not resolve"),
+        ("a..b", "does not resolve"),
+        ("x" * 64, "does not resolve"),
+        ("224.0.0.1x", "does not resolve"),
+    ],
+)
+def test_an_address_that_cannot_be_bound_has_its_cause(host: str, said: str) -> None:
+    """Each host that cannot be served is explained, without repeating it or blaming the port."""
+    message = address_problem(host)
+    assert message is not None
+    assert said in message
+    assert "choose another with --port" not in message.lower()
+    assert host not in message
+    with pytest.raises(ServeError, match=r"^--host, ROADWORTHY_HOST or HOST: "):
+        bind(host, 0, "--port")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "127.1.2.3"])
+def test_an_address_that_can_be_bound_has_no_problem(host: str) -> None:
+    """What serves is let through."""
+    assert address_problem(host) is None
 
 
 def test_an_ipv6_address_is_written_in_brackets() -> None:

@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 import re
-import tempfile
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from . import _system
 from ._inference_routes import Explorer, Fact
+from ._scratch import scratch_folder
 from .errors import ManifestError, StartFailed
 from .manifest import Manifest, Routes
 from .process import Service, free_port
@@ -98,8 +99,11 @@ async def infer(manifest: Manifest) -> Inference:
         target = await attach(manifest)
         await _explore(found, target.address, [])
     else:
-        with tempfile.TemporaryDirectory(prefix="roadworthy-infer-") as folder:
-            await _from_process(found, Path(folder))
+        folder = scratch_folder("roadworthy-infer-")
+        try:
+            await _from_process(found, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     found.manifest = _merged(manifest, found.facts)
     return found
 

@@ -7,7 +7,6 @@ import atexit
 import os
 import secrets
 import shutil
-import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..checklist import ITEMS, PATTERNS, Assertion, Severity
+from ._scratch import scratch_folder
 from .bench import Bench, ControlFailed
 from .calibration import calibrate
 from .errors import StartFailed, TargetLost
@@ -85,7 +85,7 @@ async def run_check(manifest: Manifest, options: Options | None = None, listener
         ManifestError: ``only`` names nothing, or the manifest refers to a variable that is not set.
         StartFailed: the service cannot be started at all; nothing was found then.
     """
-    folder = Path(tempfile.mkdtemp(prefix="roadworthy-check-"))
+    folder = scratch_folder("roadworthy-check-")
     runner = _Runner(manifest, options or Options(), listener, folder)
     # When the checker itself is torn down in an orderly way, nothing it started may live on.
     atexit.register(runner.kill)

@@ -158,7 +158,7 @@ def _init(
     except StartFailed as error:
         print(f"roadworthy: {error}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.UNREACHABLE)) from None
-    manifest.write_text(text, "utf-8")
+    _write(manifest, text)
     print(f"{manifest} is written; read it, fill in what it asks for, and commit it. Then: roadworthy check")
 
 
@@ -205,8 +205,15 @@ def _waive(
         refuse(error)
     if added.expires and added.expires <= datetime.now(UTC).date().isoformat():
         refuse(f"--expires {added.expires} has come already, so the waiver would cover nothing")
-    manifest.write_text(text, "utf-8")
+    _write(manifest, text)
     print(f"{added.id} is waived in {manifest}{f' until {added.expires}' if added.expires else ''}")
+
+
+def _write(manifest: Path, text: str) -> None:
+    try:
+        manifest.write_text(text, "utf-8")
+    except OSError as error:
+        refuse(f"{manifest} cannot be written ({error.strerror})")
 
 
 def _declared(file: Path | None) -> Manifest:
@@ -229,6 +236,9 @@ def _writer(text: str) -> tuple[Any, Path]:
         raise ManifestError(f"--report {text} is not FORMAT=FILE; the formats are {', '.join(_FORMATS)}")
     if not Path(path).parent.is_dir():
         raise ManifestError(f"--report {text}: there is no folder {Path(path).parent}")
+    if Path(path).is_dir() or not os.access(path if Path(path).exists() else Path(path).parent, os.W_OK):
+        # Known before the check begins: afterwards its findings would be lost.
+        raise ManifestError(f"--report {text}: {path} cannot be written")
     module = "terminal" if name == "text" else name
     return import_module(f"roadworthy.checker.report.{module}").write, Path(path)
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._messages import UsageError, refuse
+from ._verdict import judge
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
-__all__ = ("config",)
+__all__ = ("config", "effective_settings")
 
 
 def config(
@@ -25,7 +26,7 @@ def config(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
-    """Show the effective settings, secrets masked, and where each came from.
+    """Show the effective settings, secrets masked, and where each came from; refuse what `run` refuses.
 
     Sources are an argument in code, an environment variable, `.env`, or the default.
     """
@@ -33,7 +34,7 @@ def config(
     from ..settings import SettingsError, settings_sources
 
     try:
-        settings = _settings(target)
+        settings = effective_settings(target)
     except (UsageError, SettingsError) as error:
         refuse(error)
     values, sources = masked_settings(settings), settings_sources(settings)
@@ -45,16 +46,22 @@ def config(
         _print_table(values, sources)
 
 
-def _settings(target: str | None) -> Settings:
+def effective_settings(target: str | None) -> Settings:
+    """Return the settings of an app, or those of this folder, once it is clear that they can be served.
+
+    Raises:
+        UsageError: there is no such app.
+        SettingsError: settings are wrong; it lists all of them.
+    """
     from ..settings import load_settings
 
     if target is None:
-        return load_settings()
-    from ..layer import Layer
-    from ._application import load_application
+        settings = load_settings()
+        judge(settings)
+        return settings
+    from .run import layered
 
-    app = load_application(target)
-    return app.settings if isinstance(app, Layer) else load_settings()
+    return layered(target).settings
 
 
 def _print_table(values: dict[str, Any], sources: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._messages import UsageError, refuse
+from ._verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,24 +145,41 @@ def _run(target: str, flags: dict[str, str], reload: bool) -> int:
     set_flags(flags)
     try:
         folder = Folder.current()
-        if reload or _several_wanted():
+        known = _known_settings()
+        if reload or (known is not None and known.workers > 1):
             return _supervise(target, flags, folder, reload)
+        if known is not None:
+            _record(known, f"importing {target}", target)
         app = layered(target)
         if app.settings.workers > 1:
             return _supervise(target, flags, folder, reload)
+        _record(app.settings, f"preparing {target}", target)
         return serve(app, app.settings, _banner(target, app.settings))
     except (UsageError, ServeError, SettingsError) as error:
         refuse(error)
 
 
-def _several_wanted() -> bool:
-    """Tell from outside the app whether there are to be several workers: then this process imports no app."""
+def _known_settings() -> Settings | None:
+    """Return the settings that are known without the app: for several workers this process imports none."""
     from ..settings import SettingsError, load_settings
 
     try:
-        return load_settings().workers > 1
+        return load_settings()
     except SettingsError:
-        return False  # the app may know more settings; if it does not, importing it tells this again
+        return None  # the app may know more settings; if it does not, importing it reports this again
+
+
+def _record(settings: Settings, message: str, target: str) -> None:
+    """Write one record and leave logging as it was, for the app may configure it while it is imported."""
+    import logging
+
+    from ..layer.logging import configure
+
+    routed = configure(settings)
+    try:
+        logging.getLogger("roadworthy.server").info(message, extra={"app": target})
+    finally:
+        routed.restore()
 
 
 def _supervise(target: str, flags: dict[str, str], folder: Folder, reload: bool) -> int:
@@ -173,27 +191,32 @@ def _supervise(target: str, flags: dict[str, str], folder: Folder, reload: bool)
     ).run()
 
 
-def layered(target: str) -> Layer:
+def layered(target: str, *, first: bool = True) -> Layer:
     """Import the app and put the layer around it, unless it has one.
+
+    Parameters:
+        target: ``module:attribute`` of the app.
+        first: it is imported to find out whether it can be served; False once that is known.
 
     Raises:
         UsageError: there is no such app, or it cannot be served.
         SettingsError: settings are wrong.
     """
     from ..layer import Layer, roadworthy
-    from ..layer.environment import Environment
+    from ..layer._workers import FolderError
     from ._application import load_application
 
     found = load_application(target)
     app = found if isinstance(found, Layer) else roadworthy(found)
-    if app.settings.env == "production":
-        # Checked again when the app starts, for other servers; here it decides the exit code.
-        Environment(app.settings).check()
+    if first:
+        judge(app.settings)
     try:
         # Binds the per-route rules, so that one that covers no route is told before a port is opened.
         _ = app.operations
     except ValueError as error:
         raise UsageError(f"{target}: {error}") from None
+    except FolderError as error:
+        raise UsageError(error) from None
     return app
 
 

@@ -34,7 +34,7 @@ def _main() -> int:
         line = Line(Channel(socket.socket(fileno=int(sys.argv[1]))))
         set_flags(line.errand["flags"])
         try:
-            app = layered(line.errand["target"])
+            app = layered(line.errand["target"], first=line.errand["do"] == "check")
         except (UsageError, SettingsError) as error:
             line.channel.send({"refused": str(error)})
             return 2

@@ -26,7 +26,7 @@ from ._limiter_policy import Room
 if TYPE_CHECKING:
     from ._limiter_policy import Policy, Store
 
-__all__ = ("RedisStore",)
+__all__ = ("RedisStore", "connect")
 
 _SLICE = 0.01
 _SLICES = 5
@@ -77,7 +77,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, local: Store, *, fail_open: bool = True) -> None:
-        self._client = _connect(url)
+        self._client = connect(url)
         self._local = local
         self._fail_open = fail_open
         self._waiting: list[_Waiting] = []
@@ -209,14 +209,20 @@ class RedisStore:
         await self._local.close()
 
 
-def _connect(url: str) -> Any:
+def connect(url: str) -> Any:
+    """Return a client of the server at ``url``; nothing is sent yet.
+
+    Raises:
+        RuntimeError: the package is missing.
+        ValueError: it is not a URL of such a server.
+    """
     try:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
         raise RuntimeError(
-            'ROADWORTHY_REDIS_URL is set and the package redis is missing: pip install "roadworthy[redis]"'
+            'ROADWORTHY_REDIS_URL: the package redis is missing: pip install "roadworthy[redis]"'
         ) from None
     client: Any = Redis
     try:
@@ -232,4 +238,4 @@ def _connect(url: str) -> Any:
             single_connection_client=False,
         )
     except ValueError:
-        raise ValueError("ROADWORTHY_REDIS_URL is a redis://, rediss:// or unix:// URL") from None
+        raise ValueError("ROADWORTHY_REDIS_URL: write a redis://, rediss:// or unix:// URL") from None

@@ -32,7 +32,7 @@ from ._robust_locks import STRIDE, RobustLocks
 if TYPE_CHECKING:
     from ._limiter_policy import Policy
 
-__all__ = ("LOCKS", "LOCKS_OFFSET", "SharedStore")
+__all__ = ("LOCKS", "LOCKS_OFFSET", "SharedStore", "bytes_for")
 
 LOCKS_OFFSET = 64
 """Where the locks begin in the file."""
@@ -227,9 +227,8 @@ def _opened(path: Path, capacity: int) -> tuple[mmap.mmap, int, bytes]:
         # One from before a reboot holds times of a clock that has started again since.
         if len(header) < _HEADER.size or not any(header) or header[8:24] != boot:
             os.ftruncate(descriptor, 0)
-            buckets = 1 << (max(2 * capacity // _WAYS, _STRIPES) - 1).bit_length()
-            # Without its pages reserved, a full file system would end the process with SIGBUS later on.
-            os.posix_fallocate(descriptor, 0, _size(buckets))
+            buckets = _buckets(capacity)
+            _reserve(descriptor, path, _size(buckets))
             with mmap.mmap(descriptor, _size(buckets)) as memory:
                 RobustLocks(memory, LOCKS_OFFSET, LOCKS).make()
             header = _HEADER.pack(_MAGIC, boot, buckets, secrets.token_bytes(16))
@@ -242,6 +241,32 @@ def _opened(path: Path, capacity: int) -> tuple[mmap.mmap, int, bytes]:
         # The map has a descriptor of its own, which would keep the lock.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+def bytes_for(capacity: int) -> int:
+    """Return the size of the file that counts so many keys."""
+    return _size(_buckets(capacity))
+
+
+def _buckets(capacity: int) -> int:
+    return 1 << (max(2 * capacity // _WAYS, _STRIPES) - 1).bit_length()
+
+
+def _reserve(descriptor: int, path: Path, size: int) -> None:
+    """Take the blocks now: a page without one would end the process with SIGBUS later on.
+
+    Raises:
+        OSError: they are not there; the file is left empty.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        os.ftruncate(descriptor, 0)
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: the rate limit counts need {size / 2**20:.1f} MiB in {path.parent}; "
+            "give it more room, or lower ROADWORTHY_RATE_LIMIT_KEYS",
+        ) from None
 
 
 def _size(buckets: int) -> int:

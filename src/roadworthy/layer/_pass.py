@@ -17,6 +17,7 @@ from ._exchange import Exchange, Outcome
 from ._limiter_memory import MemoryStore
 from ._request_fields import refused_repeat
 from ._route_table import RouteTable
+from ._shared_bytes import shared_bytes
 from ._workers import worker_group
 from .client import Client
 from .compression import Compression
@@ -88,7 +89,8 @@ class Pass:
         if user_key is None and any(rule.rate_key == "user" for _, _, rule in self.rules):
             raise ValueError('a rule has rate_key="user"; give roadworthy() a user_key that says who that is')
 
-        group = None if alone else worker_group()
+        # How many share is known to their server; two are the fewest.
+        group = None if alone else worker_group(shared_bytes(settings, 2))
         self.errors = ErrorHandling(settings, is_pool_timeout)
         self.shutdown = GracefulShutdown(settings)
         self.live = self.shutdown.live

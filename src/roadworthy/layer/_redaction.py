@@ -160,7 +160,9 @@ class Redactor:
         extra = tuple(extra)
         joined = tuple(_joined(name) for name in extra)
         if not all(joined):
-            raise ValueError("log_redact: a name has no letter or digit; give the names of fields to mask")
+            raise ValueError(
+                "ROADWORTHY_LOG_REDACT: a name has no letter or digit; give the names of fields to mask"
+            )
         self._anywhere = _ANYWHERE + joined
         self._known: dict[str, bool] = {}
         self._hints = _HINTS + tuple(_WORDS.findall(name)[0].lower() for name in extra)

@@ -42,7 +42,7 @@ class Cors:
     """
 
     def __init__(self, settings: Settings) -> None:
-        origins = [_origin(origin) for origin in settings.cors_origins]
+        origins = [_origin(number, text) for number, text in enumerate(settings.cors_origins, 1)]
         self.enabled = bool(origins)
         self._any = "*" in origins
         if self._any and len(origins) > 1:
@@ -50,7 +50,7 @@ class Cors:
         credentials = settings.cors_credentials
         if self._any and credentials:
             raise ValueError(
-                "ROADWORTHY_CORS_ORIGINS is * and ROADWORTHY_CORS_CREDENTIALS is on: every site could read "
+                "ROADWORTHY_CORS_ORIGINS: * together with ROADWORTHY_CORS_CREDENTIALS lets every site read "
                 "what a user's cookies unlock. Name the origins, or turn credentials off"
             )
         methods = _words("CORS_METHODS", settings.cors_methods, credentials)
@@ -134,7 +134,7 @@ class Cors:
         return authority.removesuffix(port) == host.decode("latin-1").lower().removesuffix(port)
 
 
-def _origin(text: str) -> str:
+def _origin(number: int, text: str) -> str:
     """Bring a configured origin into the form in which browsers send it (RFC 6454 §6.2)."""
     if text == "*":
         return text
@@ -145,22 +145,24 @@ def _origin(text: str) -> str:
     elif not origin.isascii():
         hint = "write a name outside ASCII in its xn-- form"
     elif "://" not in origin:
-        hint = "the scheme is missing: https://" + origin if _ORIGIN.fullmatch("https://" + origin) else ""
+        hint = (
+            "the scheme is missing; put https:// before it" if _ORIGIN.fullmatch("https://" + origin) else ""
+        )
     elif "*" in origin:
         hint = "patterns are not supported; list each origin, or * alone for all"
     elif origin.endswith("/") and _ORIGIN.fullmatch(origin[:-1]):
         hint = "an origin has no slash at its end"
     if hint or _ORIGIN.fullmatch(origin) is None:
         hint = hint or "an origin is scheme://host or scheme://host:port, without path"
-        raise ValueError(f"ROADWORTHY_CORS_ORIGINS: {text!r} is not an origin: {hint}")
+        raise ValueError(f"ROADWORTHY_CORS_ORIGINS: entry {number} is not an origin: {hint}")
     return origin.removesuffix(_DEFAULT_PORTS.get(urlsplit(origin).scheme, "\0"))
 
 
 def _words(setting: str, words: tuple[str, ...], credentials: bool) -> bytes:
-    for word in words:
+    for number, word in enumerate(words, 1):
         if _TOKEN.fullmatch(word) is None:
             raise ValueError(
-                f"ROADWORTHY_{setting}: {word!r} is not a name that HTTP allows (RFC 9110 §5.6.2)"
+                f"ROADWORTHY_{setting}: entry {number} is not a name that HTTP allows (RFC 9110 §5.6.2)"
             )
         if word == "*" and credentials:
             raise ValueError(

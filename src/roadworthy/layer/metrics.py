@@ -40,7 +40,7 @@ from ._exchange import Exchange, Reply
 from ._exposition import OPENMETRICS, TEXT, Page, Series, wants_openmetrics
 from ._process import process_families
 
-__all__ = ("BUCKETS", "Metrics")
+__all__ = ("BUCKETS", "Metrics", "bytes_for")
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the duration histogram in seconds: client_golang's defaults, moved down by one step because
@@ -109,7 +109,7 @@ class Metrics:
         self._cap = settings.metrics_series
         self._group = None if group_directory is None else group_directory / "metrics"
         self._joined = False
-        self._cells = Cells((self._cap + _OVERFLOW) * _WIDTH + _WATCHED)
+        self._cells = Cells(_cells_of(self._cap))
         self._bases: dict[tuple[str, str | None, int], int] = {}
         self._series: dict[tuple[str, str, str], int] = {}
         self._watched: list[tuple[int, str, bool, Callable[[], float]]] = []
@@ -314,6 +314,15 @@ class Metrics:
                 yield from (_of_this_process(family) for family in self._registry.collect())
         except Exception as error:
             _logger.warning("metrics of the app are left out of the scrape: %s", type(error).__name__)
+
+
+def bytes_for(series: int) -> int:
+    """Return the size of the file in which one worker counts so many series."""
+    return 8 * _cells_of(series)
+
+
+def _cells_of(series: int) -> int:
+    return (series + _OVERFLOW) * _WIDTH + _WATCHED
 
 
 def _write_requests(page: Page, numbers: Merged) -> None:

@@ -172,5 +172,7 @@ def _settled(name: bytes, names: dict[bytes, bytes]) -> bool:
 def _value(setting: str, text: str) -> bytes:
     """Encode a field value that is taken from the settings."""
     if not text.isascii() or not text.isprintable():
-        raise ValueError(f"ROADWORTHY_{setting} becomes a field value: printable ASCII on one line")
+        raise ValueError(
+            f"ROADWORTHY_{setting}: it becomes a field value, so write printable ASCII on one line"
+        )
     return text.encode("ascii")

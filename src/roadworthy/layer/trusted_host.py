@@ -44,14 +44,14 @@ class TrustedHost:
     def __init__(self, settings: Settings) -> None:
         names: set[str] = set()
         suffixes: list[str] = []
-        for entry in settings.allowed_hosts:
+        for number, entry in enumerate(settings.allowed_hosts, 1):
             name = entry.lower().removesuffix(".")
             if name == "*":
                 suffixes.append("")
             elif _ALLOWED.fullmatch(name) is None:
                 raise ValueError(
-                    f"ROADWORTHY_ALLOWED_HOSTS: {entry!r} is not a host. Write example.com, or *.example.com "
-                    "for every name below it, without scheme, port and path"
+                    f"ROADWORTHY_ALLOWED_HOSTS: entry {number} is not a host. Write example.com, or "
+                    "*.example.com for every name below it, without scheme, port and path"
                 )
             elif name.startswith("*."):
                 suffixes.append(name[1:])

@@ -37,21 +37,25 @@ class ServeError(Exception):
     """Raised when the process cannot serve as it was told; ``str()`` says why and what to do."""
 
 
-def bind(host: str, port: int, setting: str) -> list[socket.socket]:
+def bind(
+    host: str, port: int, setting: str, host_setting: str = "--host, ROADWORTHY_HOST or HOST"
+) -> list[socket.socket]:
     """Bind every address of ``host``, without listening yet: a client is refused until the service is ready.
 
     Parameters:
         host: an address, or a name that resolves to some.
         port: TCP port; 0 takes any free one, the same for every address.
         setting: the flag and variables that choose the port, for messages.
+        host_setting: those that choose the host.
 
     Raises:
         ServeError: no address could be bound.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ServeError(f"{host} is not an address and does not resolve ({error.strerror})") from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "not a name"
+        raise ServeError(f"{host_setting}: is not an address and does not resolve ({why})") from None
     sockets: list[socket.socket] = []
     failure: OSError | None = None
     for family, _, _, _, address in dict.fromkeys(found):
@@ -62,10 +66,10 @@ def bind(host: str, port: int, setting: str) -> list[socket.socket]:
             # A name such as localhost may resolve to a family that this machine has no address of.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 close(sockets)
-                raise _explained(error, host, chosen, setting) from None
+                raise _explained(error, host, chosen, setting, host_setting) from None
             failure = error
     if not sockets:
-        raise _explained(failure or OSError(errno.EADDRNOTAVAIL, ""), host, port, setting)
+        raise _explained(failure or OSError(errno.EADDRNOTAVAIL, ""), host, port, setting, host_setting)
     return sockets
 
 
@@ -88,7 +92,11 @@ def bind_path(path: str) -> list[socket.socket]:
         os.chmod(path, 0o666)  # noqa: S103
     except OSError as error:
         made.close()
-        raise ServeError(f"a socket cannot be made at {path} ({error.strerror})") from None
+        # Of a path that is too long only the text says so.
+        raise ServeError(
+            f"a socket cannot be made at {path} ({error.strerror or error}); choose another path with "
+            "--uds or ROADWORTHY_UDS"
+        ) from None
     except ServeError:
         made.close()
         raise
@@ -205,7 +213,7 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
     return made
 
 
-def _explained(error: OSError, host: str, port: int, setting: str) -> ServeError:
+def _explained(error: OSError, host: str, port: int, setting: str, host_setting: str) -> ServeError:
     if error.errno == errno.EADDRINUSE:
         return busy(host, port, setting)
     if error.errno == errno.EACCES:
@@ -214,8 +222,10 @@ def _explained(error: OSError, host: str, port: int, setting: str) -> ServeError
         )
     if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return ServeError(
-            f"{host} is not an address of this machine; 127.0.0.1, 0.0.0.0, ::1 and :: usually are."
+            f"{host_setting}: is not an address of this machine; 127.0.0.1, 0.0.0.0, ::1 and :: usually are."
         )
+    if error.errno == errno.EINVAL:
+        return ServeError(f"{host_setting}: is not an address that can be bound ({error.strerror})")
     return ServeError(
         f"port {port} on {host} cannot be bound ({error.strerror}). Choose another with {setting}."
     )

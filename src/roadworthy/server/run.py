@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from ..layer import Layer
 from ..layer.logging import Level
 from ..layer.operations import OperationsApp
 from ..settings import Settings
+from ._machine import check_tls
 from ._uvicorn import OperationsServer, PortTakenError, PublicServer, operations_config, public_config, quiet
 from ._watchdog import Watchdog
 from .listeners import ServeError, activated, bind, bind_path, busy, close, url_of
@@ -26,7 +26,6 @@ __all__ = (
     "addresses_of",
     "bind_all",
     "busy_public",
-    "check_tls",
     "open_operations",
     "record_start",
     "serve",
@@ -34,7 +33,9 @@ __all__ = (
 
 _log = logging.getLogger("roadworthy.server")
 
+_HOST = "--host, ROADWORTHY_HOST or HOST"
 _PORT = "--port, ROADWORTHY_PORT or PORT"
+_OPS_HOST = "ROADWORTHY_OPS_HOST"
 _OPS_PORT = "--ops-port or ROADWORTHY_OPS_PORT (0 takes any free one, off opens none)"
 
 
@@ -94,41 +95,17 @@ def bind_all(settings: Settings) -> tuple[list[socket.socket], list[socket.socke
     elif settings.uds is not None:
         public = bind_path(settings.uds)
     else:
-        public = bind(settings.host, settings.port, _PORT)
+        public = bind(settings.host, settings.port, _PORT, _HOST)
     try:
         operations = (
-            None if settings.ops_port == "off" else bind(settings.ops_host, settings.ops_port, _OPS_PORT)
+            None
+            if settings.ops_port == "off"
+            else bind(settings.ops_host, settings.ops_port, _OPS_PORT, _OPS_HOST)
         )
     except ServeError:
         close(public)
         raise
     return public, operations, not passed
-
-
-def check_tls(settings: Settings) -> None:
-    """Refuse a certificate that cannot be served, before anything is opened.
-
-    Raises:
-        ServeError: a file is missing or unfit; the message names the setting.
-    """
-    if settings.tls_cert is None:
-        if settings.tls_key is not None:
-            raise ServeError("--tls-key needs --tls-cert, the certificate that the key belongs to")
-        return
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            settings.tls_cert, settings.tls_key, password=""
-        )
-    except ssl.SSLError as error:
-        raise ServeError(
-            f"the certificate in --tls-cert and the key cannot be used ({error.reason}); both are PEM, "
-            "and the key has no passphrase"
-        ) from None
-    except OSError as error:
-        raise ServeError(
-            f"--tls-cert {settings.tls_cert} or --tls-key {settings.tls_key} cannot be read "
-            f"({error.strerror})"
-        ) from None
 
 
 def addresses_of(

@@ -19,18 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..layer._workers import ENVIRONMENT_VARIABLE, process_key, worker_group
+from ..layer._workers import ENVIRONMENT_VARIABLE, process_key
 from ..layer.logging import Level, configure
 from ..layer.metrics import Metrics
 from ..layer.operations import OperationsApp
-from ..settings import Settings
+from ..settings import Settings, SettingsError, load_settings
 from ._child import Worker, variables
 from ._crew import Crew
 from ._ending import Ending
 from ._files import Files, forget_compiled
+from ._machine import check_tls
 from ._rehearsal import Rehearsal, StoppedError
 from ._reload import Reload
 from ._service_health import ServiceHealth, details_of
+from ._shared_folder import check_room, make_group
 from ._states import TABLE, Action, Event, State
 from ._uvicorn import OperationsServer, operations_config, quiet
 from .channel import Message
@@ -43,7 +45,6 @@ from .run import (
     addresses_of,
     bind_all,
     busy_public,
-    check_tls,
     open_operations,
     record_start,
 )
@@ -124,10 +125,8 @@ class Supervisor:
         self._own_signals()
         group_is_ours = ENVIRONMENT_VARIABLE not in os.environ
         os.environ.setdefault(ENVIRONMENT_VARIABLE, process_key(os.getpid()))
-        group = worker_group()
-        assert group is not None
+        group = make_group(self._known_settings())
         prometheus = group.directory / "prometheus"
-        prometheus.mkdir(mode=0o700, exist_ok=True)
         self._environment = variables(group.key, str(prometheus))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._environment["PROMETHEUS_MULTIPROC_DIR"]
         try:
@@ -141,7 +140,17 @@ class Supervisor:
             if group_is_ours:
                 shutil.rmtree(group.directory, ignore_errors=True)
 
+    def _known_settings(self) -> Settings:
+        """Return the settings as far as they are known without the app, and write records as they say."""
+        try:
+            settings = load_settings()
+        except SettingsError:
+            return Settings.model_construct()  # the app may know more variables, or else refuses them itself
+        self._logging = configure(settings)
+        return settings
+
     async def _serve(self, directory: Path) -> int:
+        _log.info("importing %s", self._errand.target, extra={"app": self._errand.target})
         try:
             rehearsal = Rehearsal(
                 lambda heard: self._child("check", heard),
@@ -151,6 +160,7 @@ class Supervisor:
             raise ServeError(f"no process could be started: {error.strerror}") from None
         try:
             self._settings, self._configuration = await rehearsal.settings(self._errand.target)
+            check_room(self._settings, directory)
             return await self._serve_with(rehearsal, directory)
         finally:
             rehearsal.kill()
@@ -190,11 +200,21 @@ class Supervisor:
         operations = OperationsServer(operations_config(pages, settings))
         await open_operations(operations, settings, self._operations)
         try:
+            _log.info("preparing %s", self._errand.target, extra={"app": self._errand.target})
             if not await rehearsal.prepare():
                 return 1
             rehearsal.end()
             files = Files(Path(self._errand.folder.path)) if development else None
             self._files = files
+            _log.info(
+                "starting %d worker%s",
+                crew.wanted,
+                "s" if crew.wanted > 1 else "",
+                extra={
+                    "workers": crew.wanted,
+                    "folder": str(directory),
+                },
+            )
             crew.fill()
             self._watching = True
             await self._watch(crew, ending, files)
