@@ -170,11 +170,15 @@ class Bench:
     Parameters:
         subject: the server.
         scale: the share of the full numbers, above 0 and at most 1.
+
+    Attributes:
+        known: results that several cases judge, by name.
     """
 
     def __init__(self, subject: Subject, scale: float = 1.0) -> None:
         self.subject: Subject = subject
         self.scale = scale
+        self.known: dict[str, Any] = {}
         self._shared: dict[str, tuple[Service, contextlib.ExitStack]] = {}
 
     @property

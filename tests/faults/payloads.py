@@ -1,8 +1,8 @@
 """Raw requests that two parsers may read differently, as data.
 
-The classes are those of the public work on request smuggling (CL.TE and its kin, chunk extensions, http-garden's
-list of discrepancies); the bytes are our own. ``TTTTTTTT`` stands for a token of eight characters that tells
-the requests of one payload from all others.
+The classes are those of the public work on request smuggling: CL.TE and its kin, chunk extensions, and what
+http-garden lists; the bytes are our own. ``TTTTTTTT`` stands for a token of eight letters, which the requests
+of one payload have in common.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 def _by_length_and_chunks(coding: bytes) -> dict[str, bytes]:
-    """Return a request for a proxy that heeds the length and an app that heeds the coding; and the reverse."""
+    """Return one for a proxy that heeds the length and an app that heeds the coding; and the reverse."""
     ends_early = _END + MARKER
     hidden = _chunk(MARKER) + _END
     size = hidden.index(b"\n") + 1
@@ -216,43 +216,84 @@ _HOST = b"Host: localhost\r\n"
 REFUSED: dict[str, bytes] = {
     **{
         f"{name} and a length": _by_length_and_chunks(_CODINGS[name])["CL.TE"]
-        for name in ("plain", "chunked twice", "two lines, chunked", "two lines, gzip first", "gzip", "quoted")
+        for name in (
+            "plain",
+            "chunked twice",
+            "two lines, chunked",
+            "two lines, gzip first",
+            "gzip",
+            "quoted",
+        )
     },
     **{
         f"coding: {name}": _with(_CODINGS[name], _END)
         for name in (
-            "an unknown coding", "identity", "gzip, chunked", "chunked, identity", "chunked twice",
-            "two lines, chunked", "two lines, gzip first", "two lines, identity first",
-            "two lines, identity last", "a space before the colon", "a vertical tab", "a trailing NUL",
-            "folded", "a folded name", "after a bare LF", "after a bare CR", "a leading space",
+            "an unknown coding",
+            "identity",
+            "gzip, chunked",
+            "chunked, identity",
+            "chunked twice",
+            "two lines, chunked",
+            "two lines, gzip first",
+            "two lines, identity first",
+            "two lines, identity last",
+            "a space before the colon",
+            "a vertical tab",
+            "a trailing NUL",
+            "folded",
+            "a folded name",
+            "after a bare LF",
+            "after a bare CR",
+            "a leading space",
         )
     },
     **{
         f"length: {name}": _with(_LENGTHS[name], b"x" * _N)
         for name in (
-            "two lengths, 0 first", "two lengths, 0 last", "two lengths in one line", "a plus sign",
-            "a minus sign", "hexadecimal", "an underscore in the number", "beyond 64 bits",
-            "a space before the colon", "folded", "after a bare LF", "an empty value", "full-width digits",
+            "two lengths, 0 first",
+            "two lengths, 0 last",
+            "two lengths in one line",
+            "a plus sign",
+            "a minus sign",
+            "hexadecimal",
+            "an underscore in the number",
+            "beyond 64 bits",
+            "a space before the colon",
+            "folded",
+            "after a bare LF",
+            "an empty value",
+            "full-width digits",
         )
     },
     **{
         f"chunks: {name}": _with(_CHUNKED, _CHUNKS[name])
         for name in _CHUNKS
-        if name not in ("many zeros as the last size", "a trailer that changes the framing", "a long extension")
+        if name
+        not in ("many zeros as the last size", "a trailer that changes the framing", "a long extension")
     },
     **{
         name: _OTHERS[name]
         for name in (
-            "lines ended by bare LF", "the head ended by two bare LF", "lines ended by bare CR",
-            "HTTP/1.0 with chunks", "CONNECT", "CONNECT with a body", "CONNECT with chunks",
-            "an upgrade without a key", "an upgrade of an unknown version", "the preface of HTTP/2",
-            "a field folded over a request", "a field without a colon", "a NUL in a name", "an empty name",
+            "lines ended by bare LF",
+            "the head ended by two bare LF",
+            "lines ended by bare CR",
+            "HTTP/1.0 with chunks",
+            "CONNECT",
+            "CONNECT with a body",
+            "CONNECT with chunks",
+            "the preface of HTTP/2",
+            "a field folded over a request",
+            "a field without a colon",
+            "a NUL in a name",
+            "an empty name",
         )
     },
     **{
         f"target: {name}": TARGETS[name]
         for name in ("no slash", "an at sign", "HTTP/0.9", "another protocol", "a second line as target")
     },
+    "an upgrade without a key": _with(_UPGRADE, line=_WS),
+    "an upgrade of an unknown version": _with(_UPGRADE + _KEY.replace(b"13", b"1337"), line=_WS),
     "no Host": b"GET /echo HTTP/1.1\r\n\r\n",
     "two Hosts": b"GET /echo HTTP/1.1\r\n" + _HOST + _HOST + b"\r\n",
     "HTTP/2.0 in the first line": b"GET /echo HTTP/2.0\r\n" + _HOST + b"\r\n",

@@ -137,5 +137,8 @@ def _unchunked(data: bytes) -> bytes:
 
 def side_by_side(work: Callable[[Input], Output], inputs: Iterable[Input]) -> list[Output]:
     """Do the work for several inputs at once; results in their order."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
         return list(pool.map(work, inputs))
+    finally:
+        pool.shutdown(cancel_futures=True)
