@@ -1,8 +1,8 @@
-"""Try every fault and attack on three servers; write docs/reliability.json and docs/reliability.md: ``make faults``.
+"""Try every fault and attack on three servers (``make faults``); docs/reliability.* show what was seen.
 
-Cells of the current commit are kept, so that a run that was stopped goes on where it was. A group or a case by
-name is run again: ``make faults ONLY=parsing``, ``make faults ONLY="H7 S9"``. Nothing waits for ever: a case has
-its own time, and all of them together ``--minutes``.
+Cells of the current commit are kept, so that a run that was stopped goes on where it was. A group or a case
+that is named is run again: ``make faults ONLY=parsing``, ``make faults ONLY="H7 S9"``. Nothing waits for
+ever: a case has its own time, and all of them together have ``--minutes``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from typing import Any
 import generate_docs
 from faults_page import RESULTS
 from prove import commit
-
 from tests.faults.bench import Bench
 from tests.faults.case import GROUPS, SUBJECTS, Case, Seen, Subject
 from tests.faults.catalogue import CASES
@@ -94,16 +93,17 @@ class Results:
         self._groups = {group["group"]: group for group in kept}
 
     def _current(self, group: dict[str, Any]) -> bool:
-        same = (group["commit"], group["scale"], group["versions"]) == (self._commit, self._scale, self._versions)
-        return same and "changes" not in self._commit
+        now = self._commit, self._scale, self._versions
+        return (group["commit"], group["scale"], group["versions"]) == now and "changes" not in self._commit
 
     def begin(self, name: str) -> None:
         """Keep a group's cells of this commit, and drop those of others."""
         group = self._groups.get(name)
         rows = {row["id"]: row for row in group["rows"]} if group and self._current(group) else {}
         seconds = group["seconds"] if group and rows else 0.0
+        cells = {name: row["cells"] for name, row in rows.items()}
         fresh = [
-            {"id": case.id, "what": case.what, "passes": case.passes, "cells": rows.get(case.id, {}).get("cells", {})}
+            {"id": case.id, "what": case.what, "passes": case.passes, "cells": cells.get(case.id, {})}
             for case in CASES
             if case.group == name
         ]

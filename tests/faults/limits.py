@@ -140,12 +140,10 @@ def _back_again(bench: Bench) -> Seen:
     # Half of what came in the outage may be counted by neither: the server that is back is empty.
     admitted = statuses.count(200)
     faults = [] if admitted <= _LIMIT else [f"{admitted} admitted with a limit of {_LIMIT} 5 s later"]
-    if connections > 3 + 2 * seconds:
-        faults.append(f"{connections} connections in {seconds:.0f} s of outage")
-    return holds_if(
-        faults,
-        f"{admitted} admitted with a limit of {_LIMIT}; {connections} connections in {seconds:.0f} s of outage",
-    )
+    outage = f"{connections} connections in {seconds:.0f} s of outage"
+    if connections > 3 + 4 * seconds:
+        faults.append(outage)
+    return holds_if(faults, f"{admitted} admitted with a limit of {_LIMIT}; {outage}")
 
 
 _FORGED: tuple[Callable[[int], bytes], ...] = (
@@ -264,12 +262,13 @@ CASES: tuple[Case, ...] = (
     Case(
         "R5", "limits",
         "Redis answers LOADING for some seconds and is back, empty; two services",
-        "5 s later they admit 50 together; at most two connections a second in the outage",
+        "5 s later they admit 50 together; at most two connections a second and service",
         _back_again,
     ),
     Case(
         "R6", "limits",
-        "2,000 requests with made-up forwarding fields of nine kinds from a client that nobody trusts",
+        "2,000 requests with made-up forwarding fields of nine kinds; the client is on loopback, and "
+        "no setting names it as a proxy",
         "all count as one client: exactly 50 are admitted; less than 20 MB more memory",
         _made_up_clients, smoke=True,
     ),

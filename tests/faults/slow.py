@@ -10,33 +10,34 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from ..server.load import Outcome
 from ..server.slow import SlowClients, allow_descriptors, ask_steadily
 from .bench import Bench, Service
-from .case import Case, Seen, Setup, holds_if
+from .case import Case, Seen, Setup, Subject, holds_if
 from .wire import ask, exchange
 
 __all__ = ("CASES",)
 
 _DEADLINE = 2.0
 _DEADLINES = {"header_timeout": "2s", "body_timeout": "2s", "stream_idle_timeout": "3s", "log_level": "error"}
-_FLAGS = {"granian": ("--http1-header-read-timeout", "2000")}
+_FLAGS: dict[Subject, tuple[str, ...]] = {"granian": ("--http1-header-read-timeout", "2000")}
 _HEAD = b"GET /pid HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 _BODY = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nab"
 _DESCRIPTORS = 1024
-_QUICK = Setup(ours=_DEADLINES, flags={"granian": _FLAGS["granian"]})
+_QUICK = Setup(ours=_DEADLINES, flags=_FLAGS)
 
 
 def _besieged(first: bytes, full: int, bench: Bench) -> Seen:
     """Ask honestly while slow clients hold more connections than there are descriptors."""
     count = bench.many(full, 60)
     descriptors = max(64, round(_DESCRIPTORS * count / full))
-    setup = Setup(ours=_DEADLINES, flags={"granian": _FLAGS["granian"]}, descriptors=descriptors)
+    setup = Setup(ours=_DEADLINES, flags=_FLAGS, descriptors=descriptors)
     with allow_descriptors(count + 1000), bench.started(setup) as service:
         besiegers = SlowClients(service.port, count, first, _DEADLINE / 5)
         try:
@@ -50,9 +51,9 @@ def _besieged(first: bytes, full: int, bench: Bench) -> Seen:
     )
 
 
-async def _within(work: object, seconds: float) -> list[object]:
+async def _within(work: Awaitable[list[Outcome]], seconds: float) -> list[Outcome]:
     async with asyncio.timeout(seconds):
-        return await work  # type: ignore[misc,no-any-return]
+        return await work
 
 
 def _stalled_body(bench: Bench) -> Seen:
@@ -235,8 +236,8 @@ def _cost(service: Service, send: Callable[[], int]) -> tuple[int, float, float]
 def _bombs(bench: Bench) -> Seen:
     service = bench.shared()
     once = gzip.compress(b" " * 10_000_000)
-    bodies = {"gzip": once, "gzip, gzip": gzip.compress(once), "br": b"\xcb" * 4096, "zstd": b"\x28\xb5\x2f\xfd" + b"\xff" * 99,
-              "deflate": once}  # fmt: skip
+    bodies = {"gzip": once, "gzip, gzip": gzip.compress(once), "br": b"\xcb" * 4096, "deflate": once}
+    bodies["zstd"] = b"\x28\xb5\x2f\xfd" + b"\xff" * 99
     faults: list[str] = []
     for coding, body in bodies.items():
         fields = f"Content-Type: application/json\r\nContent-Encoding: {coding}\r\n".encode()
@@ -405,8 +406,8 @@ def _half_open(bench: Bench) -> Seen:
 CASES: tuple[Case, ...] = (
     Case(
         "X1", "slow",
-        "1,500 clients that send their head a byte at a time and come again; 1,024 descriptors; header deadline "
-        "2 s where there is one",
+        "1,500 clients that send their head a byte at a time and come again; 1,024 descriptors; header "
+        "deadline 2 s where there is one",
         "99 % of honest requests are answered 200 once the first deadline is over",
         partial(_besieged, _HEAD, 1500), smoke=True, seconds=120,
     ),
@@ -479,7 +480,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "X13 reserve", "slow",
         "300 WebSockets under 256 descriptors",
-        "liveness is answered (on the listener for operations where there is one); a new client gets 200 or 503",
+        "liveness is answered (by the operations listener where there is one); a new client gets 200 or 503",
         _reserve,
     ),
 )  # fmt: skip
