@@ -82,59 +82,47 @@ class Results:
     """What is known so far, kept in the file after every cell.
 
     Parameters:
-        scale: the share of the full numbers; results of another are not kept.
+        scale: the share of the full numbers; results of another are not taken for those of this run.
     """
 
     def __init__(self, scale: float) -> None:
         self._commit = commit(_WRITTEN)
-        self._scale = scale
-        self._versions = versions()
-        kept: list[dict[str, Any]] = json.loads(RESULTS.read_text())["groups"] if RESULTS.exists() else []
-        self._groups = {group["group"]: group for group in kept}
-
-    def _current(self, group: dict[str, Any]) -> bool:
-        now = self._commit, self._scale, self._versions
-        return (group["commit"], group["scale"], group["versions"]) == now and "changes" not in self._commit
-
-    def begin(self, name: str) -> None:
-        """Keep a group's cells of this commit, and drop those of others."""
-        group = self._groups.get(name)
-        rows = {row["id"]: row for row in group["rows"]} if group and self._current(group) else {}
-        seconds = group["seconds"] if group and rows else 0.0
-        cells = {name: row["cells"] for name, row in rows.items()}
-        fresh = [
-            {"id": case.id, "what": case.what, "passes": case.passes, "cells": cells.get(case.id, {})}
+        self._now: dict[str, Any] = {"commit": self._commit, "scale": scale, "versions": versions()}
+        kept: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        rows: dict[str, dict[str, Any]] = {row["id"]: row for row in kept.get("rows", [])}
+        self._rows = {
+            case.id: {
+                **rows.get(case.id, {"cells": {}}), "id": case.id, "group": GROUPS[case.group],
+                "what": case.what, "passes": case.passes,
+            }
             for case in CASES
-            if case.group == name
-        ]
-        self._groups[name] = {
-            "group": name, "title": GROUPS[name], "commit": self._commit, "scale": self._scale,
-            "date": datetime.now(UTC).date().isoformat(), "seconds": seconds, "versions": self._versions,
-            "rows": fresh,
         }  # fmt: skip
 
     def has(self, case: Case, subject: Subject) -> bool:
-        """Whether the case has its cell already."""
-        return subject in self._row(case)["cells"]
+        """Whether the case has its cell already, of this commit and these versions."""
+        row = self._rows[case.id]
+        return "changes" not in self._commit and self._is_of_now(row) and subject in row["cells"]
 
-    def put(self, case: Case, subject: Subject, verdict: str, seen: str, seconds: float) -> None:
-        """Keep a cell, on the disk as well."""
-        self._row(case)["cells"][subject] = {"verdict": verdict, "seen": seen}
-        self._groups[case.group]["seconds"] = round(self._groups[case.group]["seconds"] + seconds, 1)
-        self.write()
+    def _is_of_now(self, row: dict[str, Any]) -> bool:
+        return all(row.get(key) == value for key, value in self._now.items())
 
     def forget(self, case: Case) -> None:
-        """Drop a case's cells, so that it is run again."""
-        self._row(case)["cells"].clear()
+        """Drop a row, so that it is run again."""
+        self._rows[case.id].pop("commit", None)
 
-    def _row(self, case: Case) -> dict[str, Any]:
-        rows: list[dict[str, Any]] = self._groups[case.group]["rows"]
-        return next(row for row in rows if row["id"] == case.id)
+    def put(self, case: Case, subject: Subject, verdict: str, seen: str, seconds: float) -> None:
+        """Keep a cell, on the disk as well; the other cells of an older row go."""
+        row = self._rows[case.id]
+        if not self._is_of_now(row):
+            row.update(self._now, cells={})
+        row["date"] = datetime.now(UTC).date().isoformat()
+        row["cells"][subject] = {"verdict": verdict, "seen": seen, "seconds": round(seconds, 1)}
+        self.write()
 
     def write(self) -> None:
         """Write the file anew."""
-        groups = [self._groups[name] for name in GROUPS if name in self._groups]
-        text = json.dumps({"servers": SUBJECTS, "groups": groups}, indent=1, ensure_ascii=False)
+        rows = [row for row in self._rows.values() if row["cells"]]
+        text = json.dumps({"servers": SUBJECTS, "rows": rows}, indent=1, ensure_ascii=False)
         RESULTS.write_text(text + "\n", encoding="utf-8")
 
 
@@ -176,8 +164,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     chosen = _chosen(options.only)
     results = Results(options.scale)
-    for group in dict.fromkeys(case.group for case in chosen):
-        results.begin(group)
     if options.only:
         for case in chosen:
             results.forget(case)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from functools import cache
@@ -243,28 +242,6 @@ def _try(service: Service, data: bytes) -> Exchange:
         return Exchange((), b"", closed=True, hung=False)
 
 
-def _error_is_json(bench: Bench) -> Seen:
-    """Look at the refusals' bodies: people and programs read them."""
-    service = bench.shared()
-    faults: list[str] = []
-    names = (
-        "no Host",
-        "coding: gzip, chunked",
-        "a target of 64 KiB",
-        "10,000 fields",
-        "HTTP/2.0 in the first line",
-    )
-    for name in names:
-        raw = exchange(service.port, REFUSED[name]).raw
-        head, _, body = raw.partition(b"\r\n\r\n")
-        try:
-            document = json.loads(body)
-            assert document["status"] == int(head.split(b" ", 2)[1])
-        except (ValueError, KeyError, TypeError, AssertionError, IndexError):
-            faults.append(f"{name}: {body[:40].decode('latin-1')!r}")
-    return _counted(faults, len(names), "in the shape of the service's errors")
-
-
 CASES: tuple[Case, ...] = (
     Case(
         "H1 invalid", "parsing",
@@ -284,12 +261,6 @@ CASES: tuple[Case, ...] = (
         f"{len(REFUSED)} malformed or ambiguous requests of our own list, straight to the server",
         "each is refused with 4xx, 501 or 505; none hangs for 2 s",
         _own_list,
-    ),
-    Case(
-        "H1 shape", "parsing",
-        "five refusals by the parser",
-        "each has the same JSON shape as the service's errors",
-        _error_is_json, smoke=True,
     ),
     Case(
         "H4", "parsing",

@@ -35,8 +35,9 @@ _QUICK = Setup(ours=_DEADLINES, flags=_FLAGS)
 
 def _besieged(first: bytes, full: int, bench: Bench) -> Seen:
     """Ask honestly while slow clients hold more connections than there are descriptors."""
-    count = bench.many(full, 60)
-    descriptors = max(64, round(_DESCRIPTORS * count / full))
+    count = bench.many(full, 200)
+    # A server has some twenty open before anybody comes.
+    descriptors = max(128, round(_DESCRIPTORS * count / full))
     setup = Setup(ours=_DEADLINES, flags=_FLAGS, descriptors=descriptors)
     with allow_descriptors(count + 1000), bench.started(setup) as service:
         besiegers = SlowClients(service.port, count, first, _DEADLINE / 5)
