@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from . import inputs, lifecycle, limits, observability, parsing, proxied, slow
+from . import heavy, inputs, lifecycle, limits, observability, parsing, proxied, slow, websockets, workers
 from .case import Case
 
 __all__ = ("CASES",)
 
 CASES: tuple[Case, ...] = (
     *lifecycle.CASES,
+    *workers.CASES,
     *parsing.CASES,
     *proxied.CASES,
     *slow.CASES,
+    *heavy.CASES,
+    *websockets.CASES,
     *limits.CASES,
     *inputs.CASES,
     *observability.CASES,

@@ -216,7 +216,7 @@ def _errors_of_the_app(data: bytes) -> bool:
 
 
 def _mutator(bench: Bench) -> Seen:
-    count = bench.many(4000, 150)
+    count = bench.many(3000, 150)
     service = bench.shared(Setup(ours={"header_timeout": "1s", "body_timeout": "1s"}))
     payloads = [data for data in map(_mutated, range(count)) if not _errors_of_the_app(data)]
     for data in payloads[:50]:
@@ -282,7 +282,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "H7", "parsing",
-        "4,000 random mutations of all payloads (fixed seed)",
+        "3,000 random mutations of all payloads (fixed seed)",
         "0 times 500, the process survives, memory grows by less than 50 MB",
         _mutator, smoke=True, seconds=300,
     ),
