@@ -223,7 +223,9 @@ class Bench:
         return service
 
     def close(self) -> None:
-        """End what is shared."""
+        """End what is shared, all at the same time."""
+        for service, _ in self._shared.values():
+            service.server.terminate()
         while self._shared:
             self._shared.popitem()[1][1].close()
 
