@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
 
-.PHONY: help setup serve test lint bench check contract proof docs lock
+.PHONY: help setup serve test lint bench check contract proof faults docs lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,11 @@ proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proof
 	@scripts/system-packages redis-server wrk postgresql
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt
 	@$(BIN)/python scripts/prove.py $(ONLY)
+
+faults: $(STAMP)  ## faults and attacks, or ONLY=parsing; results go to docs/reliability.md
+	@scripts/system-packages redis-server nginx haproxy
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
+	@PYTHONPATH=. $(BIN)/python scripts/faults.py $(ONLY)
 
 docs: $(STAMP)  ## write the generated pages again
 	@$(BIN)/python scripts/generate_docs.py

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin
 
+import faults_page
 import guide_pages
 from pydantic import SecretStr
 
@@ -38,6 +39,7 @@ def blocks() -> Iterator[Block]:
     """Name every generated part of the documentation."""
     yield "README.md", "numbers", numbers
     yield "docs/settings.md", "settings", settings_table
+    yield "docs/reliability.md", "faults", faults_page.page
     yield "docs/checklist/README.md", "items", items_table
     yield "docs/checklist/README.md", "patterns", patterns_table
     for item in ITEMS:

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
 __all__ = ("ROOT", "SERVERS", "Server", "ServerKind", "free_port", "serving")
 
-ServerKind: TypeAlias = Literal["uvicorn", "granian", "hypercorn"]
+ServerKind: TypeAlias = Literal["uvicorn", "granian", "hypercorn", "roadworthy"]
 SERVERS: tuple[ServerKind, ...] = ("uvicorn", "granian", "hypercorn")
 ROOT = Path(__file__).parent.parent
 
@@ -35,6 +35,8 @@ def free_port() -> int:
 def _command(kind: ServerKind, app: str, port: int) -> list[str]:
     if kind == "uvicorn":
         return [sys.executable, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port)]
+    if kind == "roadworthy":
+        return [sys.executable, "-m", "roadworthy", "run", app, "--host", "127.0.0.1", "--port", str(port)]
     if kind == "hypercorn":
         return [sys.executable, "-m", "hypercorn", app, "--bind", f"127.0.0.1:{port}"]
     return [
@@ -75,25 +77,46 @@ class _Lines:
 
 
 class Server:
-    """One running server. Its process and the processes that it starts are a group of their own."""
+    """One running server. Its process and the processes that it starts are a group of their own.
 
-    def __init__(self, kind: ServerKind, app: str, env: Mapping[str, str], cwd: Path) -> None:
+    Parameters:
+        app: the import path.
+        env: further environment variables.
+        cwd: the working directory.
+        flags: further words of its command line.
+        descriptors: how many it may have open; None for as many as this process.
+        stdout: where its standard output goes, instead of being kept here.
+    """
+
+    def __init__(
+        self,
+        kind: ServerKind,
+        app: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        *,
+        flags: Sequence[str] = (),
+        descriptors: int | None = None,
+        stdout: int = subprocess.PIPE,
+    ) -> None:
         self.kind = kind
         self.port = free_port()
         settings = {name: value for name, value in os.environ.items() if not name.startswith("ROADWORTHY_")}
         settings |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env}
+        command = [*_command(kind, app, self.port), *flags]
+        if descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
-            _command(kind, app, self.port),
+            command,
             env=settings,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        assert self.process.stdout is not None
         assert self.process.stderr is not None
-        self._out = _Lines(self.process.stdout)
+        self._out = None if self.process.stdout is None else _Lines(self.process.stdout)
         self._err = _Lines(self.process.stderr)
 
     @property
@@ -108,7 +131,7 @@ class Server:
 
     def stdout(self) -> list[str]:
         """Return the lines of standard output so far."""
-        return self._out.now()
+        return [] if self._out is None else self._out.now()
 
     def stderr(self) -> list[str]:
         """Return the lines of standard error so far."""
@@ -116,6 +139,7 @@ class Server:
 
     def wait_stdout(self, wanted: Callable[[list[str]], bool], seconds: float = 10.0) -> list[str]:
         """Return all lines once ``wanted`` holds for them; fail after ``seconds``."""
+        assert self._out is not None
         return self._out.wait(wanted, seconds)
 
     def connect(self, seconds: float = 10.0) -> socket.socket:
@@ -154,7 +178,8 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(5)
-        self._out.close()
+        if self._out is not None:
+            self._out.close()
         self._err.close()
 
 

@@ -11,6 +11,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -81,7 +82,11 @@ class Case:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     """All raw requests, as gunicorn's own tests read them."""
-    folder = tmp_path_factory.mktemp("gunicorn")
+    return download(tmp_path_factory.mktemp("gunicorn"))
+
+
+def download(folder: Path) -> list[Case]:
+    """Fetch the corpus by way of ``folder``."""
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "gunicorn"]
     subprocess.run([*command, "-d", str(folder), "gunicorn==27.*"], check=True, timeout=300)
     [archive] = folder.glob("gunicorn-*.tar.gz")
@@ -102,7 +107,7 @@ def _raw(text: bytes) -> bytes:
     return re.sub(rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found[1], 16)]), data)
 
 
-def _with_hosts(data: bytes) -> bytes:
+def with_hosts(data: bytes) -> bytes:
     """Add a Host to every HTTP/1.1 request without one, so that its absence is not why one is refused.
 
     RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
@@ -158,7 +163,7 @@ def test_every_invalid_request_is_refused(
     assert len(invalid) > 70
     accepted: list[str] = []
     for case in invalid:
-        for data in {case.data, _with_hosts(case.data)}:
+        for data in {case.data, with_hosts(case.data)}:
             answers = _answers(served, data)
             assert all(answer.status != 500 for answer in answers), case.name
             if not _is_refused(answers):
@@ -176,7 +181,7 @@ def test_every_valid_request_is_accepted(
     assert len(valid) > 55
     refused: dict[str, list[int]] = {}
     for case in valid:
-        answers = _answers(served, _with_hosts(case.data))
+        answers = _answers(served, with_hosts(case.data))
         if not answers or any(answer.status != 200 for answer in answers):
             refused[case.name] = [answer.status for answer in answers]
     known = OF_GUNICORN.keys() | DIFFERENT.keys()
@@ -188,7 +193,7 @@ def test_every_valid_request_is_accepted(
 def test_the_corpus_byte_by_byte(corpus: list[Case], served: Served) -> None:
     """Where the bytes are cut changes neither the number of answers nor any status."""
     for case in corpus:
-        data = _with_hosts(case.data)
+        data = with_hosts(case.data)
         whole = [answer.status for answer in _answers(served, data)]
         cut = [answer.status for answer in _answers(served, data, one_by_one=True)]
         assert whole == cut, case.name
@@ -203,5 +208,5 @@ def test_every_difference_is_one(corpus: list[Case], served: Served) -> None:
     """A request in the table that is accepted after all is a line to remove."""
     for case in corpus:
         if case.name in DIFFERENT:
-            answers = _answers(served, _with_hosts(case.data))
+            answers = _answers(served, with_hosts(case.data))
             assert _is_refused(answers), case.name

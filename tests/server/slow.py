@@ -17,7 +17,7 @@ from .drain import APP, ROOT
 from .load import Outcome, ask
 from .process import free_port, running, until
 
-__all__ = ("BODY", "HEAD", "LIMITED", "Siege", "besiege")
+__all__ = ("BODY", "HEAD", "LIMITED", "Siege", "SlowClients", "allow_descriptors", "ask_steadily", "besiege")
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 """Begins a header section that goes on, byte by byte."""
@@ -52,7 +52,7 @@ class Siege:
     slow: int
 
 
-class _Slow:
+class SlowClients:
     """Keeps connections that send a byte now and then; one that the server closes is made anew."""
 
     def __init__(self, port: int, count: int, first: bytes, pause: float) -> None:
@@ -96,7 +96,7 @@ class _Slow:
 
 
 @contextmanager
-def _descriptors(count: int) -> Iterator[None]:
+def allow_descriptors(count: int) -> Iterator[None]:
     """Allow this process that many; as they were afterwards."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, hard)), hard))
@@ -124,15 +124,15 @@ def besiege(
     }  # fmt: skip
     flags = ("--port", str(free_port()), "--ops-port", "off")
     with (
-        _descriptors(slow + 500),
+        allow_descriptors(slow + 500),
         running("run", APP, *flags, cwd=folder, env=env, program=["-c", LIMITED, str(descriptors)]),
     ):
         port = int(flags[1])
         until(lambda: asyncio.run(ask(port)).kind == "ok", "the service answers")
-        besiegers = _Slow(port, slow, first, deadline / 5)
+        besiegers = SlowClients(port, slow, first, deadline / 5)
         try:
             time.sleep(deadline)
-            honest = asyncio.run(_ask_for(port, deadline * rounds))
+            honest = asyncio.run(ask_steadily(port, deadline * rounds))
             slow_begun = besiegers.begun
         finally:
             besiegers.stop()
@@ -146,7 +146,7 @@ def besiege(
     )
 
 
-async def _ask_for(port: int, seconds: float) -> list[Outcome]:
+async def ask_steadily(port: int, seconds: float) -> list[Outcome]:
     """Ask fifty times a second, whether or not the answers come."""
     asked: list[asyncio.Task[Outcome]] = []
     end = time.monotonic() + seconds
