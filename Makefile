@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
 
-.PHONY: help setup serve test lint bench check contract proof docs lock
+.PHONY: help setup serve test lint bench compare check contract proof docs lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,11 @@ bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
 	@scripts/system-packages wrk
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks
+
+compare: $(STAMP)  ## the speed of this tree against a commit: make compare BASE=main
+	@test -n "$(BASE)" || { echo "name the commit to compare with: make compare BASE=main"; exit 2; }
+	@scripts/system-packages wrk
+	@$(BIN)/python -m benchmarks.compare "$(BASE)"
 
 check: $(STAMP)  ## the checker on the reference service
 	@cd examples/reference && ../../$(BIN)/roadworthy check
