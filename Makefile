@@ -55,7 +55,7 @@ check: $(STAMP)  ## the checker on the reference service
 
 proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md
 	@scripts/system-packages redis-server wrk postgresql
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt -r requirements/fuzz.txt
 	@$(BIN)/python scripts/prove.py $(ONLY)
 
 docs: $(STAMP)  ## write the generated pages again
@@ -64,4 +64,5 @@ docs: $(STAMP)  ## write the generated pages again
 lock: $(STAMP)  ## resolve the dependencies again
 	@for set in dev bench calibration; do $(COMPILE) pyproject.toml --group $$set --all-extras -o requirements/$$set.txt; done
 	@for stack in django fastapi; do $(COMPILE) examples/guide/$$stack/requirements.in --no-annotate -o examples/guide/$$stack/requirements.txt; done
+	@$(COMPILE) --group fuzz -o requirements/fuzz.txt
 	@echo uv | $(COMPILE) - -o requirements/uv.txt
