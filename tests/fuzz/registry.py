@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from . import bodies, fields, records
+from . import bodies, checks, connections, environment, fields, records, rules
 from .target import Target
 
 __all__ = ("TARGETS",)
 
-TARGETS: tuple[Target, ...] = (*bodies.TARGETS, *fields.TARGETS, *records.TARGETS)
+TARGETS: tuple[Target, ...] = (
+    *connections.TARGETS,
+    *bodies.TARGETS,
+    *fields.TARGETS,
+    *rules.TARGETS,
+    *records.TARGETS,
+    *environment.TARGETS,
+    *checks.TARGETS,
+)
