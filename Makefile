@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
 
-.PHONY: help setup serve test lint bench check contract proof faults docs lock
+.PHONY: help setup serve test lint bench compare check contract proof faults docs lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,12 +45,17 @@ bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks
 
+compare: $(STAMP)  ## the speed of this tree against a commit: make compare BASE=main
+	@test -n "$(BASE)" || { echo "name the commit to compare with: make compare BASE=main"; exit 2; }
+	@scripts/system-packages wrk
+	@$(BIN)/python -m benchmarks.compare "$(BASE)"
+
 check: $(STAMP)  ## the checker on the reference service
 	@cd examples/reference && ../../$(BIN)/roadworthy check
 
 proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md
 	@scripts/system-packages redis-server wrk postgresql
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt -r requirements/fuzz.txt
 	@$(BIN)/python scripts/prove.py $(ONLY)
 
 faults: $(STAMP)  ## faults and attacks, or ONLY=parsing; results go to docs/reliability.md
@@ -64,4 +69,5 @@ docs: $(STAMP)  ## write the generated pages again
 lock: $(STAMP)  ## resolve the dependencies again
 	@for set in dev bench calibration; do $(COMPILE) pyproject.toml --group $$set --all-extras -o requirements/$$set.txt; done
 	@for stack in django fastapi; do $(COMPILE) examples/guide/$$stack/requirements.in --no-annotate -o examples/guide/$$stack/requirements.txt; done
+	@$(COMPILE) --group fuzz -o requirements/fuzz.txt
 	@echo uv | $(COMPILE) - -o requirements/uv.txt

@@ -111,7 +111,12 @@ def _free_port() -> int:
 
 @contextmanager
 def serving(
-    app: str, path: str, by: str = "uvicorn", workers: int = 1, **environment: str
+    app: str,
+    path: str,
+    by: str = "uvicorn",
+    workers: int = 1,
+    source: Path | None = None,
+    **environment: str,
 ) -> Iterator[Server]:
     """Serve ``app`` on the server's core, its log going to /dev/null.
 
@@ -120,6 +125,7 @@ def serving(
         path: what answers 200 when the server is ready.
         by: ``uvicorn`` as it is, ``protocol`` for uvicorn with our protocol class, or ``roadworthy`` run.
         workers: processes that serve; all on that one core.
+        source: the folder to import ``roadworthy`` from; this tree's own by default.
         environment: variables for the server.
     """
     port = _free_port()
@@ -141,7 +147,7 @@ def serving(
     command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", *commands[by]]
     if workers > 1:
         command += ["--workers", str(workers)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    env = {**os.environ, "PYTHONPATH": f"{source or ROOT / 'src'}:{ROOT}", **environment}
     with open(os.devnull, "wb") as nowhere:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=nowhere)
     try:

@@ -6,6 +6,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
+from pathlib import Path
 
 from .load import Measured, Server, load, serving
 
@@ -28,6 +29,7 @@ class Case:
         workers: processes that serve.
         environment: variables for the server.
         one_serves: stop the last of them while it is loaded.
+        source: the folder to import ``roadworthy`` from; this tree's own by default.
     """
 
     app: str
@@ -35,6 +37,7 @@ class Case:
     workers: int = 1
     environment: dict[str, str] = field(default_factory=dict)
     one_serves: bool = False
+    source: Path | None = None
 
 
 def by_turns(cases: dict[str, Case], rounds: int, seconds: float) -> dict[str, list[Measured]]:
@@ -51,11 +54,11 @@ def by_turns(cases: dict[str, Case], rounds: int, seconds: float) -> dict[str, l
     """
     seen: dict[str, list[Measured]] = {name: [] for name in cases}
     slices = max(1, round(seconds / _SLICE_SECONDS))
-    for _ in range(rounds):
+    for turn in range(rounds):
         with ExitStack() as started:
             servers = {
                 name: started.enter_context(
-                    serving(case.app, PATH, case.by, case.workers, **case.environment)
+                    serving(case.app, PATH, case.by, case.workers, case.source, **case.environment)
                 )
                 for name, case in cases.items()
             }
@@ -64,7 +67,7 @@ def by_turns(cases: dict[str, Case], rounds: int, seconds: float) -> dict[str, l
             order = list(servers.items())
             parts: dict[str, list[Measured]] = {name: [] for name in cases}
             for number in range(slices):
-                for name, server in reversed(order) if number % 2 else order:
+                for name, server in reversed(order) if (turn + number) % 2 else order:
                     parts[name].append(_slice(server, one_serves=cases[name].one_serves))
             for name, measured in parts.items():
                 seen[name].append(reduce(add, measured))

@@ -7,14 +7,15 @@ from typing import Any
 
 from ..turns import Case, by_turns
 
-__all__ = ("cost", "cost_of_workers", "equipped")
+__all__ = ("EVERYTHING", "cost", "cost_of_workers", "equipped")
 
-# No limit that refuses: the load comes from one address. The rest is on.
-_EVERYTHING = {
+EVERYTHING = {
+    # No limit that refuses: the load comes from one address. The rest is on.
     "ROADWORTHY_RATE_LIMIT": "100000000/second",
     "ROADWORTHY_CORS_ORIGINS": "https://app.example",
     "ROADWORTHY_LOG_FORMAT": "json",
 }
+"""Variables of `roadworthy run` with every item on."""
 _BARE = "benchmarks.peers.bare_asgi.app"
 
 
@@ -50,7 +51,7 @@ def cost(rounds: int, seconds: float) -> dict[str, Any]:
     cases = {
         "bare": Case(f"{_BARE}:plain"),
         "layered": Case(f"{_BARE}:layered"),
-        "run": Case(f"{_BARE}:plain", "roadworthy", environment=_EVERYTHING),
+        "run": Case(f"{_BARE}:plain", "roadworthy", environment=EVERYTHING),
     }
     return _added(cases, rounds, seconds)
 
@@ -61,7 +62,7 @@ def cost_of_workers(rounds: int, seconds: float) -> dict[str, Any]:
     def cases(*, one_serves: bool) -> dict[str, Case]:
         return {
             "bare": Case(f"{_BARE}:plain", workers=2, one_serves=one_serves),
-            "run": Case(f"{_BARE}:plain", "roadworthy", 2, _EVERYTHING, one_serves),
+            "run": Case(f"{_BARE}:plain", "roadworthy", 2, EVERYTHING, one_serves),
         }
 
     one = _added(cases(one_serves=True), rounds, seconds)
@@ -76,7 +77,7 @@ def equipped(rounds: int, seconds: float) -> dict[str, Any]:
             "roadworthy": Case("benchmarks.peers.fastapi_roadworthy.app:app"),
             "usual": Case("benchmarks.peers.fastapi_usual.app:app"),
             "run": Case(
-                "benchmarks.peers.fastapi_roadworthy.app:service", "roadworthy", environment=_EVERYTHING
+                "benchmarks.peers.fastapi_roadworthy.app:service", "roadworthy", environment=EVERYTHING
             ),
         },
         rounds,

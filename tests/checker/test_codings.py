@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any, cast
@@ -60,6 +61,37 @@ def test_what_is_not_in_the_coding_is_told(coding: str) -> None:
     if coding in _CODERS:
         with pytest.raises(Undecodable):
             decode((coding,), _CODERS[coding](_TEXT)[:-9])
+
+
+def _zeros(coding: str, mebibytes: int) -> bytes:
+    """Code zeros without ever having them all."""
+    piece = bytes(1 << 20)
+    coder: Any
+    match coding:
+        case "br":
+            coder = _brotli.Compressor(quality=1)
+            return b"".join(coder.process(piece) for _ in range(mebibytes)) + cast("bytes", coder.finish())
+        case "zstd":
+            coder = zstandard.ZstdCompressor(level=1).compressobj()
+        case _:
+            coder = zlib.compressobj(1, wbits=zlib.MAX_WBITS + 16 * (coding == "gzip"))
+    return b"".join(coder.compress(piece) for _ in range(mebibytes)) + cast("bytes", coder.flush())
+
+
+@pytest.mark.parametrize(
+    ("coding", "mebibytes"), [("br", 1024), ("deflate", 300), ("gzip", 300), ("zstd", 1024)]
+)
+def test_what_unfolds_without_end_is_not_unfolded(coding: str, mebibytes: int) -> None:
+    """A small body that is a gigabyte of zeros is refused before it has taken a gigabyte."""
+    coded = _zeros(coding, mebibytes)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Undecodable, match="more than 256 MiB"):
+            decode((coding,), coded)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 700 << 20
 
 
 def test_content_encoding_is_a_list() -> None:

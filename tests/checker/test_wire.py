@@ -89,10 +89,12 @@ _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;x=
         (_WHOLE[:20], True, Ending.TRUNCATED, 0),
         (_CHUNKED[:-5], True, Ending.TRUNCATED, 200),
         (b"SSH-2.0-OpenSSH\r\n", True, Ending.GARBAGE, 0),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n" % (b"2" * 4_301), True, Ending.GARBAGE, 200),
     ],
     ids=[
         *("whole", "chunked", "until close", "no content", "interim", "eof", "silent", "truncated"),
         *("stalled", "half a head", "no last chunk", "garbage"),
+        "a length of more digits than Python reads",
     ],
 )
 @pytest.mark.parametrize("size", [65_536, 1], ids=["at once", "byte by byte"])

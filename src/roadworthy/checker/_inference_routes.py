@@ -245,7 +245,7 @@ class Explorer:
 
     def _find_rate_limit(self) -> None:
         for answer in self._seen:
-            policy = re.search(r";\s*q=(\d+).*?;\s*w=(\d+)", answer.field("ratelimit-policy") or "")
+            policy = re.search(r";\s*q=(\d{1,18}).*?;\s*w=(\d{1,18})", answer.field("ratelimit-policy") or "")
             if policy:
                 evidence = f"RateLimit-Policy of {answer.request.method} {answer.request.path}"
                 self.add("rate_limit.requests", int(policy[1]), evidence)
@@ -253,7 +253,7 @@ class Explorer:
                 return
         for answer in self._seen:
             limit = answer.field("ratelimit-limit") or answer.field("x-ratelimit-limit") or ""
-            number = re.match(r"\d+", limit)
+            number = re.match(r"\d{1,18}", limit)
             if number:
                 self.add("rate_limit.requests", int(number[0]), "the limit field of a response")
                 self.note("how long the window of the rate limit is was not said (rate_limit.window)")

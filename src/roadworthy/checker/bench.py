@@ -22,7 +22,7 @@ from .manifest import Manifest, Route
 from .openapi import OpenApi
 from .probe import Need, Phase, Probe, Profile
 from .records import Record, records
-from .shapes import members
+from .shapes import members, whole_number
 from .stage import Stage
 from .target import Launch, Target, expand
 from .verdict import Control, Evidence, Finding, Verdict
@@ -240,10 +240,10 @@ class Bench:
         for attempt in itertools.count(1):
             self.requests += 1
             answer = await exchange(where, method, path, pairs, body, seconds=limit, source=source)
-            after = answer.field("retry-after") or ""
-            if answer.status != 429 or not waits or attempt == 4 or not after.isdecimal() or int(after) > 60:
+            after = whole_number(answer.field("retry-after") or "")
+            if answer.status != 429 or not waits or attempt == 4 or after is None or after > 60:
                 return answer
-            await asyncio.sleep(max(int(after), 1))
+            await asyncio.sleep(max(after, 1))
         raise AssertionError  # an endless count has no end
 
     async def get(self, path: str, headers: Fields = (), **options: Any) -> Answer:

@@ -19,6 +19,7 @@ _brotli = cast("Any", brotli)
 
 # An answer to a probe is far below this; a few kilobytes that unfold into more are no text.
 _LARGEST = 256 << 20
+_SLICE = 1 << 10
 
 
 class Undecodable(Exception):
@@ -135,7 +136,8 @@ class _Brotli(Decoder):
         return bool(self._object.is_finished())
 
     def _undo(self, data: bytes) -> bytes:
-        found: bytes = self._object.process(data)
+        # One byte more than is allowed shows that there is more; the rest of it is never made.
+        found: bytes = self._object.process(data, output_buffer_limit=_LARGEST + 1)
         return found
 
 
@@ -151,4 +153,10 @@ class _Zstandard(Decoder):
         return bool(self._object.eof)
 
     def _undo(self, data: bytes) -> bytes:
-        return self._object.decompress(data)
+        # There is no limit to ask for. A block of 128 KiB takes four bytes, so a slice gives 32 MiB at most.
+        found = bytearray()
+        for at in range(0, len(data), _SLICE):
+            found += self._object.decompress(data[at : at + _SLICE])
+            if len(found) > _LARGEST:
+                break
+        return bytes(found)

@@ -74,10 +74,10 @@ class WebSocketConversation:
                 return
             if not is_apps_own(exception, self._task):
                 raise
-            if exception is handshake.error and not self._accepted:
+            if isinstance(exception, APIError) and exception is handshake.error and not self._accepted:
                 # Refused by the rule of the route that the app chose, and nothing of the app has answered it.
                 if not (self._answered or self._closed):
-                    await self._deny(handshake.error)
+                    await self._deny(exception)
             else:
                 await self._failed(exception)
         finally:

@@ -123,7 +123,7 @@ async def _judge_range(bench: Bench, facts: Facts, line: _Line) -> None:
     )
     if answer.status != 206:
         return
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(?:\d+|\*)", answer.field("content-range") or "")
+    match = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(?:\d+|\*)", answer.field("content-range") or "")
     size = int(match[2]) - int(match[1]) + 1 if match else -1
     bench.expect(
         answer.complete and len(answer.body) == size,

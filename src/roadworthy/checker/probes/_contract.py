@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ..bench import Bench, ControlFailed
 from ..manifest import Route
-from ..shapes import elements, members
+from ..shapes import elements, members, whole_number
 from ..wire import Answer
 
 __all__ = (
@@ -92,7 +92,8 @@ def raw_id(answer: Answer, path: str = "$.id") -> Any:
     if value is not None:
         return value
     last = (answer.field("location") or "").rstrip("/").rpartition("/")[2]
-    return int(last) if last.isdecimal() else last
+    number = whole_number(last)
+    return last if number is None else number
 
 
 def missing(known: Any) -> Any:

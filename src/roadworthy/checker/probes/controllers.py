@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..bench import Bench
@@ -50,7 +51,7 @@ async def _successes_have_their_status(bench: Bench) -> Verdict:
         documented = {
             int(status)
             for status in members(document.operation(route.method, route.path).get("responses"))
-            if status.startswith("2") and status.isdecimal()
+            if re.fullmatch("2[0-9][0-9]", status)
         }
         wanted = {route.status} if route.status else documented or _USUAL[role]
         title = f"{route} answers another status than documented"

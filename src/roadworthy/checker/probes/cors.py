@@ -10,6 +10,7 @@ from ..bench import Bench
 from ..fetch import cors_check, preflight_check, words
 from ..manifest import Route
 from ..probe import Need, Phase, Probe, probe
+from ..shapes import whole_number
 from ..verdict import Verdict
 from ..wire import Answer
 from ._traffic import ORIGIN, origin_of, traffic
@@ -299,7 +300,7 @@ async def _preflights_may_be_kept(bench: Bench) -> Verdict:
         bench.warn("a preflight is asked again after five seconds", "Access-Control-Max-Age", "none", answer)
     elif not said.isdecimal():
         bench.fail("Access-Control-Max-Age is no number of seconds", "600 or the like", said, answer)
-    elif int(said) > _LONGEST:
+    elif (seconds := whole_number(said)) is None or seconds > _LONGEST:
         bench.note(f"Access-Control-Max-Age: {said} is above what browsers keep (7,200 and 86,400 seconds)")
     return bench.verdict()
 

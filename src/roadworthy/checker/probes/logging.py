@@ -176,7 +176,8 @@ def _time_problem(value: Any, now: float, tolerance: float) -> str:
     """Return what is wrong with a record's time: RFC 3339 with an offset, or an epoch in s, ms, µs or ns."""
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
         value = float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    # An integer may have any number of digits, a quotient of it may not.
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30:
         near = any(abs(value / scale - now) <= tolerance for scale in (1, 1e3, 1e6, 1e9))
         return "" if near else "a time near the clock's (an epoch)"
     try:

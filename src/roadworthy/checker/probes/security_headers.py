@@ -163,7 +163,7 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
     for kind, answer in answers.items():
         bench.sample()
         said = answer.field(name)
-        match = re.match(r'\s*(?:.*;\s*)?max-age\s*=\s*"?(\d+)"?', said or "", re.I)
+        match = re.match(r'\s*(?:.*;\s*)?max-age\s*=\s*"?(\d{1,18})', said or "", re.I)
         if said is None or match is None or int(match[1]) < _YEAR:
             wrong[kind] = (said or "none", answer)
     _tell(bench, "HSTS over HTTPS is missing or short", f"max-age of at least {_YEAR}", wrong)

@@ -59,7 +59,8 @@ def enter_first(late: Callable[[], Awaitable[None]], match: Any) -> tuple[Any, A
     async def wait() -> None:
         await late()
 
-    if iscoroutinefunction(view):
+    # asgiref's knows what it marked itself, which inspect's does from Python 3.12 on only.
+    if iscoroutinefunction(view):  # pyright: ignore[reportDeprecated]
 
         @wraps(view)
         async def entered(*args: Any, **kwargs: Any) -> Any:
