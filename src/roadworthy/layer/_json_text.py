@@ -35,6 +35,7 @@ _ERROR_AT = re.compile(r"line (\d+) column (\d+)$")
 # Beginnings of the hexadecimal digits of a low surrogate, U+DC00 to U+DFFF.
 _LOW = (b"dc", b"dd", b"de", b"df")
 # Put at the end of what stands before a place, to see which string it belongs to.
+_LONGEST_POINTER = 200
 _MARK = "\N{BULLET}here"
 
 
@@ -128,7 +129,7 @@ def _refused_text(before: bytes, message: str, code: str) -> APIError | None:
             pointer = pointer.rpartition("/")[0] if _is_marked(last) else ""
     except ValueError:
         return None
-    return ValidationError(errors=[FieldError(pointer, f"A string that {message}", code)])
+    return ValidationError(errors=[FieldError(pointer[:_LONGEST_POINTER], f"A string that {message}", code)])
 
 
 def _begun(text: bytes) -> Any:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from ...errors import APIError, BadRequestError, UnsupportedMediaTypeError, ValidationError
 from ._defaults import media_type
 from ._protocol import ErrorFormat, exchange_of
-from ._validation import field_errors
+from ._validation import MAX_ERRORS, field_errors
 
 __all__ = ("answers_validation_errors", "replace_validation_handler")
 
@@ -27,7 +27,8 @@ def _is_json(content_type: str) -> bool:
 
 
 def _verdict(request: Request, exception: RequestValidationError) -> APIError:
-    errors: list[Any] = list(exception.errors())
+    # A body of 1 MiB can have 500,000 errors; no more than these are reported.
+    errors: list[Any] = list(exception.errors()[:MAX_ERRORS])
     of_body = [error for error in errors if tuple(error.get("loc", ()))[:1] == ("body",)]
     if any(error.get("type") == "json_invalid" for error in of_body):
         return BadRequestError("The request body is not valid JSON")
@@ -43,7 +44,8 @@ def _verdict(request: Request, exception: RequestValidationError) -> APIError:
 
 def _stripped(exception: RequestValidationError) -> Response:
     kept: list[dict[str, object]] = []
-    for error, safe in zip(exception.errors(), field_errors(exception.errors()), strict=False):
+    errors = exception.errors()[:MAX_ERRORS]
+    for error, safe in zip(errors, field_errors(errors), strict=True):
         location = [part if isinstance(part, int) else str(part) for part in error.get("loc", ())]
         kept.append({"type": safe.code, "loc": location, "msg": safe.message})
     try:

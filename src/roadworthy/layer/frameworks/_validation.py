@@ -9,10 +9,11 @@ from pydantic_core.core_schema import ErrorType
 
 from ...errors import FieldError
 
-__all__ = ("field_errors", "pointer_of")
+__all__ = ("MAX_ERRORS", "field_errors", "pointer_of")
 
 # More would only help someone who probes; the first hundred are enough to mend a form.
-_MAX_ERRORS = 100
+MAX_ERRORS = 100
+"""Errors of one refusal that are reported."""
 _MAX_POINTER = 200
 
 # Messages of these types carry what a validator's author wrote or a part of the value itself; all other
@@ -35,7 +36,7 @@ _KNOWN = frozenset(get_args(ErrorType))
 
 def _text(part: object) -> str:
     # A lone surrogate in a member's name must not make the answer impossible to encode.
-    text = str(part).encode("utf-8", "replace").decode()
+    text = str(part)[:_MAX_POINTER].encode("utf-8", "replace").decode()
     return text.replace("~", "~0").replace("/", "~1")
 
 
@@ -58,7 +59,7 @@ def field_errors(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
     """Return one entry per error of ``errors()``; what a validator's author wrote is left out."""
     made: list[FieldError] = []
     for error in errors:
-        if len(made) == _MAX_ERRORS:
+        if len(made) == MAX_ERRORS:
             break
         kind = str(error.get("type", "invalid"))
         message = _REPLACED.get(kind)
