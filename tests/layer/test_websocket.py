@@ -132,7 +132,7 @@ async def test_a_failing_handler_closes_with_1011_and_is_recorded_once(
 
 
 async def test_a_handler_that_fails_in_the_handshake_is_a_500() -> None:
-    """Nothing is open yet: the client gets a response in the common shape, not a refusal of its own making."""
+    """Nothing is open yet: the client gets a response in the common shape."""
 
     async def fail(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -150,7 +150,7 @@ async def test_a_handler_that_fails_in_the_handshake_is_a_500() -> None:
 
 @pytest.mark.parametrize("closing", [False, True])
 async def test_a_handshake_that_is_not_answered_ends(closing: bool) -> None:
-    """At its deadline with 504; and with 503 when the process closes, for its WebSocket would close at once."""
+    """At its deadline with 504; with 503 when the process closes, for its WebSocket would close at once."""
 
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
