@@ -64,11 +64,12 @@ class WebSocketConversation:
                 raise
             self._task.uncancel()
         except Exception as exception:
-            if exception is handshake.error and not self._accepted:
+            late = handshake.error
+            if late is not None and exception is late and not self._accepted:
                 # Refused by the rule of the route that the app chose, and nothing of the app has answered it.
                 if not self._closed:
                     self._closed = True
-                    await self._deny(handshake.error)
+                    await self._deny(late)
             else:
                 await self._failed(exception)
         finally:
