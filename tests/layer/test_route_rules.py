@@ -260,6 +260,10 @@ def test_no_mutation_of_a_path_gets_around_its_rule(framework: str) -> None:
         one()
 
 
+def _message(**fields: Any) -> Message:
+    return fields
+
+
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
 @pytest.mark.parametrize("raw", ["/ws", "/ws/", "/ws%0a", "//ws", "/ws%20", "/WS", "/w%73"])
 async def test_a_websocket_is_under_the_rule_of_its_route(framework: str, raw: str) -> None:
@@ -269,7 +273,7 @@ async def test_a_websocket_is_under_the_rule_of_its_route(framework: str, raw: s
     opened, denied = 0, 0
     for _ in range(4):
         sent: list[Message] = []
-        inbox = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}])
+        inbox = iter([_message(type="websocket.connect"), _message(type="websocket.disconnect", code=1000)])
 
         async def receive() -> Message:
             return next(inbox)  # noqa: B023

@@ -209,16 +209,20 @@ class RouteTable:
             entry = self._exact.get((method, path))
             if entry is not None:
                 return entry
-        if method not in ANY_METHOD and (entry := self._any.get(path)) is not None:
-            return entry
-        for methods, matches, entry in self._patterns:
-            if (methods is None or method in methods) and matches(path):
-                return entry
-        if self._folded:
+        found = self._matching(method, path)
+        if found is None and self._folded:
             folded = fold(path)
             for methods, matches, entry in self._folded:
                 if (methods is None or method in methods) and matches(folded):
                     return entry
+        return found
+
+    def _matching(self, method: str, path: str) -> _Entry | None:
+        if method not in ANY_METHOD and (found := self._any.get(path)) is not None:
+            return found
+        for methods, matches, entry in self._patterns:
+            if (methods is None or method in methods) and matches(path):
+                return entry
         return None
 
     def rule_of(self, key: RouteKey, method: str) -> RouteRule | None:
@@ -235,7 +239,9 @@ class RouteTable:
     def covers(self, methods: Iterable[str], template: str, rule: RouteRule) -> bool:
         """Tell whether ``rule`` decides for any of ``methods`` at ``template``."""
         if not self._routes:
-            return any(self.rule_of_template(template, method) is rule for method in methods)
+            sample = _PARAMETER.sub("1", template)
+            found = (self._exact.get((one, sample)) or self._matching(one, sample) for one in methods)
+            return any(entry is not None and entry.rule is rule for entry in found)
         keys = [route.key for route in self._routes if route.template == template]
         return any(self.rule_of(key, method) is rule for key in keys for method in methods)
 
@@ -279,6 +285,7 @@ def _is_static(template: str) -> bool:
     return "{" not in template and "<" not in template
 
 
+_PARAMETER = re.compile(r"\{[^}]*\}|<[^>]*>")
 # Parameters that stand for one segment of a path; all others may take several.
 _ONE_SEGMENT = re.compile(
     r"\{\w+(:(str|int|float|uuid|decimal|date|datetime|time|timedelta))?\}|<((str|int|slug|uuid):)?\w+>"
