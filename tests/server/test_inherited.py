@@ -168,6 +168,18 @@ def test_further_descriptors_are_not_handed_on(tmp_path: Path) -> None:
             assert str(left) not in found[place]["descriptors"].values(), place
 
 
+@MODES
+def test_the_least_descriptors(tmp_path: Path, workers: int) -> None:
+    """A service works within 32 descriptors; with less it is refused by one message that has the remedy."""
+    lower = "resource.setrlimit(resource.RLIMIT_NOFILE, ({0}, {0}))"
+    with started(tmp_path, lower.format(32), "--port", "0", workers=workers) as process:
+        assert state(port_of(process))["process"]["files"] == 32
+    with started(tmp_path, lower.format(31), "--port", "0", workers=workers) as process:
+        assert process.exit_code() == 2
+        assert process.errors.startswith("roadworthy: this process may have 31 descriptors open")
+        assert process.errors.count("\n") == 1
+
+
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2000, reason="the hard limit is lower")
 def test_descriptors_beyond_those_of_select(tmp_path: Path) -> None:
     """A starter that left more than 1,024 files open does not keep the workers from coming up (select(2))."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ("layered", "run")
 
 
+_LEAST_DESCRIPTORS = 32
+"""A service with one connection comes up with 20, measured; the rest is for the app's own."""
+
+
 class _StoppedError(BaseException):
     """Raised by SIGTERM until the server handles it; no Exception, so that importing an app lets it by."""
 
@@ -145,6 +149,7 @@ def _run(target: str, flags: dict[str, str], reload: bool) -> int:
     set_flags(flags)
     try:
         folder = Folder.current()
+        _check_descriptors()
         known = _known_settings()
         if reload or (known is not None and known.workers > 1):
             return _supervise(target, flags, folder, reload)
@@ -157,6 +162,17 @@ def _run(target: str, flags: dict[str, str], reload: bool) -> int:
         return serve(app, app.settings, _banner(target, app.settings))
     except (UsageError, ServeError, SettingsError) as error:
         refuse(error)
+
+
+def _check_descriptors() -> None:
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_DESCRIPTORS:
+        raise UsageError(
+            f"this process may have {limit} descriptors open, and a service needs {_LEAST_DESCRIPTORS} and "
+            "one more for each connection. Raise the limit: ulimit -n 1024, or LimitNOFILE= in systemd."
+        )
 
 
 def _known_settings() -> Settings | None:
