@@ -33,7 +33,7 @@ def contradictions(
     def read(self: Any, name: str) -> Any:
         if name in wrong:
             raise _UnknownError
-        return super(trial, self).__getattribute__(name)
+        return model.__getattribute__(self, name)
 
     spaces: dict[str, Any] = dict.fromkeys(wrong)
     annotations = dict.fromkeys(wrong, Any)
