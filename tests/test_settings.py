@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from roadworthy._settings_masking import mask_url, masked_settings
 from roadworthy.settings import (
@@ -281,3 +281,37 @@ def test_masking_keeps_what_helps_and_nothing_else(monkeypatch: pytest.MonkeyPat
 def test_masking_survives_passwords_that_were_not_encoded(password: str) -> None:
     """A parser would end the password early and show the rest of it."""
     assert mask_url(f"redis://:{password}@cache:6379/0") == "redis://:***@cache:6379/0"
+
+
+class Span(Settings):
+    """A service whose settings depend on each other."""
+
+    low: int = 1
+    high: int = 2
+    name: str
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Span:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+@pytest.mark.parametrize("beside", [{"PORT": "x", "NAME": "n"}, {}, {"ROADWORTHY_PROT": "1", "NAME": "n"}])
+def test_contradictions_are_reported_beside_wrong_and_missing_values(
+    monkeypatch: pytest.MonkeyPatch, beside: dict[str, str]
+) -> None:
+    """A validator of several fields has its say in the first start, whatever else is wrong."""
+    for name, value in {"LOW": "5", **beside}.items():
+        monkeypatch.setenv(name, value)
+    problems = refused(Span)
+    assert problems["settings"] == "low is above high"
+    assert len(problems) == 2
+
+
+def test_a_validator_has_no_say_on_values_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What depends on a value that is refused is not made up from its default."""
+    monkeypatch.setenv("LOW", "5")
+    monkeypatch.setenv("HIGH", "nine")
+    monkeypatch.setenv("NAME", "n")
+    assert set(refused(Span)) == {"HIGH"}

@@ -8,7 +8,7 @@ not.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -33,8 +33,7 @@ def contradictions(
     def read(self: Any, name: str) -> Any:
         if name in wrong:
             raise _UnknownError
-        parent = cast("Any", super(trial, self))
-        return parent.__getattribute__(name)
+        return model.__getattribute__(self, name)
 
     spaces: dict[str, Any] = dict.fromkeys(wrong)
     annotations = dict.fromkeys(wrong, Any)
