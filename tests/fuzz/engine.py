@@ -1,7 +1,7 @@
-"""Run one target under atheris: ``python -m tests.fuzz.engine NAME SECONDS FOLDER``.
+"""Run one target under atheris: ``python -m tests.fuzz.engine MODULE NAME SECONDS FOLDER``.
 
-libFuzzer ends the process itself, so each target has a process of its own. Code of ours is instrumented while
-it is imported: nothing of it may be imported before.
+libFuzzer ends the process itself, so each target has a process of its own. Our code is instrumented while
+it is imported, which takes seconds: the module of the target alone is imported, and nothing of ours before it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["roadworthy"]):
-    from .registry import TARGETS
-    from .target import shrunk
+    _module = import_module(sys.argv[1])
+    from .target import Finding, Target, report
 
 SEED = 7
 SECONDS_OF_ONE_INPUT = 60
@@ -26,28 +27,19 @@ def main() -> None:
     """Fuzz until the time is over, or print the first finding, made shorter, and exit with its exception."""
     # Warnings would go to the same stream as the findings, thousands of them.
     logging.getLogger("roadworthy").addHandler(logging.NullHandler())
-    name, seconds, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    target = next(one for one in TARGETS if one.name == name)
+    name, seconds, folder = sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
+    target: Target = next(one for one in _module.TARGETS if one.name == name)
     corpus, seeds = folder / "corpus", folder / "seeds"
     for made in (corpus, seeds):
         made.mkdir()
     for number, seed in enumerate(target.seeds):
         (seeds / str(number)).write_bytes(target.written(seed))
 
-    def fails(data: bytes) -> bool:
-        try:
-            target(data)
-        except Exception:
-            return True
-        return False
-
     def one(data: bytes) -> None:
         try:
-            target(data)
-        except Exception:
+            report(target, data)
+        except Finding:
             traceback.print_exc()
-            small = shrunk(fails, data)
-            print(f"FINDING {name} {target.spelled(small)!r} written {small!r}", file=sys.stderr, flush=True)
             raise
 
     options = [

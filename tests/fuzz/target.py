@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-__all__ = ("Pieces", "Target", "shrunk")
+__all__ = ("Finding", "Pieces", "Target", "report", "shrunk")
 
 _FIRST_WORD, _LITERALLY = 0x80, 0xFF
 
@@ -101,6 +101,34 @@ class Pieces:
         """Take what is left."""
         data, self._data = self._data, b""
         return data
+
+
+class Finding(Exception):
+    """Raised where a property does not hold; it has the input, made shorter."""
+
+
+def report(target: Target, data: bytes) -> None:
+    """Check an input, and make one that fails shorter before it is reported.
+
+    Raises:
+        Finding: the property does not hold.
+    """
+    try:
+        target(data)
+        return
+    except Exception as error:
+        cause = error
+    # Outside of the block above: what is raised inside of one carries its exception along.
+    small = shrunk(lambda shorter: _fails(target, shorter), data)
+    raise Finding(f"FINDING {target.name} {target.spelled(small)!r} written {small!r}") from cause
+
+
+def _fails(target: Target, data: bytes) -> bool:
+    try:
+        target(data)
+    except Exception:
+        return True
+    return False
 
 
 def shrunk(fails: Callable[[bytes], bool], data: bytes) -> bytes:

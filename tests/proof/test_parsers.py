@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.fuzz.registry import TARGETS
-from tests.fuzz.target import Target
+from tests.fuzz.target import Target, report
 
 pytestmark = pytest.mark.proof
 ROOT = Path(__file__).parents[2]
@@ -35,13 +35,13 @@ def _by_hypothesis(target: Target, seconds: float) -> int:
     def one(data: bytes) -> None:
         nonlocal executed
         executed += 1
-        target(data)
+        report(target, data)
 
     chosen = settings(
         max_examples=_ROUND,
         deadline=None,
         database=None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     end = time.monotonic() + seconds
@@ -58,6 +58,7 @@ def _by_atheris(target: Target, seconds: float, folder: Path) -> tuple[int, int]
         sys.executable,
         "-m",
         "tests.fuzz.engine",
+        target.check.__module__,
         target.name,
         str(max(1, round(seconds))),
         str(folder),
@@ -72,7 +73,7 @@ def _by_atheris(target: Target, seconds: float, folder: Path) -> tuple[int, int]
         timeout=seconds + 300,
         check=False,
     )
-    found = next((line for line in done.stderr.splitlines() if line.startswith("FINDING ")), "")
+    found = "".join(re.findall(r"^.*FINDING .*$", done.stderr, re.MULTILINE)[:1])
     assert done.returncode == 0, found or done.stderr[-3000:]
     executed = re.search(r"stat::number_of_executed_units: (\d+)", done.stderr)
     edges = re.findall(r"\bcov: (\d+)", done.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from roadworthy.errors import APIError
+from roadworthy.errors import APIError, ConflictError
 from roadworthy.layer import Layer
 from roadworthy.layer._refusal import Refusals
 from roadworthy.server.protocol import Limits
@@ -66,6 +66,51 @@ def app_served(limits: Limits | None = None, **config: object) -> Iterator[tuple
     with serving(app, limits, **config) as served:  # type: ignore[arg-type]
         yield app, served
         app.open.set()
+
+
+# -- one request and the next
+
+
+async def _failing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer inside of an except block, as error middleware does, or let the exception out."""
+    while (await receive()).get("more_body"):
+        continue
+    if scope["path"] == "/fine":
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+        return
+    try:
+        raise ConflictError("the matter of another request")
+    except ConflictError:
+        if scope["path"] == "/raises":
+            raise
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize(
+    ("broken", "detail"),
+    [
+        (b"G\0T / HTTP/1.1\r\nHost: x\r\n\r\n", "The request is not well-formed HTTP/1.1"),
+        (b"GET / HTTP/1.1\r\n\r\n", "The Host field is missing"),
+    ],
+    ids=["parser", "head"],
+)
+@pytest.mark.parametrize(("path", "status"), [("/handles", 204), ("/raises", 500)])
+def test_what_is_wrong_behind_a_failed_request_is_not_its_failure(
+    path: str, status: int, broken: bytes, detail: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exception of one request is neither told to, nor recorded for, the next on the connection."""
+    first = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
+    # More than is parsed at once, so that the rest waits until the first is answered.
+    second = b"POST /fine HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000
+    with serving(_failing) as served, served.connect() as client:
+        client.send(first + second + broken)
+        answers = client.all_responses()
+    assert [one.status for one in answers] == [status, 204, 400]
+    assert json.loads(answers[-1].body)["detail"] == detail
+    recorded = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(recorded) == (path == "/raises")
 
 
 # -- shutdown

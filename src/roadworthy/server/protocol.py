@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 from math import inf
 from typing import Any, ClassVar
 
@@ -186,12 +187,23 @@ class HttpProtocol(Requests):
                 self._unstash()
 
     def _unstash(self) -> None:
+        if self._stash and sys.exception() is not None:
+            # An app that answers inside of an except block: Python hangs its exception on what the parser
+            # raises, where the cause of a refusal is looked for.
+            self._loop.call_soon(self._unstash_later, context=self._context)
+            return
         data, self._stash = self._stash, b""
         self._resume_reading()
         if data:
             self._feed(data)
         if self._ended and self._current is None and self._phase < LINGER:
             self._close()
+
+    def _unstash_later(self) -> None:
+        """Do it, unless what has happened since does it in its turn, or nothing more is read."""
+        phase = self._phase
+        if phase < LINGER and not self._queue and (self._current is None or phase != BUSY):
+            self._unstash()
 
     def _be_idle(self) -> None:
         self._phase = IDLE
