@@ -157,7 +157,14 @@ class HttpProtocol(Requests):
             else:
                 self._linger()
         elif not cycle.keep_alive:
-            if phase == BODY or self._stash or self._queue or self._websocket or not self._reading:
+            if (
+                phase == BODY
+                or self._stash
+                or self._queue
+                or not self._reading
+                # Frames that do not wait for the answer may be on their way.
+                or (self._websocket and not self._stopping)
+            ):
                 self._linger()
             else:
                 self._close()
