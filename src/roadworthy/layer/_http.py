@@ -91,8 +91,6 @@ class Conversation(Exchange):
     """Set when a stream is told to end."""
     _coder: Coder | None = None
     """Codes the chunks of a stream."""
-    _entered: bool = False
-    """The app has named the route that it chose, and the route's rule is in force."""
     _flush: asyncio.Future[None] | None = None
     """The head of a stream that left before its first chunk."""
     _gone: bool = False
@@ -235,7 +233,6 @@ class Conversation(Exchange):
 
     def enter(self, route: RouteKey) -> Callable[[], Awaitable[None]] | None:
         """Note that the app is about to run the handler of ``route``; see :class:`Exchange`."""
-        self._entered = True
         # A middleware may have given the app another scope than the one that is asked at the end.
         self.route = route[0]
         rule = self._pass.table.rule_of(route, "WEBSOCKET" if self.websocket else self.method)
@@ -361,10 +358,9 @@ class Conversation(Exchange):
         if self.begun or self._start is not None:
             raise RuntimeError("the app began its response twice")
         pass_ = self._pass
-        if pass_.ruled and not self._entered and self.error is None and message["status"] != 405:
+        if pass_.ruled and self.route is None and self.error is None and message["status"] != 405:
             # The app has not named its route before, and may do so now: the limit holds all the same.
-            self._entered = True
-            route = pass_.framework.route_of(self._scope)
+            route = self.route = pass_.framework.route_of(self._scope)
             if route is not None:
                 rule = pass_.table.rule_of_template(route, self.method)
                 if rule is not self.rule:

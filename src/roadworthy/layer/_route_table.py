@@ -93,6 +93,8 @@ class RouteTable:
         given = list(rules)
         self._router = router
         self._rooted = rooted
+        # More spellings than one of a path, the prefix aside.
+        self._folds = router.canonical("//a/", "") != "//a/"
         self._routes = routes
         self._exact: dict[tuple[str, str], _Entry] = {}
         # Routes and rules of every method: any word of RFC 9110 §9.1 or none of it.
@@ -190,24 +192,23 @@ class RouteTable:
 
     def find(self, exchange: Exchange) -> RouteRule | None:
         """Return the rule of this request as far as its method and path tell, or None."""
-        method = "WEBSOCKET" if exchange.websocket else exchange.method
-        path = exchange.path
-        if exchange.root or self._rooted:
-            path = self._router.canonical(path, exchange.root)
-        entry = self._exact.get((method, path)) or self._search(exchange, method, path)
+        if exchange.root or self._rooted or exchange.websocket:
+            entry = self._search(exchange)
+        else:
+            entry = self._exact.get((exchange.method, exchange.path)) or self._search(exchange)
         if entry is None:
             return None
         if entry is _ASK:
+            method = _asked_as(exchange)
             key = self._router.resolve(method, exchange.path, exchange.root, exchange.raw_headers)
             return None if key is None else self.rule_of(key, method)
         return entry.rule
 
-    def _search(self, exchange: Exchange, method: str, path: str) -> _Entry | None:
-        canonical = self._router.canonical(exchange.path, exchange.root)
-        if canonical != path:
-            path = canonical
-            entry = self._exact.get((method, path))
-            if entry is not None:
+    def _search(self, exchange: Exchange) -> _Entry | None:
+        method, path = _asked_as(exchange), exchange.path
+        if exchange.root or self._rooted or self._folds:
+            path = self._router.canonical(path, exchange.root)
+            if (entry := self._exact.get((method, path))) is not None:
                 return entry
         found = self._matching(method, path)
         if found is None and self._folded:
@@ -247,23 +248,21 @@ class RouteTable:
 
     def name(self, exchange: Exchange) -> str | None:
         """Return the template of the route that a request is for which never got to the app."""
-        method = "WEBSOCKET" if exchange.websocket else exchange.method
+        method = _asked_as(exchange)
         if method == "OPTIONS":
             # A preflight is about the request that follows it (Fetch §3.2.2).
             asked = exchange.headers.get(b"access-control-request-method", b"").decode("latin-1")
             method = asked or method
-        path = exchange.path
-        if exchange.root or self._rooted:
-            path = self._router.canonical(path, exchange.root)
-        entry = self._exact.get((method, path))
-        if entry is not None and entry is not _ASK:
-            return entry.template
+        if not (exchange.root or self._rooted):
+            entry = self._exact.get((method, exchange.path))
+            if entry is not None and entry is not _ASK:
+                return entry.template
         key = self._router.resolve(method, exchange.path, exchange.root, exchange.raw_headers)
         if key is not None:
             return key[0]
         if self._routes:
             return None
-        entry = self._search(exchange, method, path)
+        entry = self._search(exchange)
         return None if entry is None else entry.template
 
     def allowed(self, exchange: Exchange) -> str:
@@ -271,6 +270,10 @@ class RouteTable:
         path = self._router.canonical(exchange.path, exchange.root)
         found = frozenset[str]().union(*(route.methods for route in self._routes if route.matches(path)))
         return ", ".join(sorted(found - {"WEBSOCKET"}))
+
+
+def _asked_as(exchange: Exchange) -> str:
+    return "WEBSOCKET" if exchange.websocket else exchange.method
 
 
 def _of_method(rules: _Ruled, method: str) -> RouteRule | None:
