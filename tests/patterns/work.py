@@ -129,3 +129,8 @@ def log_and_raise(text: str) -> NoReturn:
     except ValueError:
         logging.getLogger("service.work").exception("failed in the work")
         raise
+
+
+def leave_by(kind: str) -> NoReturn:
+    """Raise what ends a process."""
+    raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt}.get(kind, BaseException)(kind)
