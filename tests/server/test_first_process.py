@@ -47,6 +47,12 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def group(pid: int) -> tuple[int, int]:
+    """Return a process's group, and the group in the foreground of its terminal (proc(5), fields 5 and 8)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[2]), int(fields[5])
+
+
 class Container:
     """A PID namespace whose first process is `roadworthy`."""
 
@@ -172,8 +178,9 @@ def test_a_signal_before_the_service_is_up(tmp_path: Path) -> None:
 
 def test_it_holds_nothing_of_the_service(tmp_path: Path) -> None:
     """Process 1 has no files of the service open, is in no folder of it, and stays small."""
-    with container(tmp_path, "--port", "0") as one:
+    with container(tmp_path, "--port", "0", given="os.dup2(0, 50, inheritable=True)") as one:
         port_of(one.process)
+        assert os.path.lexists(f"/proc/{one.service}/fd/50")
         assert sorted(os.listdir(f"/proc/{one.first}/fd")) == ["0", "1", "2"]
         assert os.readlink(f"/proc/{one.first}/cwd") == "/"
         first, service = (int(one.status("VmRSS", pid).split()[0]) for pid in (one.first, one.service))
@@ -205,6 +212,7 @@ def test_ctrl_c_counts_once(tmp_path: Path) -> None:
             ThreadPoolExecutor(1) as threads,
         ):
             port = port_of(one.process)
+            assert len({group(one.first)[0], *group(one.service)}) == 2  # the service's is in the foreground
             slow = threads.submit(get, f"http://127.0.0.1:{port}", "/slow")
             one.process.record("slow")
             os.write(ours, b"\x03")
