@@ -13,8 +13,8 @@ Make: TypeAlias = Callable[[int], bytes]
 
 
 def fill(unit: bytes, size: int) -> bytes:
-    """Return the unit again and again, ``size`` bytes of it."""
-    return (unit * (size // max(len(unit), 1) + 1))[:size]
+    """Return the unit again and again, at most ``size`` bytes of it."""
+    return unit * (size // len(unit))
 
 
 def hostile(words: Sequence[bytes], head: bytes = b"", tail: bytes = b"") -> Iterator[tuple[str, Make]]:
@@ -49,7 +49,8 @@ _ELEMENTS = (
     b"[]", b"{}", b"1", b"0.1", b"1e1", b"1e300", b'"e300"', b"[1e300]", b'""', b'"a"', b'"\xc3\xa9"',
     b'"3f2ae123bc"', b"true", b"null", b"9" * 18, b"9" * 19, b"1" * 209 + b"e1", b"1" * 308,
     b"1" * 308 + b".0", b"1" * 4300, b"0." + b"1" * 800, b"1e-999", b"1e0000001", b'{"a":1}',
-    b"[" * 150 + b"]" * 150, b'{"a":' * 150 + b"1" + b"}" * 150, b'"\\\\u0000"', b'"\\\\\\\\u0000"', b'"\\ud83d\\ude97"', b"\n\n1",
+    b"[" * 150 + b"]" * 150, b'{"a":' * 150 + b"1" + b"}" * 150,
+    b'"\\\\u0000"', b'"\\\\\\\\u0000"', b'"\\ud83d\\ude97"', b"\n\n1",
 )  # fmt: skip
 _LETTERS = (
     b"a", b"e", b"e00", b"0", b"\\n", b"\\\\", b"\\u00e9", b"\\u1234", b"\\ud83d\\ude97", b"\xc3\xa9",

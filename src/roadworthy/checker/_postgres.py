@@ -10,13 +10,13 @@ import struct
 import time
 from dataclasses import dataclass, field
 
-__all__ = ("Session",)
+__all__ = ("Session", "has_commit")
 
 _CANCEL, _TLS, _GSSAPI = 80_877_102, 80_877_103, 80_877_104
 _TLS_RECORD = 0x16
 _HEAD = struct.Struct("!ci")
-# Alone or behind other statements of one message; tools put comments in front.
-_COMMIT = re.compile(rb"(?:^|;)\s*+(?:/\*(?:[^*]++|\*(?!/))*+\*/\s*+)*+commit\b", re.IGNORECASE | re.DOTALL)
+# Alone or behind other statements of one message.
+_COMMIT = re.compile(rb"(?:^|;)\s*+commit\b", re.IGNORECASE)
 # Names of statements and portals have at most 63 bytes each.
 _KEPT = 256
 
@@ -108,13 +108,13 @@ class Session:
     def _commits(self, kind: bytes, payload: bytes) -> bool:
         """Tell whether a message has a COMMIT carried out: a query, or a prepared statement that is bound."""
         if kind == b"Q":
-            return _COMMIT.search(payload) is not None
+            return has_commit(payload)
         first, _, rest = payload.partition(b"\0")
         second = rest.partition(b"\0")[0]
         if kind == b"P":
             # Parse has the name of the statement and then its text; drivers prepare what they say often.
             self._commit_statements.discard(first)
-            if _COMMIT.match(second):
+            if has_commit(second):
                 self._commit_statements.add(first)
         # Bind has the name of a portal and then that of the statement.
         return kind == b"B" and second in self._commit_statements
@@ -138,3 +138,11 @@ class Session:
         if self._started:
             self._first = b""
         return rest
+
+
+def has_commit(text: bytes) -> bool:
+    """Tell whether one of the statements of a text is a COMMIT; tools put comments in front."""
+    if _COMMIT.search(text):
+        return True
+    bare = b" ".join(part.partition(b"/*")[0] for part in text.split(b"*/")) if b"*/" in text else b""
+    return _COMMIT.search(bare) is not None

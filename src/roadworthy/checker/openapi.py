@@ -11,7 +11,7 @@ from .shapes import members
 
 __all__ = ("METHODS", "OpenApi")
 
-_PARAMETER = re.compile(r"\{[^}]*\}")
+_PARAMETER = re.compile(r"\{[^{}]*+\}")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 

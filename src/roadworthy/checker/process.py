@@ -28,6 +28,7 @@ __all__ = ("Exit", "Line", "Service", "free_port", "is_free", "require_free")
 
 # More than a check reads; a service that writes without end must not fill the memory of the checker.
 _MOST_LINES = 400_000
+_LONGEST_LINE = 1 << 20
 _handed_out: set[int] = set()
 
 
@@ -269,6 +270,9 @@ class Service:
                 *whole, rest = (rest + data).split(b"\n")
                 for line in whole:
                     self._keep(Line(at, stream, line.decode("utf-8", "replace").rstrip("\r")))
+                if len(rest) > _LONGEST_LINE:
+                    self._keep(Line(at, stream, rest.decode("utf-8", "replace")))
+                    rest = b""
                 await self._news.announce()
             if rest:
                 self._keep(Line(time.monotonic(), stream, rest.decode("utf-8", "replace")))

@@ -40,11 +40,16 @@ class _One:
         return (self._family,)
 
 
+# Prometheus sends 250 bytes. A server may ignore the field (RFC 9110 §12.1).
+_LONGEST_ACCEPT = 1024
+
 _Encode = Callable[[_Collector], bytes]
 
 
 def wants_openmetrics(accept: bytes) -> bool:
     """Return whether the client prefers OpenMetrics 1.0 over plain text (RFC 9110 §12.5.1)."""
+    if len(accept) > _LONGEST_ACCEPT:
+        return False
     best = {"openmetrics": 0.0, "text": 0.0}
     for entry in accept.decode("latin-1").lower().split(","):
         media, *parameters = (part.strip() for part in entry.split(";"))

@@ -24,6 +24,7 @@ Fields: TypeAlias = "dict[str, JsonValue]"
 Render: TypeAlias = Callable[[Fields], bytes]
 
 _FRAMES = 64
+_KNOWN_ESCAPES = 4096
 _OWN = ("time", "level", "logger", "message")
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 
@@ -52,6 +53,20 @@ class Clock:
             text = f"{prefix}{rest:03d}Z"
             self._millisecond = (moment, text)
         return text
+
+
+class _Escapes(dict[int, str]):
+    """What stands for a character at a terminal; learnt as they come, for a text may hold 8,000 of them."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        shown = letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        if len(self) < _KNOWN_ESCAPES:
+            self[code] = shown
+        return shown
+
+
+_escapes = _Escapes()
 
 
 def quote(text: str) -> str:
@@ -173,8 +188,4 @@ def console(colour: bool) -> Render:
 
 def _plain(value: JsonValue) -> str:
     text = value if isinstance(value, str) else _encode(value)
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
+    return text if text.isprintable() else text.translate(_escapes)

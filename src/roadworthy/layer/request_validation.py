@@ -23,9 +23,10 @@ from ._json_text import refusal_of
 
 __all__ = ("NotImplementedMethodError", "RequestValidation")
 
-_JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json(?:\s*;.*)?", re.IGNORECASE)
+_JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
+# RFC 6838 §4.2: type and subtype have at most 127 characters each.
+_LONGEST_TYPE = 255
 _MEDIA_TYPES_KEPT = 256
-_LONGEST_KEPT = 256
 
 
 class NotImplementedMethodError(APIError):
@@ -98,10 +99,11 @@ class RequestValidation:
             return False
         known = self._json_types.get(media_type)
         if known is None:
-            known = _JSON_TYPE.fullmatch(media_type) is not None
+            kind = media_type.partition(b";")[0].rstrip()
+            known = len(kind) <= _LONGEST_TYPE and _JSON_TYPE.fullmatch(kind) is not None
             if len(self._json_types) >= _MEDIA_TYPES_KEPT:
                 self._json_types.clear()
-            if len(media_type) <= _LONGEST_KEPT:
+            if len(media_type) <= _LONGEST_TYPE:
                 self._json_types[media_type] = known
         return known
 
