@@ -182,7 +182,7 @@ def test_a_request_beyond_the_grace_is_answered_before_it_is_cut() -> None:
 
 
 def test_a_websocket_is_handed_over() -> None:
-    """uvicorn's own implementation takes the connection, and ends it in order."""
+    """The connection is a WebSocket's from then on, and ends in order."""
     with app_served() as (_, served):
         with connect(f"ws://127.0.0.1:{served.port}/chat") as socket:
             socket.send("hello")
@@ -280,6 +280,26 @@ def test_over_tls(tls: tuple[Path, Path]) -> None:
         assert [client.response().status for _ in range(3)] == [200] * 3
         client.send(b"nonsense\r\n\r\n")
         assert client.response().status == 400
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_websocket_and_a_refused_one_over_tls(tls: tuple[Path, Path], loop: str) -> None:
+    """With frames behind the handshake; nothing is left of either."""
+    certificate, key = tls
+    handshake = (
+        b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\n%b\r\n\x81\x82\0\0\0\0hi"
+    )
+    with serving(App(), loop=loop, ssl_certfile=certificate, ssl_keyfile=key) as served:  # type: ignore[arg-type]
+        context = ssl.create_default_context(cafile=certificate)
+        for line, status in ((b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b"101"), (b"", b"400")):
+            with served.connect() as client:
+                client.socket = context.wrap_socket(client.socket, server_hostname="localhost")
+                client.send(handshake % line)
+                assert client.read_until(b"\r\n\r\n")[9:12] == status
+                if status == b"101":
+                    assert client.read(4) == b"\x81\x02HI"
+            until(lambda: served.connections == served.tasks == 0, "it ends")
 
 
 @pytest.fixture(scope="module")
