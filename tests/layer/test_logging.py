@@ -219,7 +219,6 @@ def test_a_response_cut_off_by_an_exception_is_a_failure(stream: Stream) -> None
 @pytest.mark.parametrize(
     "exception",
     [
-        asyncio.CancelledError(),
         ConnectionResetError(),
         NotFoundError(),
         type("ClientDisconnect", (Exception,), {})(),

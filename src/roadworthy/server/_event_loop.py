@@ -18,19 +18,28 @@ from typing import Any
 
 from ..layer._exits import comes_from_signal
 
-__all__ = ("run_to_the_end",)
+__all__ = ("new_loop", "run_to_the_end")
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_GENERATOR
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make the event loop of a server: uvloop's where it is installed, asyncio's elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def run_to_the_end(
-    main: Coroutine[Any, Any, None], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
+    main: Coroutine[Any, Any, None], loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     """Run ``main`` in a new event loop until it is done, and close the loop.
 
     Parameters:
         main: the server. What it raises itself is raised.
-        loop_factory: makes the loop; asyncio's own when left out.
+        loop_factory: makes the loop.
 
     Raises:
         BaseException: what ``main`` raised, or a signal handler.

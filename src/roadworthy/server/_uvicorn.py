@@ -3,10 +3,10 @@
 Names used of :class:`uvicorn.Server` besides its documented ones: ``run``, ``startup``, ``shutdown``,
 ``on_tick``, ``handle_exit``, ``capture_signals``, ``lifespan`` with ``startup``, ``shutdown``,
 ``should_exit`` and ``state``, ``started``, ``should_exit``, ``force_exit``, ``servers``, ``server_state``
-with ``connections`` and ``tasks``, ``config`` with ``http_protocol_class``, ``get_loop_factory`` and
-``ssl``; of the connections ``shutdown``, and ``cycle`` of uvicorn's own. None begins with an underscore.
-Overriding ``handle_exit`` without calling the original also keeps uvicorn from raising the signal again at
-the end, which made the exit code -15 instead of 0.
+with ``connections`` and ``tasks``, ``config`` with ``http_protocol_class`` and ``ssl``; of the connections
+``shutdown``, and ``cycle`` of uvicorn's own. None begins with an underscore. Overriding ``handle_exit``
+without calling the original also keeps uvicorn from raising the signal again at the end, which made the
+exit code -15 instead of 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..layer import Layer
 from ..settings import Settings
 from ..types import ASGIApp
 from ._background import Background
-from ._event_loop import run_to_the_end
+from ._event_loop import new_loop, run_to_the_end
 from ._room import operations_room
 from ._watchdog import Watchdog
 from ._websocket import WebSocket
@@ -150,7 +150,7 @@ class PublicServer(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until the end, in a loop that an exit raised by the app does not end."""
-        run_to_the_end(self.serve(sockets=sockets), self.config.get_loop_factory())
+        run_to_the_end(self.serve(sockets=sockets), new_loop)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start what has to run first, then the app, then listen."""
