@@ -117,7 +117,7 @@ def record(data: bytes) -> None:
             found.get(name)
         assert all(name == name.lower() for name in found.fields)
         if form == "json":
-            assert set(map(str.lower, json.loads(text))) <= set(found.fields)
+            assert set(map(str.lower, json.loads(text.strip()))) <= set(found.fields)
 
 
 def openapi(data: bytes) -> None:

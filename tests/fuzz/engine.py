@@ -1,7 +1,7 @@
 """Run one target under atheris: ``python -m tests.fuzz.engine MODULE NAME SECONDS FOLDER``.
 
-libFuzzer ends the process itself, so each target has a process of its own. Our code is instrumented while
-it is imported, which takes seconds: the module of the target alone is imported, and nothing of ours before it.
+libFuzzer ends the process itself, so each target has a process of its own. Our code is instrumented while it
+is imported, which takes seconds: the module of the target alone is imported, and nothing of ours before it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,9 @@ def _layered(app: Any, templates: tuple[str, ...]) -> Layer:
 
 
 async def _posted(app: Layer, scope: Scope) -> Driven:
-    call = Call(app, http_scope("POST", headers=[(b"content-length", b"%d" % len(_BODY))]) | scope)
+    made = http_scope("POST", headers=[(b"content-length", b"%d" % len(_BODY))])
+    made.update(scope)
+    call = Call(app, made)
     call.feed(_BODY)
     return await call.done()
 

@@ -229,6 +229,30 @@ async def test_cancel_on_disconnect_is_opt_in() -> None:
         await call.done()
 
 
+@pytest.mark.parametrize("media_type", [b"application/json", b"application/octet-stream"])
+@pytest.mark.parametrize("path", ["/silent-without-body", "/body-or-error"])
+async def test_a_client_that_leaves_within_its_body_is_no_failure(
+    path: str, media_type: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An app that returns or raises when it hears of it is not answered for, nor recorded as failed."""
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            assert message["more_body"]
+        if scope["path"] == "/body-or-error":
+            raise ConnectionResetError
+        # ASGI: whatever is sent from now on goes nowhere, so there is nothing to send.
+
+    service = roadworthy(reading, drain_delay=0, log_format="json")
+    call = Call(service, http_scope("POST", path, [(b"content-type", media_type), (b"content-length", b"9")]))
+    call.feed(b"[1,", more=True)
+    call.leave()
+    assert (await call.done()).messages == []
+    assert service.pass_.logging.writer.flush()
+    (record,) = [one for one in map(json.loads, capfd.readouterr().out.splitlines()) if "path" in one]
+    assert (record["status"], record["level"]) == (499, "info")
+
+
 async def test_a_large_body_is_compressed_off_the_loop_and_complete() -> None:
     """The coded body decodes to the app's, with its own length."""
     got = await ask(layered(), path="/large", headers=[(b"accept-encoding", b"gzip")])

@@ -561,6 +561,8 @@ class Conversation(Exchange):
         message = await self._receive()
         self._waiting = False
         if message["type"] != "http.request":
+            # Within its body. An app that returns then, or raises, has not failed.
+            self._gone = not self.ended
             return message
         refused = self._pass.validation.count(self, len(message.get("body", b"")))
         if refused is not None:
