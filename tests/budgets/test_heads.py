@@ -29,22 +29,25 @@ from roadworthy.errors import ValidationError
 from roadworthy.layer._codings import choose
 from roadworthy.layer._exchange import Exchange
 from roadworthy.layer._exposition import wants_openmetrics
-from roadworthy.layer._http import _joined as joined
 from roadworthy.layer._log_text import console, json_line
 from roadworthy.layer._redaction import Redactor
+from roadworthy.layer._request_fields import join_fields, refused_repeat
+from roadworthy.layer._route_table import RouteTable
 from roadworthy.layer.client import Client
 from roadworthy.layer.compression import Compression
 from roadworthy.layer.cors import Cors
 from roadworthy.layer.error_handling import ErrorHandling
 from roadworthy.layer.frameworks._validation import field_errors
+from roadworthy.layer.frameworks.generic import GenericFramework
 from roadworthy.layer.logging import Logging
 from roadworthy.layer.request_id import RequestId
 from roadworthy.layer.request_validation import RequestValidation
-from roadworthy.layer.routes import ANY_METHOD, RouteTable
+from roadworthy.layer.routes import ANY_METHOD
 from roadworthy.layer.tracing import Tracing
 from roadworthy.layer.trusted_host import TrustedHost
 from roadworthy.patterns import idempotent
 from roadworthy.server import _request_head as request_head
+from roadworthy.server._handshake import is_handshake, negotiate, subprotocols
 from roadworthy.server._replay import framing_of
 from tests.layer.conftest import make_exchange
 
@@ -154,12 +157,22 @@ def _decoded(data: bytes) -> object:
     return None
 
 
+def _repeated(fields: list[tuple[bytes, bytes]]) -> object:
+    return join_fields(fields), refused_repeat(fields)
+
+
+async def _nothing(scope: object, receive: object, send: object) -> None:
+    """Stand for an app whose routes cannot be known."""
+
+
 REDACTOR, MASKER = Redactor(), _masker()
 TABLE = RouteTable(
     [
         (ANY_METHOD, template, RouteRule())
         for template in ("/users/{id}", "/files/{path:path}", "/{a}/x/{b}", "/page/<int:n>/")
-    ]
+    ],
+    (),
+    GenericFramework(_nothing),
 )
 ERRORS = ErrorHandling(SETTINGS)
 SCHEMA = openapi.OpenApi({"paths": {f"/a/{{b}}{'-{c}' * 20}": {}, "/{a}/{b}/{c}": {}}})
@@ -201,7 +214,7 @@ PARSERS = (
     Parser("Host", "layer.trusted_host", _field(TrustedHost(SETTINGS).admit, b"host"), HEAD,
            (b"a", b".", b"-", b":", b"[", b"]", b"0")),
     Parser("Host within 255 bytes", "layer.trusted_host", _field(TrustedHost(SETTINGS).admit, b"host"), 255,
-           (b"a", b".", b"-", b":", b"[", b"]", b"0"), ratio=40, why="a few calls, whatever the bytes"),
+           (b"a", b".", b"-", b":", b"[", b"]", b"0"), ratio=80, why="a few calls, whatever the bytes"),
     Parser("Origin", "layer.cors", _field(Cors(SETTINGS).respond, b"origin"), HEAD,
            (b"https://", b"a", b".", b":")),
     Parser("Origin of a WebSocket", "layer.cors",
@@ -211,11 +224,12 @@ PARSERS = (
            "OPTIONS", "/", [(b"origin", b"null"), (b"access-control-request-method", b"X"),
            (b"access-control-request-headers", value)])), HEAD, _FIELD),
     Parser("Idempotency-Key", "patterns.idempotency", _key, HEAD, (b"a", b'"', b" ", b"\xff")),
-    Parser("repeated fields", "layer._http", lambda value: joined(
+    Parser("repeated fields", "layer._request_fields", lambda value: _repeated(
            [(b"a", one) for one in value.split(b"\n")]), HEAD, (b"\n", b"a"), ratio=400,
            why="a step for each field, of which our own server takes 100 at most, and the test's own"),
-    Parser("route rules", "layer.routes", _text(lambda path: TABLE.find("GET", path)), TARGET,
-           (b"/", b"users/", b"x/", b"a", b"files/", b"page/", b"1"), b"/"),
+    Parser("route rules", "layer._route_table", _text(lambda path: TABLE.find(make_exchange("GET", path))),
+           TARGET, (b"/", b"users/", b"x/", b"a", b"files/", b"page/", b"1"), b"/", ratio=150,
+           why="where routes cannot be known, a step for each segment of 8 KiB, and the exchange's own"),
     Parser("Accept of a scrape", "layer._exposition", wants_openmetrics, HEAD,
            (*_FIELD, b"text/plain", b"q=0.")),
     Parser("redaction", "layer._redaction", _text(REDACTOR.text), TARGET, _SECRETS, ratio=300, why=_NAMES),
@@ -239,8 +253,12 @@ PARSERS = (
            (b"a", b"%41", b"%", b":", b"[", b"]")),
     Parser("an absolute target", "server._request_head", _refusing(lambda target: request_head.other_target(
            "GET", target, [])), TARGET, (b"http://", b"a", b"/", b"?", b"#", b"@", b"%41"), b"http://"),
-    Parser("Connection", "server._request_head", lambda value: request_head.is_websocket(
-           "GET", {b"upgrade": b"websocket", b"connection": value}), HEAD, (*_FIELD, b"upgrade")),
+    Parser("Connection", "server._handshake", lambda value: is_handshake(
+           "GET", "1.1", [(b"upgrade", b"websocket"), (b"connection", value)]), HEAD, (*_FIELD, b"upgrade")),
+    Parser("WebSocket extensions", "server._handshake", _refusing(lambda value: negotiate(
+           [(b"sec-websocket-extensions", value)], 1 << 20)), HEAD, (*_FIELD, b"permessage-deflate")),
+    Parser("WebSocket subprotocols", "server._handshake", lambda value: subprotocols(
+           [(b"sec-websocket-protocol", value)]), HEAD, (*_FIELD, b"chat")),
     Parser("Transfer-Encoding", "server._request_head", _refusing(lambda value: request_head.check_coding(
            value, "1.1")), HEAD, (*_FIELD, b"chunked"), tail=b"chunked"),
     Parser("framing behind an Upgrade", "server._replay", lambda value: framing_of(
@@ -315,25 +333,30 @@ NOT_HOSTILE = {
     "layer._fields": "response fields, which the app writes",
     "layer._json_text": "see test_bodies",
     "layer._log_routing": "messages of code, through redaction",
-    "layer._pass": "patterns of the app's own routes; see route rules",
+    "layer._http": "lines of response fields, which the layer itself has made",
+    "layer._mistakes": "the settings",
     "layer._process": "files of the kernel",
     "layer._workers": "the environment",
     "layer.connection_pooling": "URLs of the settings",
-    "layer.environment": "the settings",
     "layer.frameworks._defaults": "bodies that the framework has made",
     "layer.frameworks._django_routes": "patterns of the app's own routes",
     "layer.frameworks._starlette_routes": "patterns of the app's own routes, as Starlette compiles them",
     "layer.frameworks.litestar": "bodies that the framework has made, of 64 KiB at most",
+    "layer._spelling": "see route rules",
     "layer.operations": "who has reached the listener of the operators; one class of characters",
+    "layer.routes": "templates of the app's own routes",
     "layer.security_headers": "the settings",
     "layer.selftest": "answers of our own",
     "patterns._offload_processes": "messages of our own workers",
     "patterns._offload_worker": "messages of our own parent",
     "patterns._sqlite": "errors of a database's driver",
     "patterns.answers": "rows of our own",
+    "server._machine": "the settings",
     "server._rehearsal": "messages of our own parent",
     "server._requests": "llhttp, and what stands in the table; see tests/server for floods of fields",
     "server.channel": "messages of our own workers",
+    "server.folder": "the environment",
+    "server.operations": "what the operators send",
 }
 _TAKES_APART = frozenset({
     "compile", "findall", "finditer", "from_json", "fullmatch", "loads", "match", "partition", "rpartition",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from roadworthy.layer._codings import choose
@@ -68,12 +68,18 @@ def forwarded(data: bytes) -> None:
             assert (exchange.client, exchange.client_key) == (peer, peer)
             continue
         address = ip_address(exchange.client)
-        assert address in ip_network(exchange.client_key)
+        assert address in ip_network(exchange.client_key) or _is_within(exchange.client_key, address)
         if written:
             # A quote that the client left open may make what follows unreadable: then it is the proxy.
             assert exchange.client in (_CLIENT, _PEER, _INNER)
             if b'"' not in claimed and b"\\" not in claimed:
                 assert exchange.client == _CLIENT
+
+
+def _is_within(key: str, address: IPv4Address | IPv6Address) -> bool:
+    """Return whether an IPv6 address holds the key: plain (NAT64, 6to4), or inverted (Teredo)."""
+    inner = ip_address(key).packed
+    return inner in address.packed or bytes(byte ^ 0xFF for byte in inner) in address.packed
 
 
 _tracing = Tracing(Settings(_env_file=None))

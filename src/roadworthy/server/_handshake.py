@@ -43,6 +43,9 @@ _DEFLATE = (
 )
 
 _SLACK = 1 << 10
+# Clients offer one extension in about 50 bytes, and a few subprotocols. Longer lists are as if not sent:
+# a server may decline every offer (RFC 6455 §4.2.2).
+_LONGEST_OFFER = 1 << 10
 # The library writes what clients send at the level debug.
 _quiet = logging.getLogger("roadworthy.server.frames")
 _quiet.setLevel(logging.WARNING)
@@ -114,9 +117,8 @@ def negotiate(headers: Headers, limit: int) -> tuple[ServerProtocol, bytes]:
     most = limit + (limit >> 10) + _SLACK
     frames = ServerProtocol(extensions=_DEFLATE, state=State.OPEN, max_size=most, logger=_quiet)
     offered = FieldLines()
-    for name, value in headers:
-        if name == b"sec-websocket-extensions":
-            offered["Sec-WebSocket-Extensions"] = value.decode("latin-1")
+    for value in _offers(headers, b"sec-websocket-extensions"):
+        offered["Sec-WebSocket-Extensions"] = value.decode("latin-1")
     try:
         answer, frames.extensions = frames.process_extensions(offered)
     except InvalidHandshake:
@@ -127,9 +129,14 @@ def negotiate(headers: Headers, limit: int) -> tuple[ServerProtocol, bytes]:
 
 def subprotocols(headers: Headers) -> list[str]:
     """Return the subprotocols that the client offers, in its order."""
-    values = (value for name, value in headers if name == b"sec-websocket-protocol")
+    values = _offers(headers, b"sec-websocket-protocol")
     words = (word.strip(b" \t").decode("latin-1") for value in values for word in value.split(b","))
     return [word for word in words if word]
+
+
+def _offers(headers: Headers, wanted: bytes) -> list[bytes]:
+    values = [value for name, value in headers if name == wanted]
+    return values if sum(map(len, values)) <= _LONGEST_OFFER else []
 
 
 def accepting(headers: Headers) -> bytes:
