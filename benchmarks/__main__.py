@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from .scenarios import layer, protocol
+from .scenarios import layer, protocol, readers
 
 RESULTS = Path(__file__).parent / "results"
 SCENARIOS = {
@@ -18,6 +18,7 @@ SCENARIOS = {
     "layer-cost-workers": layer.cost_of_workers,
     "equipped-fastapi": layer.equipped,
     "protocol": protocol.throughput,
+    "worst-inputs": readers.worst_inputs,
 }
 
 

@@ -375,7 +375,7 @@ def test_every_reader_is_in_the_table() -> None:
     assert readers - budgeted == NOT_HOSTILE.keys()
 
 
-def _worst(parser: Parser) -> list[tuple[str, Make]]:
+def worst(parser: Parser) -> list[tuple[str, Make]]:
     """Return the three of the hostile inputs that cost most in one run."""
     seen: list[tuple[float, str, Make]] = []
     for name, make in hostile(parser.words, parser.head, parser.tail):
@@ -389,7 +389,7 @@ def test_a_reader_stays_within_its_budget(parser: Parser) -> None:
     """At the most bytes it is given: so many translations of them; for twice as many 2.5 times as much."""
     assert parser.ratio <= 20 or parser.why
     with without_collections():
-        for name, make in _worst(parser):
+        for name, make in worst(parser):
             data = make(parser.size)
             whole, half = partial(parser.parse, data), partial(parser.parse, make(parser.size // 2))
             found = float("inf")
