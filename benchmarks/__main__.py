@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 
 from .record import keep
-from .scenarios import layer, protocol
+from .scenarios import layer, protocol, readers
 
 SCENARIOS = {
     "layer-cost": layer.cost,
     "layer-cost-workers": layer.cost_of_workers,
     "equipped-fastapi": layer.equipped,
     "protocol": protocol.throughput,
+    "worst-inputs": readers.worst_inputs,
 }
 
 

@@ -66,6 +66,10 @@ def _listed(element: bytes, last: bytes = b"") -> Make:
     return make
 
 
+def _short(element: bytes) -> str:
+    return repr(element) if len(element) <= 20 else f"{element[:20]!r}… of {len(element)} bytes"
+
+
 def _text(letter: bytes) -> Make:
     return lambda size: b'"%b"' % (letter * (size // len(letter)))
 
@@ -73,10 +77,10 @@ def _text(letter: bytes) -> Make:
 def json_bodies() -> Iterator[tuple[str, Make]]:
     """Yield JSON that the layer lets through, of every kind that costs someone something."""
     for element in _ELEMENTS:
-        yield f"a list of {element[:20]!r}", _listed(element)
+        yield f"a list of {_short(element)}", _listed(element)
     # One exponent makes the layer look at every number.
     for element in (b"[]", b"1", b'""', b'{"a":1}', b"9" * 19):
-        yield f"a list of {element[:20]!r} and an exponent", _listed(element, b"1e300")
+        yield f"a list of {_short(element)} and an exponent", _listed(element, b"1e300")
     for letter in _LETTERS:
         yield f"a text of {letter!r}", _text(letter)
     yield "different names", lambda size: b"{%b}" % b",".join(b'"%d":1' % n for n in range(size // 11))
@@ -91,4 +95,4 @@ def refused_bodies() -> Iterator[tuple[str, Make]]:
     """Yield JSON with one fault at its very end, where most has been read for nothing."""
     for element in (b"[]", b"1", b'"a"', b"9" * 19, b'{"a":1}', b"[" * 150 + b"]" * 150, b"\n\n1"):
         for last in (b"1e999", b'"\\u0000"', b'"\\ud800"', b'{"\\u0000":1}', b'{"\\udc00":1}', b"NaN", b"x"):
-            yield f"a list of {element[:20]!r} and {last!r}", _listed(element, last)
+            yield f"a list of {_short(element)} and {last!r}", _listed(element, last)

@@ -145,6 +145,12 @@ def _response(data: bytes) -> object:
     return parser.end()
 
 
+def _nested(data: bytes) -> object:
+    """Read a record with as many members as bytes, half of them the name of what is around them."""
+    name, members = data[: len(data) // 2].decode(), ",".join(f'"{n}":1' for n in range(len(data) // 16))
+    return records.parse_record(Line(0, "", f'{{"{name}":{{{members}}}}}'))
+
+
 def _masker() -> masking.Masker:
     masker = masking.Masker()
     masker.add("the token", "rwc0123456789abcdef0123456789abcdef")
@@ -273,12 +279,15 @@ PARSERS = (
            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", ratio=2400, why=_STEPS),
     Parser("a record as JSON", "checker.records", _text(lambda line: records.parse_record(Line(0, "", line))),
            PAGE, (b'"a":{', b'"a":1,', b'"', b"{", b"9"), b"{", b"}", ratio=300, why=_STEPS),
+    Parser("names of a nested record", "checker.records", _nested, PAGE, (b"a",), ratio=500, why=_STEPS),
     Parser("a record as logfmt", "checker.records", _text(lambda line: records.parse_record(
            Line(0, "", line), "logfmt")), PAGE, (b"a=b ", b"a", b"=", b'"', b"\\", b" ", b"9"), b"a=",
            ratio=1500, why=_STEPS),
     Parser("samples", "checker.exposition", _text(exposition.read_samples), PAGE,
            (b'a="b",', b"a", b"=", b'"', b"\\", b" ", b"{", b"}", b"1", b"\n"), b"a{", ratio=1500,
            why=_STEPS),
+    Parser("labels of a sample", "checker.exposition", _text(exposition.read_samples), PAGE,
+           (b'a="b",', b"a", b"=", b'""', b" "), b"a{", b"} 1", ratio=1500, why=_STEPS),
     Parser("a strict reader of samples", "checker.probes._metrics_exposition", read_exposition, PAGE,
            (b'a="b",', b"a", b"=", b'"', b"\\\\", b" ", b"{", b"}", b"1", b"\n", b"# HELP a "), b"a{",
            ratio=3000, why=_STEPS),
@@ -388,7 +397,7 @@ def test_every_reader_is_in_the_table() -> None:
     assert readers - budgeted == NOT_HOSTILE.keys()
 
 
-def _worst(parser: Parser) -> list[tuple[str, Make]]:
+def worst(parser: Parser) -> list[tuple[str, Make]]:
     """Return the three of the hostile inputs that cost most in one run."""
     seen: list[tuple[float, str, Make]] = []
     for name, make in hostile(parser.words, parser.head, parser.tail):
@@ -402,7 +411,7 @@ def test_a_reader_stays_within_its_budget(parser: Parser) -> None:
     """At the most bytes it is given: so many translations of them; for twice as many 2.5 times as much."""
     assert parser.ratio <= 20 or parser.why
     with without_collections():
-        for name, make in _worst(parser):
+        for name, make in worst(parser):
             data = make(parser.size)
             whole, half = partial(parser.parse, data), partial(parser.parse, make(parser.size // 2))
             found = float("inf")

@@ -135,6 +135,16 @@ def test_x_forwarded_for(chain: bytes, client: str) -> None:
     assert _seen(trusting, (b"x-forwarded-for", chain))[0] == client
 
 
+@pytest.mark.parametrize("trusted", [3, 15, 16, 40])
+def test_sixteen_entries_are_read(trusted: int) -> None:
+    """From the right: what stands before sixteen trusted proxies is not looked at."""
+    item = Client(Settings(trusted_proxies=("10.0.0.0/8",)))
+    chain = b"198.51.100.7, " + b", ".join(b"10.0.0.%d" % n for n in range(trusted))
+    exchange = make_exchange("GET", "/", [(b"x-forwarded-for", chain)], peer="10.9.9.9")
+    item.admit(exchange)
+    assert exchange.client == ("198.51.100.7" if trusted < 16 else f"10.0.0.{trusted - 16}")
+
+
 def test_repeated_fields_are_one_list() -> None:
     """Several X-Forwarded-For fields count as one list, in order."""
     trusting = _client(trusted_proxies="10.0.0.0/8")

@@ -108,6 +108,17 @@ def test_harmless_texts_stay(routed: Stream, text: str) -> None:
     assert routed.one()["message"] == text
 
 
+@pytest.mark.parametrize("kind", ["token={0}x, ", "https://u{0}:p@host/ ", "cookie: {0}\n"])
+def test_behind_64_secrets_nothing_is_shown(routed: Stream, kind: str) -> None:
+    """A text full of secrets is masked to its end, and costs no more than others."""
+    stdlib_logging.getLogger("shop").info("İ %s", kind.format(_CANARY) * 100 + "end")
+    text = routed.one()["message"]
+    assert text.startswith("İ ")
+    assert text.count("[redacted]") >= 64
+    assert _CANARY not in text
+    assert "end" not in text
+
+
 def test_flags_and_absence_are_shown(routed: Stream) -> None:
     """That a secret is set, or not, is no secret."""
     structlog.get_logger("shop").info("x", password=None, has_token=True, max_tokens=12)
