@@ -163,16 +163,19 @@ class Requests(Stream):
         if self._phase == FRESH:
             data = self._opening(data)
         while data:
-            size = _BODY_SLICE if self._phase == BODY else _SLICE
+            phase = self._phase
+            size = _BODY_SLICE if phase == BODY else _SLICE
             if len(data) <= size:
                 piece, data = data, b""
             else:
                 piece, data = data[:size], data[size:]
             self._piece = piece
             self._fed += len(piece)
-            if self._phase != HEAD:
-                self._leads = self._phase < HEAD
-            lined = bool(self._fields)
+            lined = False
+            if phase == HEAD:
+                lined = bool(self._fields)
+            else:
+                self._leads = phase < HEAD
             try:
                 self._parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
@@ -330,13 +333,19 @@ class Requests(Stream):
         verb = parser.get_method()
         target = self._target
         # Mostly the request line begins what came. Looking for it takes several times as long.
-        received = self._before + self._piece if self._before else self._piece
+        received: bytes | bytearray = self._piece
+        if self._before:
+            received = self._before + received
+            self._before = bytearray()
         if not (self._leads and received.startswith(b" HTTP/", len(verb) + 1 + len(target))):
             check_protocol(received, target)
         self._leads = False
-        if self._before:
-            self._before = bytearray()
-        method = _METHODS.get(verb) or verb.decode("ascii")
+        method = _METHODS.get(verb)
+        if method is None:
+            method = verb.decode("ascii")
+            if method == "CONNECT":
+                # Whatever its target: llhttp reads no body of it, and a 2xx makes a tunnel (RFC 9110 §9.3.6).
+                raise NotImplementedMethodError
         version = parser.get_http_version()
         host = names.get(b"host")
         if host is not None:
@@ -351,9 +360,6 @@ class Requests(Stream):
             raise VersionNotSupportedError
         if b"transfer-encoding" in names:
             check_coding(names[b"transfer-encoding"], version)
-        if method == "CONNECT":
-            # Whatever its target: llhttp reads no body of it, and a 2xx makes a tunnel (RFC 9110 §9.3.6).
-            raise NotImplementedMethodError
         if target[:1] != b"/":
             target = other_target(method, target, headers)
         elif b"#" in target:
