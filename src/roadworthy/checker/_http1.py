@@ -10,8 +10,6 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from .shapes import whole_number
-
 __all__ = ("Head", "ResponseParser")
 
 # RFC 9112 §4: HTTP-version SP 3DIGIT SP [reason]. Many servers leave out the space before an empty reason.
@@ -181,12 +179,13 @@ class ResponseParser:
             if lengths:
                 self.malformed = "both Transfer-Encoding and Content-Length"
         elif lengths:
-            length = whole_number(lengths.pop())
-            if lengths or length is None:
+            only = lengths.pop()
+            # 19 digits pass any 64-bit length; int() refuses thousands of them.
+            if lengths or not only.isdecimal() or len(only) > 19:
                 self.malformed = "Content-Length is not one number"
                 return
             self.framing = "length"
-            self._left = length
+            self._left = int(only)
             self._state = _State.LENGTH if self._left else _State.DONE
         else:
             self.framing = "close"
