@@ -21,7 +21,8 @@ _REMEMBERED = 1_024
 # RFC 3986 §3.2.2 allows more in a reg-name (sub-delims, percent escapes); no DNS name has them, and they are
 # what Host attacks are made of. 255 bytes is the longest DNS name (RFC 1035 §2.3.4).
 _LONGEST = 255
-_NAME = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
+_LABEL = r"[a-z0-9_]++(?:-++[a-z0-9_]++)*+"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*+"
 _HOST = re.compile(rf"({_NAME}|\[[0-9a-f:.]+\])\.?(?::([0-9]{{1,5}}))?")
 _ALLOWED = re.compile(rf"(?:\*\.)?{_NAME}|\[[0-9a-f:.]+\]")
 
