@@ -102,8 +102,8 @@ def test_what_a_signal_handler_raises_is_raised(loop: Factory, kind: type[BaseEx
         sys.exit("the handler has not run")
 
     async def main() -> None:
-        await asyncio.ensure_future(app())
-        await asyncio.sleep(60)
+        # Awaited for its end only: it is not the server that raises.
+        await asyncio.wait([asyncio.ensure_future(app())])
 
     before = signal.signal(signal.SIGUSR1, handle)
     try:
@@ -119,8 +119,7 @@ def test_ctrl_c_that_nobody_else_owns_ends_the_loop(loop: Factory) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     async def main() -> None:
-        await asyncio.ensure_future(_leave_in_task(KeyboardInterrupt))
-        await asyncio.sleep(60)
+        await asyncio.wait([asyncio.ensure_future(_leave_in_task(KeyboardInterrupt))])
 
     with pytest.raises(KeyboardInterrupt):
         run_to_the_end(main(), loop)
