@@ -50,10 +50,24 @@ def response(data: bytes) -> None:
         assert other_complete == complete
         assert (other.head, other.interim, other.malformed) == (whole.head, whole.interim, whole.malformed)
         assert (other.body, other.trailers, other.framing) == (whole.body, whole.trailers, whole.framing)
+    _constructed(stream, at + 1)
     reference = _by_h11(method, stream)
     if complete and not whole.malformed and reference is not None:
         assert whole.head is not None
         assert (whole.head.status, bytes(whole.body)) == reference
+
+
+def _constructed(body: bytes, size: int) -> None:
+    """Read a response that is made of these bytes, whole and in chunks of a size."""
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    coded = b"".join(b"%x;a=b\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\nX: y\r\n\r\n"
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    for tail in (length + body, b"Transfer-Encoding: chunked\r\n\r\n" + coded):
+        sent = b"HTTP/1.1 200 OK\r\n" + tail
+        parser, complete = _read("GET", [sent[at : at + 7] for at in range(0, len(sent), 7)])
+        assert complete
+        assert (parser.malformed, bytes(parser.body), parser.rest) == (None, body, b"")
+        assert parser.body_bytes == len(tail) - tail.index(b"\r\n\r\n") - 4
 
 
 def _by_h11(method: str, data: bytes) -> tuple[int, bytes] | None:
@@ -166,7 +180,7 @@ def coding(data: bytes) -> None:
     raise AssertionError("a stream that was cut off is read as whole")
 
 
-_SECRET = 'Zq7"Xw9&Lm4/Kv2 Tn8<R'
+_SECRET = "Zq7\"Xw9&Lm4/Kv2 Tn8<R\\'é"
 _FORMS = (
     str,
     lambda text: quote(text, safe=""),

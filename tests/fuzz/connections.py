@@ -87,6 +87,8 @@ class _Service:
 
 
 _seen: list[Seen] = []
+_without_host: list[Scope] = []
+"""Requests of HTTP/1.1 with none or several, which RFC 9112 §3.2 has answered with 400."""
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,6 +104,8 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
         body += message["body"]
         if not message["more_body"]:
             break
+    if scope["http_version"] == "1.1" and [name for name, _ in scope["headers"]].count(b"host") != 1:
+        _without_host.append(scope)
     target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
     _seen.append((scope["method"], target.decode("latin-1"), body))
     try:
@@ -191,13 +195,16 @@ def connection(data: bytes) -> None:
     assert len(heard[0]) <= stream.count(b" HTTP/1."), (
         "something is taken for a request that has no version of ours"
     )
+    assert _without_host == []
     assert "CONNECT" not in [seen[0] for seen in heard[0]], (
         "2xx makes the connection a tunnel (RFC 9110 §9.3.6)"
     )
     for ours, reference in zip(heard[0], _by_h11(stream), strict=False):
         assert (ours[0], ours[2]) == (reference[0], reference[2])
         if reference[1].startswith("/"):
-            assert ours[1] == reference[1].partition("#")[0]
+            path, _, query = reference[1].partition("#")[0].partition("?")
+            # An empty query is none in ASGI.
+            assert ours[1] == (f"{path}?{query}" if query else path)
 
 
 _sockets: list[_Service] = []
@@ -339,6 +346,8 @@ _SOCKETS = (
         b"\x83\x80",
     ),
 )
+_LARGE = b"POST /l HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + b"0123456789" * 500
+"""More than is parsed at once."""
 _HELLO = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 _POST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 _CHUNKED = b"PUT /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nX: y\r\n\r\n"
@@ -359,9 +368,15 @@ TARGETS = (
         connection,
         [
             b"\1\5\1\x21\1\2\1" + one
-            for one in (_HELLO * 3, _POST + _CHUNKED, _UPGRADE + _HELLO, b"\r\n" + _POST)
+            for one in (
+                _HELLO * 3,
+                _POST + _CHUNKED,
+                _UPGRADE + _HELLO,
+                b"\r\n" + _POST,
+                _HELLO + _LARGE + _POST,
+            )
         ],
-        (*_LINES, *_FIELDS, *_BODIES),
+        (*_LINES, *_FIELDS, *_BODIES, _LARGE),
         longest=256,
     ),
     Target(

@@ -97,16 +97,13 @@ async def converse(
     transport = MemoryTransport(protocol, asyncio.get_running_loop())
     protocol.connection_made(transport)
     for piece in pieces:
-        for turn in range(_TURNS):
-            if turn >= turns and (transport.takes or transport.is_closing()):
-                break
-            await asyncio.sleep(0)
-        else:
-            raise AssertionError("the server reads no more, and does not close")
+        await _until_read(transport, turns)
         if transport.is_closing():
             break
         receiver: Any = transport.get_protocol()
         receiver.data_received(piece)
+    # Where nothing is read, the end is not seen either.
+    await _until_read(transport, 0)
     receiver = transport.get_protocol()
     if not transport.is_closing() and not receiver.eof_received():
         transport.close()
@@ -126,3 +123,11 @@ async def converse(
             return transport
         await asyncio.sleep(0)
     raise AssertionError("something runs on behind a lost connection")
+
+
+async def _until_read(transport: MemoryTransport, turns: int) -> None:
+    for turn in range(_TURNS):
+        if turn >= turns and (transport.takes or transport.is_closing()):
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the server reads no more, and does not close")

@@ -91,7 +91,15 @@ def redacted_value(data: bytes) -> None:
     """A value under a secret name is masked at any depth, and what is shown is JSON of real characters."""
     pieces = Pieces(data)
     name = _NAMES[pieces.number(len(_NAMES))]
-    value: Any = {name: f"{_SECRET}{_value(pieces, 1)}", "other": _value(pieces, 3)}
+    secret, other = f"{_SECRET}{_value(pieces, 1)}", _value(pieces, 3)
+    # A mapping, a header field as text and as bytes, and what a header dump looks like.
+    value: Any = (
+        {name: secret, "other": other},
+        [(name, secret), other],
+        [other, (name.encode(), secret.encode("utf-8", "surrogatepass"))],
+        {name.encode(): secret, "other": other},
+        [other, {"in": {name: [secret]}}],
+    )[pieces.number(5)]
     for _ in range(pieces.number(4)):
         value = [value, {"in": value}][pieces.number(2)]
     shown = _redactor.value(value)
