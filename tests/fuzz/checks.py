@@ -131,7 +131,9 @@ def record(data: bytes) -> None:
             found.get(name)
         assert all(name == name.lower() for name in found.fields)
         if form == "json":
-            assert set(map(str.lower, json.loads(text.strip()))) <= set(found.fields)
+            # A name that no logger gives to a field may be passed over.
+            given = {name.lower() for name in json.loads(text.strip()) if len(name) <= 100}
+            assert given <= set(found.fields)
 
 
 def openapi(data: bytes) -> None:
