@@ -102,6 +102,7 @@ def test_what_a_signal_handler_raises_is_raised(loop: Factory, kind: type[BaseEx
         sys.exit("the handler has not run")
 
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, told: None)
         # Awaited for its end only: it is not the server that raises.
         await asyncio.wait([asyncio.ensure_future(app())])
 
@@ -119,6 +120,7 @@ def test_ctrl_c_that_nobody_else_owns_ends_the_loop(loop: Factory) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, told: None)
         await asyncio.wait([asyncio.ensure_future(_leave_in_task(KeyboardInterrupt))])
 
     with pytest.raises(KeyboardInterrupt):
