@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging as stdlib_logging
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import structlog
 
 from roadworthy.layer._log_writer import LogWriter
+from roadworthy.layer._redaction import Redactor
 from roadworthy.layer.logging import Logging
 from roadworthy.settings import Settings
 
@@ -130,3 +133,17 @@ def test_a_name_to_redact_has_letters() -> None:
     """A name that would cover every field is refused with the setting's name."""
     with pytest.raises(ValueError, match="ROADWORTHY_LOG_REDACT"):
         Logging(Settings(_env_file=None, log_redact=("--",)), writer=LogWriter(1))
+
+
+def test_names_that_clients_make_up_are_not_kept() -> None:
+    """A service that records a client's JSON does not keep its keys, however many and long they are."""
+    redactor = Redactor()
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            redactor.value({f"{number}-{'a' * 50_000}-{other}": 1 for other in range(4)})
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 20

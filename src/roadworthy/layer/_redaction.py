@@ -34,6 +34,8 @@ _IN_TEXT = (
 # Longest text that is looked at. A record holds 4,000 bytes, so the middle of a longer text would be cut
 # anyway. Repetitions below are bounded for the same reason: hostile text costs a bounded time.
 _TEXT_LIMIT = 8_192
+# Names whose verdict is remembered before the memory starts afresh: 512 KiB at most.
+_REMEMBERED, _LONGEST_KEPT = 4_096, 128
 # Secrets of one kind in a text, and URLs in one with an @: what follows is not shown at all.
 _MOST = 64
 _HINTS = (
@@ -183,8 +185,10 @@ class Redactor:
                 or not _WHOLE_WORDS.isdisjoint(words)
                 or joined.endswith("token")
             )
-            # Names come from code, but extra mappings may hold a client's keys: the cache is bounded.
-            if len(self._known) < 4096:
+            # Names come from code, but extra mappings may hold a client's keys: any number, of any length.
+            if len(name) <= _LONGEST_KEPT:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
                 self._known[name] = known
         return known
 

@@ -34,6 +34,7 @@ PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
 
 _NAME = "roadworthy.access"
 _CACHED = 4096
+_LONGEST_METHOD = 32
 # A record holds 4,000 bytes; the rest of a longer path would be cut anyway, and has been looked at by then.
 _LONGEST_PATH = 2_000
 
@@ -227,8 +228,8 @@ class Logging:
             f'","level":"info","logger":"{_NAME}","message":"request","method":{quote(method)},'
             f'"route":{"null" if route is None else quote(route)},"path":'
         )
-        # Methods are the client's to choose, so the cache is bounded.
-        if len(self._heads) < _CACHED:
+        # Methods are the client's to choose, so the cache is bounded, in bytes as well.
+        if len(self._heads) < _CACHED and len(method) <= _LONGEST_METHOD:
             self._heads[(method, route)] = head
         return head
 
