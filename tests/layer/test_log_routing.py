@@ -134,6 +134,7 @@ def test_a_root_logger_with_handlers_stays_its_owners(make: Callable[..., Stream
 
 def test_handlers_other_than_the_standard_streams_stay(make: Callable[..., Stream], tmp_path: Path) -> None:
     """When we take over, files and error trackers keep getting records, and everything can be undone."""
+    structlog.reset_defaults()
     root = stdlib_logging.getLogger()
     file = stdlib_logging.FileHandler(tmp_path / "own.log")
     plain = stdlib_logging.StreamHandler(sys.stderr)
