@@ -163,7 +163,7 @@ def test_the_service_s_end_is_its_own(tmp_path: Path) -> None:
 
 
 def test_a_signal_before_the_service_is_up(tmp_path: Path) -> None:
-    """As soon as process 1 has taken its place, which its child or its blocked signals show, SIGTERM ends it."""
+    """As soon as process 1 has its place, which its child or blocked signals show, SIGTERM ends the start."""
     with container(tmp_path, "--port", "0") as one:
         until(
             lambda: (
