@@ -26,7 +26,7 @@ serve: $(STAMP)  ## start the reference service on SQLite
 
 test: $(STAMP)  ## everything that fits in ten minutes
 	@scripts/system-packages redis-server
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not proof"
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not proof"
 
 lint: $(STAMP)  ## format, lint, types, walls, generated files
 	@$(BIN)/ruff format --check .

@@ -1,7 +1,9 @@
 """Fixtures for every test."""
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,3 +22,23 @@ for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGCHLD):
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio: what uvicorn, granian and hypercorn run."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _loggers_are_given_back() -> Iterator[None]:
+    """Leave the process's loggers as they were: a service that runs inside a test takes them over."""
+    before = [(logger, _state(logger)) for logger in _loggers()]
+    yield
+    for logger, state in before:
+        if _state(logger) != state:
+            logger.handlers[:], level, logger.disabled, logger.propagate = state
+            logger.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    known = logging.root.manager.loggerDict.values()
+    return [logging.root, *(one for one in known if isinstance(one, logging.Logger))]
+
+
+def _state(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool, bool]:
+    return list(logger.handlers), logger.level, logger.disabled, logger.propagate

@@ -31,7 +31,7 @@ from roadworthy.layer._exchange import Exchange
 from roadworthy.layer._exposition import wants_openmetrics
 from roadworthy.layer._log_text import console, json_line
 from roadworthy.layer._redaction import Redactor
-from roadworthy.layer._request_fields import join_fields, refused_repeat
+from roadworthy.layer._request_fields import join_fields
 from roadworthy.layer._route_table import RouteTable
 from roadworthy.layer.client import Client
 from roadworthy.layer.compression import Compression
@@ -163,10 +163,6 @@ def _decoded(data: bytes) -> object:
     return None
 
 
-def _repeated(fields: list[tuple[bytes, bytes]]) -> object:
-    return join_fields(fields), refused_repeat(fields)
-
-
 async def _nothing(scope: object, receive: object, send: object) -> None:
     """Stand for an app whose routes cannot be known."""
 
@@ -230,9 +226,9 @@ PARSERS = (
            "OPTIONS", "/", [(b"origin", b"null"), (b"access-control-request-method", b"X"),
            (b"access-control-request-headers", value)])), HEAD, _FIELD),
     Parser("Idempotency-Key", "patterns.idempotency", _key, HEAD, (b"a", b'"', b" ", b"\xff")),
-    Parser("repeated fields", "layer._request_fields", lambda value: _repeated(
-           [(b"a", one) for one in value.split(b"\n")]), HEAD, (b"\n", b"a"), ratio=2000,
-           why="two steps for each field, of which our own server takes 100 at most, and the test's own"),
+    Parser("repeated fields", "layer._request_fields", lambda value: join_fields(
+           [(b"a", one) for one in value.split(b"\n")]), HEAD, (b"\n", b"a"), ratio=400,
+           why="a step for each field, of which our own server takes 100 at most, and the test's own"),
     Parser("route rules", "layer._route_table", _text(lambda path: TABLE.find(make_exchange("GET", path))),
            TARGET, (b"/", b"users/", b"x/", b"a", b"files/", b"page/", b"1"), b"/", ratio=150,
            why="where routes cannot be known, a step for each segment of 8 KiB, and the exchange's own"),

@@ -50,9 +50,9 @@ def redacted_text(data: bytes) -> None:
     pieces = Pieces(data)
     planted = _planted(pieces)
     before, after = (pieces.until(b"\0").decode("utf-8", "surrogateescape"), pieces.rest().decode("latin-1"))
-    # A quote or an assignment that is open would take the name for its value: then the secret has no name.
+    # A quote that is open would end at the secret's own: then the secret stands outside, and has no name.
     before = before.translate(dict.fromkeys(map(ord, "\"'\\")))
-    shown = _redactor.text(f"{before}.\n{planted} {after}")
+    shown = _redactor.text(f"{before}\n{planted} {after}")
     assert _SECRET not in shown
     shown.encode()
 

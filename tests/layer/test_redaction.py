@@ -49,7 +49,18 @@ _SECRET_TEXTS = [
     "Input should be an int [type=int_parsing, input_value='{0}', input_type=str]",
     "eyJhbGciOiJIUzI1NiJ9.{0}.{0}",
     "pin_code={0}",
+    'Authorization: Digest username="bob", response="{0}"',
+    "token=Negotiate {0}",
 ]
+# What may stand before a secret's name and looks itself like a name, a scheme or an open assignment.
+_BEFORE = (
+    "bad token: ", "token=\n", "bearer ", "Basic ", "cookie: ", "Authorization: x ", "token=password=",
+    "token: {{", "'token', ", "jwt::", "secret == ",
+)  # fmt: skip
+_BEHIND_A_NAME = (
+    "password: {0}", "password={0}", "password = '{0}'", "'password': b'{0}'", '"password": "{0}"',
+    '\\"password\\": \\"{0}\\"', "(b'password', b'{0}')", "token=Bearer {0}",
+)  # fmt: skip
 _CANARY = "c4n4ryZq81LmX02v"
 
 
@@ -93,6 +104,13 @@ def test_secrets_inside_texts_are_masked(make: Callable[..., Stream], text: str,
     assert data.count(b"failed") >= 1
     assert _CANARY.encode() not in data
     assert _CANARY[:12].encode() not in data
+
+
+@pytest.mark.parametrize("before", _BEFORE)
+@pytest.mark.parametrize("form", _BEHIND_A_NAME)
+def test_a_name_behind_a_name_keeps_its_secret(before: str, form: str) -> None:
+    """Nothing before a name makes it part of a value, so that its own value would stand without a name."""
+    assert _CANARY not in Redactor().text((before + form).format(_CANARY))
 
 
 @pytest.mark.parametrize(

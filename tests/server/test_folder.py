@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,16 @@ def service(current: Path, one: Path) -> tuple[tuple[str, ...], dict[str, str], 
     return (str(one / "python"), *FLAGS), {"PWD": str(current), "PYTHONPATH": str(one / "lib")}, ["-c", START]
 
 
+@contextmanager
+def serving_one_of_two(base: Path) -> Iterator[tuple[Running, Path, Path, Path]]:
+    """Serve `current`, a link to the first of two releases; give the process, both releases and the link."""
+    one, two, current = release(base, "one"), release(base, "two"), base / "current"
+    current.symlink_to(one)
+    words, env, program = service(current, one)
+    with running(*words, cwd=current, env=env, program=program, place=base) as process:
+        yield process, one, two, current
+
+
 def worker_pids(process: Running) -> list[int]:
     """Return the supervisor's children."""
     children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children")
@@ -73,10 +85,7 @@ def worker_pids(process: Running) -> list[int]:
 
 def test_a_reload_follows_the_link(tmp_path: Path) -> None:
     """After the link and SIGHUP everything is of the new release: code, `.env`, path, interpreter."""
-    one, two, current = release(tmp_path, "one"), release(tmp_path, "two"), tmp_path / "current"
-    current.symlink_to(one)
-    words, env, program = service(current, one)
-    with running(*words, cwd=current, env=env, program=program, place=tmp_path) as process:
+    with serving_one_of_two(tmp_path) as (process, _, two, current):
         port = port_of(process)
         assert answer(port) == ["one", "one", "one", "one", str(current)]
         point(current, two)
@@ -88,10 +97,7 @@ def test_a_reload_follows_the_link(tmp_path: Path) -> None:
 
 def test_a_crashed_worker_comes_back_when_the_old_release_is_gone(tmp_path: Path) -> None:
     """The old folder was removed after the link was changed, and a worker is killed: its successor serves."""
-    one, two, current = release(tmp_path, "one"), release(tmp_path, "two"), tmp_path / "current"
-    current.symlink_to(one)
-    words, env, program = service(current, one)
-    with running(*words, cwd=current, env=env, program=program, place=tmp_path) as process:
+    with serving_one_of_two(tmp_path) as (process, one, two, current):
         port = port_of(process)
         before = worker_pids(process)
         point(current, two)
@@ -109,10 +115,7 @@ def test_a_crashed_worker_comes_back_when_the_old_release_is_gone(tmp_path: Path
 
 def test_a_reload_in_a_folder_that_is_gone(tmp_path: Path) -> None:
     """One record names the folder, the old workers serve on, and the next reload works again."""
-    one, two, current = release(tmp_path, "one"), release(tmp_path, "two"), tmp_path / "current"
-    current.symlink_to(one)
-    words, env, program = service(current, one)
-    with running(*words, cwd=current, env=env, program=program, place=tmp_path) as process:
+    with serving_one_of_two(tmp_path) as (process, _, two, current):
         port = port_of(process)
         before = worker_pids(process)
         current.unlink()

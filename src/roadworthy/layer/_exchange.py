@@ -97,6 +97,7 @@ class Exchange:
         "query",  # bytes: raw query string
         "rate",  # (Policy, int) | None: the limit that counted the request, and the room left (see Room)
         "raw_headers",  # Headers: request fields as they came, in order, repeats kept
+        "repeat",  # APIError | None: the refusal of lines of one field that must not stand together
         "request_id",  # str
         "response_headers",  # Headers: the response's fields; respond steps append to it
         "response_names",  # dict[bytes, bytes]: the app's response fields by lower-case name
@@ -137,6 +138,7 @@ class Exchange:
     query: bytes
     rate: tuple[Policy, int] | None
     raw_headers: Headers
+    repeat: APIError | None
     request_id: str
     response_headers: Headers
     response_names: dict[bytes, bytes]

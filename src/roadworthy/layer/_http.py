@@ -123,8 +123,9 @@ class Conversation(Exchange):
         raw = scope["headers"]
         self.raw_headers = raw
         headers: dict[bytes, bytes] = dict(raw)
+        self.repeat = None
         if len(headers) != len(raw):
-            headers = join_fields(raw)
+            headers, self.repeat = join_fields(raw)
         self.headers = headers
         self.client = self.client_key = self.peer
         self.request_id = self.trace_id = self.span_id = ""

@@ -15,7 +15,6 @@ from ..settings import Settings
 from ..types import ASGIApp
 from ._exchange import Exchange, Outcome
 from ._limiter_memory import MemoryStore
-from ._request_fields import refused_repeat
 from ._route_table import RouteTable
 from ._shared_bytes import shared_bytes
 from ._workers import worker_group
@@ -126,12 +125,9 @@ class Pass:
         self.request_id.admit(exchange)  # first: every answer and every record carries the id
         self.tracing.admit(exchange)
         self.client.admit(exchange)  # limits and records need to know who asks
-        if not exchange.bounded and len(exchange.headers) != len(exchange.raw_headers):
-            # Before anything is decided by a field of which the app may read another line; our own server
-            # has refused such a request already.
-            refused = refused_repeat(exchange.raw_headers)
-            if refused is not None:
-                return refused
+        if exchange.repeat is not None:
+            # Before anything is decided by a field of which the app may read another line.
+            return exchange.repeat
         if exchange.path in self.health.paths:
             # Before host, limits and load: a probe must get through to say what it sees.
             answer = self.health.admit(exchange)

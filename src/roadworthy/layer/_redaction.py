@@ -45,9 +45,10 @@ _HINTS = (
 # One of these stands between a name and its value.
 _MARKS = ("=", ":", "',", '",', "' ", '" ')
 _SCHEME_HINTS = ("bearer", "basic", "digest", "negotiate")
+_SCHEMES = "|".join(_SCHEME_HINTS)
 _SCHEME = re.compile(
-    r"\b((?i:bearer|digest|negotiate))[ \t]+[^\s\"',;]{2,}"
-    r"|\b((?i:basic))[ \t]+(?=[a-z+/_-]{0,64}[A-Z0-9=])[A-Za-z0-9+/=_-]{4,}"
+    rf"\b((?i:bearer|digest|negotiate))[ \t]+(?:(?i:{_SCHEMES})[ \t]+)?[^\s\"',;]{{2,}}"
+    rf"|\b((?i:basic))[ \t]+(?:(?i:{_SCHEMES})[ \t]+)?(?=[a-z+/_-]{{0,64}}[A-Z0-9=])[A-Za-z0-9+/=_-]{{4,}}"
 )
 # Nothing that was read once is read again in another way: ++ and }+ are possessive. A password that began
 # with // would let each of many "://" look at all the others.
@@ -60,24 +61,30 @@ _ECHO, _ECHO_END, _ECHO_LENGTH = "input_value=", ", input_type=", 200
 _PARAMETERS = "[parameters: "
 
 
+_QUOTED = r"\"(?:[^\"\\]++|\\.)*+(?:\"|$)|'(?:[^'\\]++|\\.)*+(?:'|$)"
+
+
 def _assignment(names: str) -> re.Pattern[str]:
     """Match ``name=value``, ``name: value``, ``"name": "value"`` and ``(b'name', b'value')`` in lower case.
 
     A pattern that ignores case costs ten times as much.
     """
-    quoted = r"\"(?:[^\"\\]++|\\.)*+(?:\"|$)|'(?:[^'\\]++|\\.)*+(?:'|$)"
     # JSON inside a JSON string, or inside a repr: the quotes are escaped.
-    escaped = r"\\{1,4}[\"'][^\"'\\]*"
+    escaped = r"\\{1,4}[\"'][^\"'\\]*+(?:\\{1,4}[\"'])?"
+    value = rf"(?:b?(?:{_QUOTED})|{escaped}|(?:(?:{_SCHEMES})\s+){{0,8}}[^\s\"'&,;)\]}}=:]+)"
     return re.compile(
-        rf"((?:(?:{names})[\w-]{{0,32}}+)(?:\\{{0,4}}[\"']?\s{{0,8}}[=:]\s{{0,8}}|[\"']\s{{0,8}},\s{{0,8}})b?)"
-        rf"(?!\[redacted\])"
-        rf"(?:{quoted}|{escaped}|(?:(?:bearer|basic|digest)\s+)?[^\s\"'&,;)\]}}]+)"
+        rf"((?:(?:{names})[\w-]{{0,32}}+)(?:\\{{0,4}}[\"']?\s{{0,8}}[=:]++\s{{0,8}}|[\"']\s{{0,8}},\s{{0,8}})(?:b(?=[\"']))?)"
+        rf"(?!\[redacted\]){value}"
+        # What stands behind the name may be a name itself: "bad token: password: S".
+        rf"(?:\s{{0,8}}[=:]++\s{{0,8}}(?:{value})?)*+"
     )
 
 
-# These two header fields hold several words, so an unquoted value runs to the end of the line.
+# These two header fields hold several words, so an unquoted value runs to the end of the line, with what is
+# quoted in it (the parameters of Digest, RFC 7616 §3.4).
 _HEADER_LINE = re.compile(
-    r"((?:proxy-authorization|authorization|set-cookie|cookie):\s{0,8})(?!\[redacted\])[^\r\n\"']+"
+    r"((?:proxy-authorization|authorization|set-cookie|cookie):\s{0,8})(?!\[redacted\])[^\r\n\"']++"
+    rf"(?:(?:(?<=[=:\s])|(?<=[=:\s]b))(?:{_QUOTED})[^\r\n\"']*+)*+"
 )
 
 
@@ -203,14 +210,15 @@ class Redactor:
         lower = text.lower()
         if "@" in lower:
             text = _without_user_info(text)
-        if (" " in lower or "\t" in lower) and any(word in lower for word in _SCHEME_HINTS):
-            text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {MASK}", text)
-        if "eyJ" in text:
-            text = _JWT.sub(MASK, text)
+        # Names first: what is masked without one may be a name ("bearer token: S").
         if any(mark in lower for mark in _MARKS) and any(word in lower for word in self._hints):
             if ":" in text:
                 text = _masked(_HEADER_LINE, text, _lower(text))
             text = _masked(self._assignment, text, _lower(text))
+        if (" " in lower or "\t" in lower) and any(word in lower for word in _SCHEME_HINTS):
+            text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {MASK}", text)
+        if "eyJ" in text:
+            text = _JWT.sub(MASK, text)
         if _ECHO in text:
             text = _without_echo(text)
         if _PARAMETERS in text:

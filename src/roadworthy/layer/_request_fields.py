@@ -14,7 +14,7 @@ from types import MappingProxyType
 from ..errors import BadRequestError
 from ..types import Headers
 
-__all__ = ("FIELDS", "Repeats", "join_fields", "refused_repeat")
+__all__ = ("FIELDS", "Repeats", "join_fields")
 
 
 class Repeats(Enum):
@@ -67,36 +67,29 @@ FIELDS: Mapping[bytes, Repeats] = MappingProxyType(
 """The rule of every request field that the server, the layer or a pattern reads."""
 
 
-def join_fields(raw: Headers) -> dict[bytes, bytes]:
-    """Return the fields by name, with the lines of each made one by its rule. It refuses nothing."""
-    lines: dict[bytes, list[bytes]] = {}
-    for name, value in raw:
-        lines.setdefault(name, []).append(value)
-    return {
-        name: values[0] if len(values) == 1 else _one_line(FIELDS.get(name, Repeats.LIST), values)
-        for name, values in lines.items()
-    }
-
-
-def _one_line(rule: Repeats, values: list[bytes]) -> bytes:
-    if rule is Repeats.EQUAL:
-        values = list(dict.fromkeys(values))
-    return (b"; " if rule is Repeats.PAIRS else b", ").join(values)
-
-
-def refused_repeat(raw: Headers) -> BadRequestError | None:
-    """Return the refusal of lines that must not stand together, or None.
+def join_fields(raw: Headers) -> tuple[dict[bytes, bytes], BadRequestError | None]:
+    """Return the fields by name, the lines of each made one by its rule, and the refusal of the request.
 
     Parameters:
-        raw: the fields as they came, names in lower case. To be asked only where a name is repeated.
+        raw: the fields as they came, names in lower case.
+
+    The refusal is that of the first field whose lines must not stand together, None where there is none.
     """
-    seen: dict[bytes, bytes] = {}
+    fields: dict[bytes, bytes] = {}
+    repeated: dict[bytes, list[bytes]] = {}
     for name, value in raw:
-        before = seen.get(name)
-        if before is None:
-            seen[name] = value
-            continue
-        rule = FIELDS.get(name)
-        if rule is Repeats.NEVER or (rule is Repeats.EQUAL and before != value):
-            return BadRequestError(f"There is more than one {name.decode('ascii').strip(':').title()} field")
-    return None
+        if name in fields:
+            repeated.setdefault(name, [fields[name]]).append(value)
+        else:
+            fields[name] = value
+    refused: BadRequestError | None = None
+    for name, values in repeated.items():
+        rule = FIELDS.get(name, Repeats.LIST)
+        if rule is Repeats.EQUAL:
+            values = list(dict.fromkeys(values))
+        if refused is None and (rule is Repeats.NEVER or (rule is Repeats.EQUAL and len(values) > 1)):
+            refused = BadRequestError(
+                f"There is more than one {name.decode('ascii').strip(':').title()} field"
+            )
+        fields[name] = (b"; " if rule is Repeats.PAIRS else b", ").join(values)
+    return fields, refused

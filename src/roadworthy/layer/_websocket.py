@@ -16,7 +16,6 @@ from ._exchange import Reply, current_exchange
 from ._exits import is_apps_own
 from ._http import Conversation
 from ._pass import Pass
-from ._request_fields import refused_repeat
 from .frameworks import EXCHANGE_KEY
 
 __all__ = ("WebSocketConversation",)
@@ -97,11 +96,9 @@ class WebSocketConversation:
 
     async def _refusal(self) -> APIError | None:
         handshake, pass_ = self._handshake, self._pass
-        if len(handshake.headers) != len(handshake.raw_headers):
-            repeated = refused_repeat(handshake.raw_headers)
-            if repeated is not None:
-                pass_.request_id.admit(handshake)
-                return repeated
+        if handshake.repeat is not None:
+            pass_.request_id.admit(handshake)
+            return handshake.repeat
         for step in (
             pass_.request_id.admit,
             pass_.tracing.admit,

@@ -32,7 +32,7 @@ from ..errors import (
 from ..settings import Settings
 from ..types import Headers, Receive, Scope, Send
 from ._exchange import Exchange, Reply
-from ._request_fields import join_fields, refused_repeat
+from ._request_fields import join_fields
 
 __all__ = ("Exposes", "OperationsApp", "Page", "PublicMetrics", "Reports", "json_page")
 
@@ -139,10 +139,9 @@ class OperationsApp:
         methods = _METHODS if page.write is None else (page.write,)
         if scope["method"] not in methods:
             raise MethodNotAllowedError(headers={"Allow": ", ".join(methods)})
-        refused = refused_repeat(raw)
+        fields, refused = join_fields(raw)
         if refused is not None:
             raise refused
-        fields = join_fields(raw)
         body = b""
         if page.write is not None:
             self._check_token(fields.get(b"authorization", b""))

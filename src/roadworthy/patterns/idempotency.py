@@ -133,7 +133,7 @@ def idempotent(
         # For repetitions, which come to no route: they are recorded and counted under it.
         name_route(route)
         key = _key(given)
-        who = _short((user_key() if principal is None else principal(join_fields(scope["headers"]))) or "")
+        who = _short((user_key() if principal is None else principal(join_fields(scope["headers"])[0])) or "")
         body = await _whole_body(receive)
         if body is None:
             return

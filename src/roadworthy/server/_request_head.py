@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import APIError, BadRequestError, RequestHeaderFieldsTooLargeError
-from ..layer._request_fields import join_fields, refused_repeat
+from ..layer._request_fields import join_fields
 from ..layer.request_validation import NotImplementedMethodError
 from ..types import Headers
 from ._limits import Limits
@@ -73,10 +73,10 @@ def joined(headers: Headers) -> dict[bytes, bytes]:
     Raises:
         BadRequestError: lines of one field must not stand together, by ``layer/_request_fields.py``.
     """
-    refused = refused_repeat(headers)
+    fields, refused = join_fields(headers)
     if refused is not None:
         raise refused
-    return join_fields(headers)
+    return fields
 
 
 def check_protocol(received: bytes | bytearray, target: bytes) -> None:

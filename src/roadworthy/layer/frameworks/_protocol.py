@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from .._route_table import Router
 from ..routes import ANY_METHOD, WEBSOCKET
 
 if TYPE_CHECKING:
     from ...errors import APIError
-    from ...types import Headers, Scope
+    from ...types import Scope
     from .._exchange import Exchange
-    from ..routes import RouteInfo, RouteKey
+    from ..routes import RouteInfo
 
 __all__ = (
     "ANY_METHOD",
@@ -39,8 +40,8 @@ def exchange_of(scope: Scope) -> Exchange | None:
     return found
 
 
-class Framework(Protocol):
-    """One app of one framework."""
+class Framework(Router, Protocol):
+    """One app of one framework; what it shares with its router is how it reads a path."""
 
     @property
     def name(self) -> str:
@@ -82,26 +83,6 @@ class Framework(Protocol):
     @property
     def rooted(self) -> bool:
         """Whether the app itself cuts a prefix off the paths that it is asked for."""
-        ...
-
-    def canonical(self, path: str, root: str) -> str:
-        """Return ``path`` as the framework's router sees it.
-
-        Parameters:
-            root: the prefix at which the server says the app stands (``root_path`` of ASGI), "" for none.
-        """
-        ...
-
-    def resolve(
-        self, method: str, path: str, root: str = "", headers: Headers | None = None
-    ) -> RouteKey | None:
-        """Return the route that the framework's own router chooses, None when it chooses none.
-
-        Parameters:
-            method: of the request; ``WEBSOCKET`` for a handshake.
-            path: as the server gives it, not made canonical.
-            headers: for routers that choose by host as well.
-        """
         ...
 
     def guard(self) -> None:
