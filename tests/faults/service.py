@@ -123,6 +123,12 @@ async def anything(value: Annotated[Any, Body()]) -> dict[str, Any]:
     return {"kind": type(value).__name__}
 
 
+async def form(request: Request) -> dict[str, int]:
+    """Read a form, and return how many fields it has."""
+    async with request.form() as fields:
+        return {"fields": len(fields)}
+
+
 async def store(value: Annotated[str, Body(embed=True)]) -> dict[str, str]:
     """Return a text as it came."""
     return {"value": value}
@@ -174,6 +180,7 @@ def create() -> FastAPI:
     app.add_api_route("/items", item, methods=["POST"])
     app.add_api_route("/any", anything, methods=["POST"])
     app.add_api_route("/store", store, methods=["POST"])
+    app.add_api_route("/form", form, methods=["POST"])
     for path, endpoint in (
         ("/slow", slow), ("/stubborn", stubborn), ("/events", events), ("/fail", fail), ("/absent", absent),
         ("/headed", headed), ("/big", big), ("/limited", limited), ("/file", file),
