@@ -301,7 +301,8 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = Field(
         default=(),
         description="Networks (`10.0.0.0/8`) whose forwarding fields are believed, separated by commas. None "
-        "by default, and /0 is refused: whoever is trusted chooses the client address that limits count by.",
+        "by default, and /0 is refused: whoever is trusted chooses the client address that limits count by. "
+        "The app sees the same address and scheme (`request.client`, `request.url.scheme`).",
     )
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
         default="x-forwarded-for",

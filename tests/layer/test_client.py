@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadworthy import roadworthy
 from roadworthy.layer.client import Client
 from roadworthy.settings import Settings
+from roadworthy.types import Message, Receive, Scope, Send
+from tests.asgi_driver import ask, http_scope
 
 from .conftest import MakeExchange, make_exchange
 
@@ -350,3 +353,57 @@ def test_memory_is_bounded() -> None:
     remembered = [len(memo) for memo in vars(client).values() if isinstance(memo, dict)]
     assert remembered
     assert max(remembered) <= 8_192
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("trusted", "fields", "client", "scheme"),
+    [
+        ("127.0.0.0/8", {"x-forwarded-for": "203.0.113.5"}, ("203.0.113.5", 0), "plain"),
+        (
+            "127.0.0.0/8",
+            {"x-forwarded-for": "6.6.6.6, 203.0.113.5", "x-forwarded-proto": "https"},
+            ("203.0.113.5", 0),
+            "secure",
+        ),
+        ("127.0.0.0/8", {}, ("127.0.0.1", 50000), "plain"),
+        ("127.0.0.0/8", {"x-forwarded-for": "unknown"}, ("127.0.0.1", 50000), "plain"),
+        (
+            "",
+            {"x-forwarded-for": "203.0.113.5", "x-forwarded-proto": "https"},
+            ("127.0.0.1", 50000),
+            "plain",
+        ),
+    ],
+)
+async def test_the_app_sees_the_client_that_a_trusted_proxy_reports(
+    kind: str, trusted: str, fields: dict[str, str], client: tuple[str, int], scheme: str
+) -> None:
+    """`request.client` and the scheme of URLs are those that limits count by, never a stranger's claim."""
+    seen: list[tuple[Any, Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((scope["client"], scope["scheme"]))
+        if kind == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    service = roadworthy(app, trusted_proxies=trusted, drain_delay=0)
+    headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+    if kind == "http":
+        await ask(service, headers=headers)
+    else:
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Message) -> None:
+            assert message["type"] in ("websocket.close", "websocket.http.response.start")
+
+        scope = {**http_scope(headers=headers), "type": "websocket", "scheme": "ws", "subprotocols": []}
+        await service(scope, receive, send)
+    names = {"http": {"plain": "http", "secure": "https"}, "websocket": {"plain": "ws", "secure": "wss"}}
+    assert seen == [(client, names[kind][scheme])]

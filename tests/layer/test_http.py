@@ -249,7 +249,8 @@ async def test_a_client_that_leaves_within_its_body_is_no_failure(
     call.leave()
     assert (await call.done()).messages == []
     assert service.pass_.logging.writer.flush()
-    (record,) = [one for one in map(json.loads, capfd.readouterr().out.splitlines()) if "path" in one]
+    records = map(json.loads, capfd.readouterr().out.splitlines())
+    (record,) = [one for one in records if one.get("path") == path]
     assert (record["status"], record["level"]) == (499, "info")
 
 

@@ -30,7 +30,7 @@ from .compression import OFF_LOOP_SIZE, Coder
 from .frameworks import EXCHANGE_KEY
 from .routes import RouteKey, RouteRule
 
-__all__ = ("Conversation",)
+__all__ = ("Conversation", "show_client")
 
 _HELD_ERROR_SIZE = 64 << 10
 # Time for cancelled work to unwind; after it the answer is sent over its head.
@@ -56,6 +56,20 @@ class _Done:
 
 
 _DONE = _Done()
+
+
+def show_client(exchange: Exchange, scope: Scope) -> None:
+    """Have the app see the client and the scheme that trusted proxies report; its port is not known.
+
+    The keys are those of ASGI, so ``request.client`` and URLs that the app builds follow. uvicorn's
+    ``--proxy-headers`` writes port 0, too.
+    """
+    if exchange.client != exchange.peer:
+        scope["client"] = (exchange.client, 0)
+    if scope["type"] == "websocket":
+        scope["scheme"] = "wss" if exchange.scheme == "https" else "ws"
+    else:
+        scope["scheme"] = exchange.scheme
 
 
 class Conversation(Exchange):
@@ -172,6 +186,8 @@ class Conversation(Exchange):
                     return
             scope = self._scope
             scope[EXCHANGE_KEY] = self
+            if pass_.behind_proxies:
+                show_client(self, scope)
             extensions = scope.get("extensions")
             if extensions and _PATHSEND in extensions:
                 # The server would send a file past the layer: no fields of ours, no count of its bytes.

@@ -115,6 +115,8 @@ class Pass:
         self.shutdown.on_change(self.health.follow)
         self._watch()
         self._recorded = not alone
+        self.behind_proxies = bool(settings.trusted_proxies)
+        """Somebody else may report who the client is."""
         self._traced = True
 
     # The steps are written out: CPython runs a call that it has seen at its place before without a new frame

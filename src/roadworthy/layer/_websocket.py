@@ -14,7 +14,7 @@ from ..errors import APIError, ForbiddenError, TimeoutError, UnavailableError
 from ..types import Message, Receive, Scope, Send
 from ._exchange import Reply, current_exchange
 from ._exits import is_apps_own
-from ._http import Conversation
+from ._http import Conversation, show_client
 from ._pass import Pass
 from .frameworks import EXCHANGE_KEY
 
@@ -63,6 +63,8 @@ class WebSocketConversation:
             if refused is not None:
                 await self._refuse(refused)
                 return
+            if pass_.behind_proxies:
+                show_client(handshake, self._scope)
             await pass_.app(self._scope, self._receive, self.send)
         except BaseException as exception:
             cancelled = isinstance(exception, asyncio.CancelledError)
