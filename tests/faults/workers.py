@@ -19,6 +19,10 @@ from .lifecycle import CLIENTS, GONE_SECONDS, TWO_WORKERS, in_words, under_load
 __all__ = ("CASES",)
 
 
+def _is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 def _reload(bench: Bench) -> Seen:
     setup = Setup(env={"FAULTS_SLOW_START": "2"}, workers=2)
     with bench.started(setup) as service:
@@ -27,8 +31,8 @@ def _reload(bench: Bench) -> Seen:
         def act() -> None:
             service.server.process.send_signal(signal.SIGHUP)
             with contextlib.suppress(TimeoutError):
-                service.until(lambda: bool(now := service.pids()) and not now & old, 45, "new workers answer")
-            time.sleep(0.5)
+                # Old and new ones answer beside each other for a while.
+                service.until(lambda: not any(map(_is_there, old)), 45, "the old workers have ended")
 
         failed, count = under_load(service, act)
         replaced = bool(now := service.pids()) and not now & old
