@@ -19,12 +19,13 @@ import pytest
 
 import roadworthy
 from roadworthy import APIError, RouteRule, Settings
-from roadworthy.checker import codings, exposition, leaks, masking, openapi, records
-from roadworthy.checker._http1 import ResponseParser
-from roadworthy.checker._json_example import example
-from roadworthy.checker._postgres import has_commit
-from roadworthy.checker.probes._metrics_exposition import read_exposition
-from roadworthy.checker.process import Line
+from roadworthy.checker.bench.json_example import example
+from roadworthy.checker.http import codings
+from roadworthy.checker.http.response import ResponseParser
+from roadworthy.checker.probes.metrics.exposition import read_exposition
+from roadworthy.checker.read import exposition, leaks, masking, openapi, records
+from roadworthy.checker.service.process import Line
+from roadworthy.checker.store.postgres import has_commit
 from roadworthy.errors import ValidationError
 from roadworthy.layer._codings import choose
 from roadworthy.layer._exchange import Exchange
@@ -265,45 +266,46 @@ PARSERS = (
            value, "1.1")), HEAD, (*_FIELD, b"chunked"), tail=b"chunked"),
     Parser("framing behind an Upgrade", "server._replay", lambda value: framing_of(
            {b"content-length": value}), HEAD, (b"0", b"1")),
-    Parser("a response's head", "checker._http1", _response, PAGE, (b"a:b\r\n", b":", b"\r\n", b"a", b" "),
-           b"HTTP/1.1 200 OK\r\n", ratio=300, why=_STEPS),
-    Parser("interim responses", "checker._http1", _response, PAGE, (b"HTTP/1.1 100 \r\n\r\n",), ratio=100,
-           why="100 of them are read"),
-    Parser("chunks", "checker._http1", _response, PAGE, (b"1\r\na\r\n", b"1\r\na", b"\r\n", b";a", b"0"),
-           b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ratio=3000, why=_STEPS),
-    Parser("trailers", "checker._http1", _response, PAGE, (b"a\r\n", b"a", b"\r\n"),
+    Parser("a response's head", "checker.http.response", _response, PAGE,
+           (b"a:b\r\n", b":", b"\r\n", b"a", b" "), b"HTTP/1.1 200 OK\r\n", ratio=300, why=_STEPS),
+    Parser("interim responses", "checker.http.response", _response, PAGE,
+           (b"HTTP/1.1 100 \r\n\r\n",), ratio=100, why="100 of them are read"),
+    Parser("chunks", "checker.http.response", _response, PAGE,
+           (b"1\r\na\r\n", b"1\r\na", b"\r\n", b";a", b"0"), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ratio=3000, why=_STEPS),
+    Parser("trailers", "checker.http.response", _response, PAGE, (b"a\r\n", b"a", b"\r\n"),
            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", ratio=2400, why=_STEPS),
-    Parser("a record as JSON", "checker.records", _text(lambda line: records.parse_record(Line(0, "", line))),
-           PAGE, (b'"a":{', b'"a":1,', b'"', b"{", b"9"), b"{", b"}", ratio=300, why=_STEPS),
-    Parser("names of a nested record", "checker.records", _nested, PAGE, (b"a",), ratio=500, why=_STEPS),
-    Parser("a record as logfmt", "checker.records", _text(lambda line: records.parse_record(
+    Parser("a record as JSON", "checker.read.records", _text(lambda line: records.parse_record(
+           Line(0, "", line))), PAGE, (b'"a":{', b'"a":1,', b'"', b"{", b"9"), b"{", b"}", ratio=300, why=_STEPS),
+    Parser("names of a nested record", "checker.read.records", _nested, PAGE, (b"a",), ratio=500, why=_STEPS),
+    Parser("a record as logfmt", "checker.read.records", _text(lambda line: records.parse_record(
            Line(0, "", line), "logfmt")), PAGE, (b"a=b ", b"a", b"=", b'"', b"\\", b" ", b"9"), b"a=",
            ratio=1500, why=_STEPS),
-    Parser("samples", "checker.exposition", _text(exposition.read_samples), PAGE,
+    Parser("samples", "checker.read.exposition", _text(exposition.read_samples), PAGE,
            (b'a="b",', b"a", b"=", b'"', b"\\", b" ", b"{", b"}", b"1", b"\n"), b"a{", ratio=1500,
            why=_STEPS),
-    Parser("labels of a sample", "checker.exposition", _text(exposition.read_samples), PAGE,
+    Parser("labels of a sample", "checker.read.exposition", _text(exposition.read_samples), PAGE,
            (b'a="b",', b"a", b"=", b'""', b" "), b"a{", b"} 1", ratio=1500, why=_STEPS),
-    Parser("a strict reader of samples", "checker.probes._metrics_exposition", read_exposition, PAGE,
+    Parser("a strict reader of samples", "checker.probes.metrics.exposition", read_exposition, PAGE,
            (b'a="b",', b"a", b"=", b'"', b"\\\\", b" ", b"{", b"}", b"1", b"\n", b"# HELP a "), b"a{",
            ratio=3000, why=_STEPS),
-    Parser("a number of a sample", "checker.probes._metrics_exposition", read_exposition, PAGE,
+    Parser("a number of a sample", "checker.probes.metrics.exposition", read_exposition, PAGE,
            (b"1", b".", b"e", b"x"), b"a 1", b"\n", ratio=200, why=_STEPS),
-    Parser("a path in a document", "checker.openapi", _text(SCHEMA.path_item), TARGET,
+    Parser("a path in a document", "checker.read.openapi", _text(SCHEMA.path_item), TARGET,
            (b"-", b"a", b"/", b"{"), b"/a/", ratio=100, why=_STEPS),
-    Parser("a path template in a document", "checker.openapi", _text(lambda template: openapi.OpenApi(
+    Parser("a path template in a document", "checker.read.openapi", _text(lambda template: openapi.OpenApi(
            {"paths": {template: {"get": {}}}}).path_item("/" + "a-" * 500)), TARGET,
            (b"{a}", b"-", b"a", b"{", b"/"), b"/", ratio=300, why=_STEPS),
-    Parser("an example of a schema", "checker._json_example", lambda name: example(openapi.OpenApi(), {
+    Parser("an example of a schema", "checker.bench.json_example", lambda name: example(openapi.OpenApi(), {
            **TREE, "title": name.decode("latin-1")}), TARGET, (b"a",), ratio=100, why=_STEPS),
-    Parser("Content-Encoding", "checker.codings", _decoded, HEAD, (*_FIELD, b"gzip"), ratio=300, why=_STEPS),
-    Parser("masking", "checker.masking", _text(MASKER.text), PAGE,
+    Parser("Content-Encoding", "checker.http.codings", _decoded, HEAD, (*_FIELD, b"gzip"), ratio=300,
+           why=_STEPS),
+    Parser("masking", "checker.read.masking", _text(MASKER.text), PAGE,
            (b"rwc0123456789", b"rwc012", b"rwc", b"0", b"\xe9"), ratio=300,
            why="each secret is looked for in 15 forms"),
-    Parser("leaks", "checker.leaks", _text(leaks.internals), PAGE,
+    Parser("leaks", "checker.read.leaks", _text(leaks.internals), PAGE,
            (b"\n at ", b"\\n at ", b":1", b"SELECT ", b"UPDATE ", b"a", b" ", b'File "', b"redis+",
            b"/home/"), ratio=1000, why="nine patterns of words that can stand anywhere"),
-    Parser("a statement in front of a store", "checker._postgres", has_commit, PAGE,
+    Parser("a statement in front of a store", "checker.store.postgres", has_commit, PAGE,
            (b"/**/", b"/*", b"*/", b" ", b";", b"*", b"commit"), b"/*", ratio=250,
            why="a pattern without regard of case"),
 )  # fmt: skip
@@ -312,28 +314,29 @@ PARSERS = (
 # Modules that take texts apart which nobody outside can write, or whose readers stand in the table by the
 # name of who calls them.
 NOT_HOSTILE = {
-    "checker._bodies": "a path of the manifest",
-    "checker._fault_proxy": "one search for two words in what the service says to its store",
-    "checker._inference_routes": "a pattern with one parameter, made of a path of the service's document",
-    "checker._postgres_client": "a store of the check's own",
-    "checker._show": "what the check itself has sent",
-    "checker._system": "files of the kernel",
-    "checker._toml": "the project's own manifest",
-    "checker.bench": "the project's own manifest",
-    "checker.fetch": "lists of a few words; see a response's head",
-    "checker.inference": "a line of output or a name of a file; no pattern of it reads a character twice",
-    "checker.manifest": "the project's own manifest",
-    "checker.manifest_text": "the project's own manifest",
+    "checker.bench.bodies": "a path of the manifest",
+    "checker.store.proxy": "one search for two words in what the service says to its store",
+    "checker.manifest.infer_routes": "a pattern with one parameter, made of a path of the service's document",
+    "checker.store.postgres_client": "a store of the check's own",
+    "checker.http.show": "what the check itself has sent",
+    "checker.service.linux": "files of the kernel",
+    "checker.manifest.read": "the project's own manifest",
+    "checker.bench.client": "a word of the manifest; see JSON of answers in checker.http.wire",
+    "checker.bench.resources": "the project's own manifest",
+    "checker.http.fetch_standard": "lists of a few words; see a response's head",
+    "checker.manifest.infer": "a line of output or the name of a file; no pattern reads a character twice",
+    "checker.manifest.model": "the project's own manifest",
+    "checker.manifest.write": "the project's own manifest",
     "checker.probe": "our own docstrings",
-    "checker.process": "lines, of 1 MiB at most",
+    "checker.service.process": "lines, of 1 MiB at most",
     "checker.registry": "the command line",
     "checker.report._html_evidence": "what the check itself has sent",
     "checker.report.junit": "one class of characters",
     "checker.report.terminal": "what the check itself has sent",
     "checker.runner": "the project's own manifest",
-    "checker.target": "the project's own manifest",
+    "checker.service.target": "the project's own manifest",
     "checker.verdict": "names of assertions",
-    "checker.wire": "json.loads of an answer, whose size is bounded; see a response's head",
+    "checker.http.wire": "json.loads of an answer, whose size is bounded; see a response's head",
     "layer._cells": "files of our own workers",
     "layer._fields": "response fields, which the app writes",
     "layer._json_text": "see test_bodies",

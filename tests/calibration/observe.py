@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadworthy.checker.manifest import Manifest
-from roadworthy.checker.masking import Masker
-from roadworthy.checker.process import Service
-from roadworthy.checker.target import Launch, Target, launch
+from roadworthy.checker.manifest.model import Manifest
+from roadworthy.checker.read.masking import Masker
+from roadworthy.checker.service.process import Service
+from roadworthy.checker.service.target import Launch, Target, launch
 
 __all__ = ("Observed", "observe_stop")
 

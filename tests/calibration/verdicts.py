@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roadworthy.checker.manifest import Manifest
+from roadworthy.checker.manifest.model import Manifest
 from roadworthy.checker.registry import probe_of
 from roadworthy.checker.runner import Options, run_check
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.checker._http1 import ResponseParser
-from roadworthy.checker._json_example import example
-from roadworthy.checker._postgres import has_commit
-from roadworthy.checker.leaks import internals
-from roadworthy.checker.masking import Masker
-from roadworthy.checker.openapi import OpenApi
-from roadworthy.checker.process import Line
-from roadworthy.checker.records import parse_record
+from roadworthy.checker.bench.json_example import example
+from roadworthy.checker.http.response import ResponseParser
+from roadworthy.checker.read.leaks import internals
+from roadworthy.checker.read.masking import Masker
+from roadworthy.checker.read.openapi import OpenApi
+from roadworthy.checker.read.records import parse_record
+from roadworthy.checker.service.process import Line
+from roadworthy.checker.store.postgres import has_commit
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
 

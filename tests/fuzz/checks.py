@@ -16,13 +16,13 @@ import h11
 import zstandard
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from roadworthy.checker._http1 import ResponseParser
-from roadworthy.checker.codings import CODINGS, Undecodable, codings_of, decode, decoder
-from roadworthy.checker.exposition import Sample, read_samples
-from roadworthy.checker.masking import Masker
-from roadworthy.checker.openapi import METHODS, OpenApi
-from roadworthy.checker.process import Line
-from roadworthy.checker.records import parse_record
+from roadworthy.checker.http.codings import CODINGS, Undecodable, codings_of, decode, decoder
+from roadworthy.checker.http.response import ResponseParser
+from roadworthy.checker.read.exposition import Sample, read_samples
+from roadworthy.checker.read.masking import Masker
+from roadworthy.checker.read.openapi import METHODS, OpenApi
+from roadworthy.checker.read.records import parse_record
+from roadworthy.checker.service.process import Line
 
 from .target import Pieces, Target
 

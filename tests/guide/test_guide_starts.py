@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from roadworthy.checker.errors import PortTaken
-from roadworthy.checker.manifest import load_manifest
-from roadworthy.checker.masking import Masker
-from roadworthy.checker.target import Launch, launch
-from roadworthy.checker.wire import Answer, exchange
+from roadworthy.checker.http.wire import Answer, exchange
+from roadworthy.checker.manifest.model import load_manifest
+from roadworthy.checker.read.masking import Masker
+from roadworthy.checker.service.target import Launch, launch
 
 from .stacks import FOLDER, STACKS, USERS
 

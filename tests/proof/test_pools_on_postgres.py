@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from roadworthy.checker import Run, Verdict
-from roadworthy.checker._postgres_client import AskFailed, ask
+from roadworthy.checker.store.postgres_client import AskFailed, ask
 from tests.zoo.harness import Twin, check_zoo, described, running_store
 from tests.zoo.postgres_server import PASSWORD, running_postgres
 

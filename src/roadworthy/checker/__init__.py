@@ -7,8 +7,8 @@ with), :mod:`.runner` (how a run goes), :mod:`.verdict` (what is said), :mod:`.r
 
 from .errors import CheckError, ManifestError, StartFailed
 from .events import Run
-from .manifest import Manifest, load_manifest, parse_manifest
-from .probe import Profile
+from .manifest.model import Manifest, load_manifest, parse_manifest
+from .phases import Profile
 from .runner import Options, run_check
 from .verdict import ExitCode, Result, Verdict
 

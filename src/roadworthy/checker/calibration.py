@@ -8,7 +8,7 @@ import resource
 import statistics
 
 from .events import Calibration
-from .wire import Address, exchange
+from .http.wire import Address, exchange
 
 __all__ = ("calibrate",)
 

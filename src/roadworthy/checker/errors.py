@@ -1,6 +1,6 @@
 """What can go wrong with a check itself, as opposed to with the service that is checked."""
 
-__all__ = ("CheckError", "ManifestError", "PortTaken", "StartFailed", "TargetLost")
+__all__ = ("CheckError", "ControlFailed", "ManifestError", "PortTaken", "StartFailed", "TargetLost")
 
 
 class CheckError(Exception):
@@ -21,3 +21,7 @@ class PortTaken(StartFailed):
 
 class TargetLost(CheckError):
     """Raised when the service that was being checked is gone although nobody told it to stop."""
+
+
+class ControlFailed(Exception):
+    """Raised by a probe whose control does not hold: the probe ends as inconclusive."""

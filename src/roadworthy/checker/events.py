@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .manifest import Manifest
-from .probe import Profile
+from .manifest.model import Manifest
+from .phases import Profile
 from .verdict import ExitCode, ItemResult, Result, Waiver
 
 __all__ = (

@@ -17,10 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..checklist import ITEMS, PATTERNS, Assertion, Severity
-from ._scratch import scratch_folder
-from .bench import Bench, ControlFailed
+from .bench import Bench
 from .calibration import calibrate
-from .errors import StartFailed, TargetLost
+from .errors import ControlFailed, StartFailed, TargetLost
 from .events import (
     Calibration,
     Event,
@@ -34,14 +33,16 @@ from .events import (
     RunFinished,
     RunStarted,
 )
-from .manifest import Manifest
-from .masking import Masker
-from .probe import PHASES, Phase, Probe, Profile
+from .http.wire import DialFailed
+from .manifest.model import Manifest
+from .phases import PHASES, Phase, Profile
+from .probe import Probe
+from .read.masking import Masker
 from .registry import choose, probe_of
-from .stage import Setting, Stage
-from .target import Launch, expand
+from .scratch import scratch_folder
+from .service.target import Launch, expand
+from .stage import RunContext, Stage
 from .verdict import Finding, Result, Verdict, Waiver, exit_code, judge_item
-from .wire import DialFailed
 
 __all__ = ("Options", "run_check")
 
@@ -112,7 +113,7 @@ class _Runner:
     used_waivers: set[Waiver] = field(default_factory=set[Waiver])
     seen_once: dict[str, Result] = field(default_factory=dict[str, Result])
     interrupted: bool = False
-    setting: Setting | None = None
+    context: RunContext | None = None
     calibration: Calibration | None = None
 
     async def run(self) -> Run:
@@ -124,7 +125,7 @@ class _Runner:
         )
         if self.options.calibrated:
             self.calibration = await calibrate()
-        self.setting = Setting(
+        self.context = RunContext(
             manifest=self.manifest,
             profile=self.options.profile,
             folder=self.folder,
@@ -181,14 +182,14 @@ class _Runner:
     async def _phases(self, plan: dict[Phase, list[Probe]]) -> None:
         if not plan:
             return
-        assert self.setting is not None
+        assert self.context is not None
         shared = next((phase for phase in plan if PHASES[phase].shared), None)
-        first = Stage(self.setting, shared or next(iter(plan)))
+        first = Stage(self.context, shared or next(iter(plan)))
         # A service that does not start at all ends the run here, before anything is said about it.
         if shared or not self.manifest.startable:
             await first.target()
         else:
-            await self.setting.close(await self.setting.launch(Launch()))
+            await self.context.close(await self.context.launch(Launch()))
         # The phase that has the first process comes first: where the port is fixed, no other can start.
         together = sorted(
             (phase for phase in plan if not PHASES[phase].alone), key=lambda phase: phase is not first.phase
@@ -207,8 +208,8 @@ class _Runner:
                 await one(phase)
 
     def _stage(self, phase: Phase) -> Stage:
-        assert self.setting is not None
-        return Stage(self.setting, phase)
+        assert self.context is not None
+        return Stage(self.context, phase)
 
     # One phase
 
@@ -267,7 +268,7 @@ class _Runner:
         return merged
 
     async def _one(self, stage: Stage, each: Probe) -> Result:
-        bench = Bench(each, stage, self.manifest)
+        bench = Bench(each.assertion, each.samples, stage, self.manifest)
         began = time.monotonic()
         verdict, unreachable = Verdict.ERROR, False
         try:
@@ -353,13 +354,13 @@ class _Runner:
         self.listener(Notice(text))
 
     def _finish(self, chosen: Sequence[Assertion], began: str, seconds: float) -> Run:
-        assert self.setting is not None
+        assert self.context is not None
         results = tuple(self.results[entry.id] for entry in chosen)
         strict = self.options.strict
         tried = {result.item for result in results}
         run = Run(
             version=version("roadworthy"),
-            id=self.setting.marker,
+            id=self.context.marker,
             target=self.masker.text(self.target),
             profile=self.options.profile,
             strict=strict,
@@ -382,7 +383,7 @@ class _Runner:
                 and any(each.covers(entry.id) for entry in chosen)
             ),
             expired_waivers=tuple(each for each in self.manifest.waivers if _expired(each)),
-            launches=self.setting.launches,
+            launches=self.context.launches,
             requests=sum(result.requests for result in results),
             exit_code=exit_code(
                 results,
@@ -426,14 +427,14 @@ class _Runner:
     # The end
 
     def kill(self) -> None:
-        for target in self.setting.open_targets if self.setting else ():
+        for target in self.context.open_targets if self.context else ():
             if target.service is not None:
                 target.service.kill()
 
     async def close(self) -> None:
-        for target in list(self.setting.open_targets) if self.setting else ():
-            assert self.setting is not None
-            await self.setting.close(target)
+        for target in list(self.context.open_targets) if self.context else ():
+            assert self.context is not None
+            await self.context.close(target)
 
 
 def _severity(entry: Assertion, findings: Sequence[Finding]) -> Severity:

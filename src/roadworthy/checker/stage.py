@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from .errors import TargetLost
-from .faults import SqliteFile, Store
-from .manifest import Manifest
-from .masking import Masker
-from .probe import PHASES, Phase, Profile
-from .target import Launch, Target, attach, launch
+from .manifest.model import Manifest
+from .phases import PHASES, Phase, Profile
+from .read.masking import Masker
+from .service.target import Launch, Target, attach, launch
+from .store.faults import SqliteFile, Store
 
-__all__ = ("Setting", "Stage")
+__all__ = ("RunContext", "Stage")
 
 
 @dataclass(slots=True, eq=False)
-class Setting:
+class RunContext:
     """What is the same for the whole run.
 
     Parameters:
@@ -86,7 +86,7 @@ class Stage:
         given: a target that runs already and may be used as the shared one.
     """
 
-    setting: Setting
+    context: RunContext
     phase: Phase
     given: Target | None = None
     _target: Target | None = None
@@ -103,7 +103,7 @@ class Stage:
         plan = PHASES[self.phase]
         async with self._starting:
             if self._target is None:
-                manifest = self.setting.manifest
+                manifest = self.context.manifest
                 if not manifest.startable:
                     self._target = await attach(manifest)
                 elif not plan.shared:
@@ -113,7 +113,7 @@ class Stage:
                 elif self.given is not None:
                     self._target = self.given
                 else:
-                    self._target = await self.setting.launch(Launch(limited=plan.limited))
+                    self._target = await self.context.launch(Launch(limited=plan.limited))
             return self._target
 
     @property
@@ -129,18 +129,18 @@ class Stage:
     async def replace_target(self) -> None:
         """Let the next probe start a new shared process, and forget what was collected on the old one."""
         if self._target is not None:
-            await self.setting.close(self._target)
+            await self.context.close(self._target)
         self._target = self.given = None
         self._memory.clear()
 
     @asynccontextmanager
     async def launch(self, options: Launch) -> AsyncGenerator[Target]:
         """Start a process for one probe; ended with the block."""
-        target = await self.setting.launch(options)
+        target = await self.context.launch(options)
         try:
             yield target
         finally:
-            await self.setting.close(target)
+            await self.context.close(target)
 
     async def once(self, key: object, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return what ``make`` returned when it was first called for this key in this phase."""
@@ -156,7 +156,7 @@ class Stage:
             waiting.cancel()
         await asyncio.gather(*self._memory.values(), return_exceptions=True)
         if self._target is not None:
-            await self.setting.close(self._target)
+            await self.context.close(self._target)
         elif self.given is not None:
-            await self.setting.close(self.given)
+            await self.context.close(self.given)
         self._target = self.given = None

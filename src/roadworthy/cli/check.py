@@ -99,7 +99,7 @@ def _run(
 ) -> None:
     """Check a service."""
     from ..checker import ManifestError, Options, Profile
-    from ..checker.manifest import for_target
+    from ..checker.manifest.model import for_target
     from ..checker.registry import choose
     from ..server.folder import Folder
     from ..server.listeners import ServeError
@@ -144,9 +144,9 @@ def _init(
     import asyncio
 
     from ..checker import ExitCode, Manifest, ManifestError, StartFailed
-    from ..checker.inference import infer
-    from ..checker.manifest import for_target
-    from ..checker.manifest_text import manifest_text
+    from ..checker.manifest.infer import infer
+    from ..checker.manifest.model import for_target
+    from ..checker.manifest.write import manifest_text
 
     if manifest.exists() and not force:
         refuse(f"{manifest} is there already; --force replaces it")
@@ -252,7 +252,7 @@ def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
 
     from ..checker import ExitCode, ManifestError, StartFailed, run_check
     from ..checker.events import Notice
-    from ..checker.inference import infer
+    from ..checker.manifest.infer import infer
     from ..checker.report.terminal import Terminal
 
     # What this process ignores (nohup, a shell's &), the service is to hear: the check is about how it ends.
@@ -299,7 +299,7 @@ def _list(only: Sequence[str]) -> None:
 
 
 def _show_plan(manifest: Manifest, options: Options) -> None:
-    from ..checker.probe import PHASES, Phase, Profile
+    from ..checker.phases import PHASES, Phase, Profile
     from ..checker.registry import choose, probe_of
 
     probes = [found for entry in choose(options.only) if (found := probe_of(entry.id)) is not None]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from roadworthy.checker._http1 import Head
-from roadworthy.checker.probes._contract import code_of, entries_of, missing, pointer_of, raw_id
-from roadworthy.checker.probes._failures import ABANDONED
-from roadworthy.checker.wire import Address, Answer, Ending, Request
+from roadworthy.checker.http.response import Head
+from roadworthy.checker.http.wire import Address, Answer, Ending, Request
+from roadworthy.checker.probes.shared.contract import code_of, entries_of, missing, pointer_of, raw_id
+from roadworthy.checker.probes.shared.failures import ABANDONED
 
 
 def answer(body: object, *fields: tuple[str, str]) -> Answer:

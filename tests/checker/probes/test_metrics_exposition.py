@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 from prometheus_client.exposition import choose_encoder, generate_latest
 
-from roadworthy.checker.probes._metrics_exposition import read_exposition
-from roadworthy.checker.probes._metrics_names import lint
+from roadworthy.checker.probes.metrics.exposition import read_exposition
+from roadworthy.checker.probes.metrics.names import lint
 
 GOOD = """# A comment of any kind.
 # HELP a_total With a \\\\ and a \\n in it.

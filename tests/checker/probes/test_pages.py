@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.checker._http1 import Head
-from roadworthy.checker.probes._cookies import cookies_of
-from roadworthy.checker.probes._policies import framable, policies_of, scripts
-from roadworthy.checker.wire import Address, Answer, Ending, Request
+from roadworthy.checker.http.response import Head
+from roadworthy.checker.http.wire import Address, Answer, Ending, Request
+from roadworthy.checker.probes.shared.cookies import cookies_of
+from roadworthy.checker.probes.shared.policies import framable, policies_of, scripts
 
 _REQUEST = Request("GET", "/", Address("127.0.0.1", 80))
 

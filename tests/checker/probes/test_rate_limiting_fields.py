@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.checker._http1 import Head
-from roadworthy.checker.probes._rate_limiting_fields import Told, told
-from roadworthy.checker.wire import Address, Answer, Ending, Request
+from roadworthy.checker.http.response import Head
+from roadworthy.checker.http.wire import Address, Answer, Ending, Request
+from roadworthy.checker.probes.rate_limiting.fields import Told, told
 
 
 def _answer(**fields: str) -> Answer:

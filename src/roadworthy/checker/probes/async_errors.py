@@ -6,15 +6,17 @@ import asyncio
 import re
 
 from ..bench import Bench
-from ..faults import Fault
-from ..probe import Need, Phase, Probe, probe
-from ..records import Record
-from ..shapes import members
+from ..http.wire import Answer
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..read.records import Record
+from ..read.shapes import members
+from ..store.faults import Fault
 from ..verdict import Lines, Verdict
-from ..wire import Answer
-from . import _contract
-from ._failures import ABANDONED, errors_of, request_id_of
-from ._outage import during_outage, quiet_bytes
+from .shared import contract
+from .shared.failures import ABANDONED, errors_of, request_id_of
+from .shared.outage import during_outage, quiet_bytes
 
 __all__ = ("PROBES",)
 
@@ -92,8 +94,8 @@ async def _failure_is_no_success(bench: Bench) -> Verdict:
 async def _failures_have_one_handler(bench: Bench) -> Verdict:
     """Compares the errors of the router, the validation, the service, its store and an exception."""
     routes = bench.manifest.routes.by_role
-    one = await _contract.parent(bench)
-    nothing = str(_contract.missing(one.raw))
+    one = await contract.parent(bench)
+    nothing = str(contract.missing(one.raw))
     as_json = {"Content-Type": "application/json"}
     create = routes["create"]
     answers = {
@@ -151,22 +153,22 @@ def _shape(answer: Answer) -> str:
 async def _no_task_is_left_behind(bench: Bench) -> Verdict:
     """Lets parts of concurrent work fail, then listens to the store's connections and to the log."""
     routes = bench.manifest.routes.by_role
-    one = await _contract.parent(bench)
-    good = await _contract.overview(bench, one.id)
+    one = await contract.parent(bench)
+    good = await contract.overview(bench, one.id)
     bench.control("the parts work together", good.ok)
     store = bench.target.store
     usual = await quiet_bytes(store) if store is not None else 0
     since = bench.now()
-    nothing = str(_contract.missing(one.raw))
+    nothing = str(contract.missing(one.raw))
     for _ in range(10):
-        answer = await _contract.overview(bench, nothing)
+        answer = await contract.overview(bench, nothing)
         title = "a part that fails does not end its request"
         bench.expect(400 <= answer.status < 500, title, "404", str(answer), answer)
     if "batch" in routes:
-        wide = await _contract.batch(bench, [one.raw] * 200)
+        wide = await contract.batch(bench, [one.raw] * 200)
         bench.control("a batch is answered", wide.ok)
         if store is not None and Fault.REFUSE in store.can:
-            running = asyncio.create_task(_contract.batch(bench, [one.raw] * 500, seconds=20))
+            running = asyncio.create_task(contract.batch(bench, [one.raw] * 500, seconds=20))
             await store.inject(Fault.RESET)
             answer = await running
             bench.note(f"a batch whose connections were reset was answered {answer}")

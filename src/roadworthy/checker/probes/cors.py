@@ -7,13 +7,15 @@ from urllib.parse import urlsplit
 
 from ...checklist import Severity
 from ..bench import Bench
-from ..fetch import cors_check, preflight_check, words
-from ..manifest import Route
-from ..probe import Need, Phase, Probe, probe
-from ..shapes import whole_number
+from ..http.fetch_standard import cors_check, preflight_check, words
+from ..http.wire import Answer
+from ..manifest.model import Route
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..read.shapes import whole_number
 from ..verdict import Verdict
-from ..wire import Answer
-from ._traffic import ORIGIN, origin_of, traffic
+from .shared.traffic import ORIGIN, origin_of, traffic
 
 __all__ = ("PROBES",)
 

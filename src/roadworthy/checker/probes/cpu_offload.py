@@ -10,12 +10,15 @@ import statistics
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from .._system import listening, runnable_threads
-from ..bench import Bench, ControlFailed
-from ..probe import Need, Phase, Probe, probe
+from ..bench import Bench
+from ..errors import ControlFailed
+from ..http.wire import Answer
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..service.linux import listening, runnable_threads
 from ..verdict import Table, Verdict
-from ..wire import Answer
-from ._together import end
+from .shared.together import end
 
 __all__ = ("PROBES",)
 

@@ -6,12 +6,14 @@ import re
 from typing import Any
 
 from ..bench import Bench
-from ..leaks import internals
-from ..probe import Need, Phase, Probe, probe
-from ..shapes import members
+from ..http.wire import Answer
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..read.leaks import internals
+from ..read.shapes import members
 from ..verdict import Verdict
-from ..wire import Answer
-from . import _contract
+from .shared import contract
 
 __all__ = ("PROBES",)
 
@@ -24,8 +26,8 @@ _FORMAT = ("ROADWORTHY_ERROR_FORMAT", "ERROR_FORMAT")
 async def _collect(bench: Bench) -> dict[str, list[Answer]]:
     """Provoke each kind of error on each route that can have it."""
     routes = bench.manifest.routes.by_role
-    one = await _contract.parent(bench)
-    nothing = str(_contract.missing(one.raw))
+    one = await contract.parent(bench)
+    nothing = str(contract.missing(one.raw))
     found: dict[str, list[Answer]] = {}
     # A router's own 404 may have another code than that of a resource: it is a kind of its own.
     found["an unknown path"] = [await bench.get(bench.unknown_path())]
@@ -38,7 +40,7 @@ async def _collect(bench: Bench) -> dict[str, list[Answer]]:
     for role in ("create", "update", "child_create"):
         if role not in routes:
             continue
-        route, path = routes[role], _contract.path_of(routes[role], one.id)
+        route, path = routes[role], contract.path_of(routes[role], one.id)
         values: dict[str, Any] = {name: [] for name in members(route.body)}
         plain, as_json = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
         found.setdefault("malformed JSON", []).append(
@@ -70,7 +72,7 @@ async def _each_class_has_its_code(bench: Bench) -> Verdict:
     for kind, answers in found.items():
         codes: dict[tuple[int, str], Answer] = {}
         for answer in answers:
-            code = _contract.code_of(answer)
+            code = contract.code_of(answer)
             bench.expect(
                 answer.status >= 400 and _CODE.fullmatch(code),
                 f"an error has no code ({kind})",
@@ -95,27 +97,27 @@ async def _each_class_has_its_code(bench: Bench) -> Verdict:
 async def _details_arrive(bench: Bench) -> Verdict:
     """Makes single fields wrong, one after the other and deep in a list, and reads which ones are told."""
     routes = bench.manifest.routes.by_role
-    one = await _contract.parent(bench)
+    one = await contract.parent(bench)
     bench.control("valid values are accepted", one.answer.ok)
     for role in ("create", "update", "child_create"):
         if role not in routes:
             continue
-        route, path = routes[role], _contract.path_of(routes[role], one.id)
+        route, path = routes[role], contract.path_of(routes[role], one.id)
         valid = members(bench.fresh(route.body))
         for wrong in ([name] for name in valid):
             values: dict[str, Any] = {**valid, **{name: {} for name in wrong}}
             answer = await bench.request(route.method, path, route.headers, json_body=values)
             _judge_entries(bench, str(route), [f"/{name}" for name in wrong], answer)
     if "batch" in routes:
-        answer = await _contract.batch(bench, [one.raw, {}, one.raw])
+        answer = await contract.batch(bench, [one.raw, {}, one.raw])
         _judge_entries(bench, str(routes["batch"]), ["/ids/1"], answer)
     return bench.verdict()
 
 
 def _judge_entries(bench: Bench, route: str, wanted: list[str], answer: Answer) -> None:
-    entries = _contract.entries_of(answer)
+    entries = contract.entries_of(answer)
     # Several entries may be about one field, also about a part of it that is missing.
-    told = {_contract.pointer_of(entry) for entry in entries}
+    told = {contract.pointer_of(entry) for entry in entries}
     known = all(any(each == want or each.startswith(f"{want}/") for want in wanted) for each in told)
     bench.expect(
         answer.status in {400, 422} and told and known,
@@ -138,7 +140,7 @@ async def _other_exceptions_are_500(bench: Bench) -> Verdict:
     for _ in range(3):
         answer = await bench.call(route)
         bench.sample()
-        code, text = _contract.code_of(answer), _message(answer)
+        code, text = contract.code_of(answer), _message(answer)
         told.add(f"{code}: {text}")
         if answer.status != 500:
             bench.fail("an unknown exception is not 500", "500", str(answer), answer)

@@ -9,16 +9,18 @@ from typing import Any
 
 from ...checklist import Severity
 from ..bench import Bench
-from ..exposition import total
-from ..faults import Fault
-from ..fetch import words
-from ..leaks import internals
-from ..manifest import Route
-from ..probe import Need, Phase, Probe, probe
-from ..shapes import members
+from ..http.fetch_standard import words
+from ..http.wire import Answer, build_request
+from ..manifest.model import Route
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..read.exposition import total
+from ..read.leaks import internals
+from ..read.shapes import members
+from ..store.faults import Fault
 from ..verdict import Lines, Verdict
-from ..wire import Answer, build_request
-from ._failures import errors_of, request_id_of
+from .shared.failures import errors_of, request_id_of
 
 __all__ = ("PROBES",)
 

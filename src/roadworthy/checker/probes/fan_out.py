@@ -6,15 +6,17 @@ import asyncio
 import random
 from typing import Any
 
-from .._system import open_files, threads_of
 from ..bench import Bench
-from ..faults import Fault
-from ..probe import Need, Phase, Probe, probe
-from ..shapes import elements, members
+from ..http.wire import Answer
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..read.shapes import elements, members
+from ..service.linux import open_files, threads_of
+from ..store.faults import Fault
 from ..verdict import Table, Verdict
-from ..wire import Answer
-from . import _contract
-from ._outage import outage, quiet_bytes
+from .shared import contract
+from .shared.outage import outage, quiet_bytes
 
 __all__ = ("PROBES",)
 
@@ -39,9 +41,9 @@ async def _reads_overlap(bench: Bench) -> Verdict:
     if store is None or Fault.REFUSE not in store.can:
         return bench.not_applicable("the store is a local file, whose reads cannot be held back one by one")
     routes = bench.manifest.routes.by_role
-    one = await _contract.parent(bench)
+    one = await contract.parent(bench)
     # Connections that have to be opened first would take the time that is measured.
-    await asyncio.gather(*(_contract.overview(bench, one.id) for _ in range(4)))
+    await asyncio.gather(*(contract.overview(bench, one.id) for _ in range(4)))
     rows: list[tuple[str, str, str]] = []
     store.delay = lambda: _HELD
     try:
@@ -55,7 +57,7 @@ async def _reads_overlap(bench: Bench) -> Verdict:
         together = sum(each.seconds for each in single)
         for _ in range(4):
             store.busy_peak = 0
-            answer = await _contract.overview(bench, one.id)
+            answer = await contract.overview(bench, one.id)
             rows.append((str(routes["overview"]), str(store.busy_peak), f"{answer.seconds:.2f}"))
             # One query for both is as good as two at the same time.
             bench.expect(
@@ -82,9 +84,9 @@ async def _reads_overlap(bench: Bench) -> Verdict:
 async def _batches_are_bounded(bench: Bench) -> Verdict:
     """Asks for a thousand at once, twice at the same time, and counts connections, files and threads."""
     async with bench.launch() as target:
-        made = [await _contract.parent(bench) for _ in range(5)]
+        made = [await contract.parent(bench) for _ in range(5)]
         ids = [one.raw for one in made] * (_IDS // len(made))
-        few = await _contract.batch(bench, ids[:5])
+        few = await contract.batch(bench, ids[:5])
         bench.control("a batch is answered", few.ok and _ids_of(few) == ids[:5])
         store = target.store
         before = _held(bench)
@@ -93,7 +95,7 @@ async def _batches_are_bounded(bench: Bench) -> Verdict:
             store.delay = lambda: 0.003
         over = asyncio.Event()
         watching = asyncio.create_task(_watch(bench, over))
-        answers = await asyncio.gather(*(_contract.batch(bench, ids, seconds=60) for _ in range(2)))
+        answers = await asyncio.gather(*(contract.batch(bench, ids, seconds=60) for _ in range(2)))
         over.set()
         files, threads = await watching
         connections = store.peak if store is not None else 0
@@ -110,7 +112,7 @@ async def _batches_are_bounded(bench: Bench) -> Verdict:
         bench.expect(peak - earlier <= allowed, title, f"at most {allowed} more", f"{peak - earlier} more")
     if not bench.findings:
         bench.control("large batches are answered", all(each.ok and _ids_of(each) == ids for each in answers))
-    too_many = await _contract.batch(bench, [made[0].raw] * (_IDS + 1))
+    too_many = await contract.batch(bench, [made[0].raw] * (_IDS + 1))
     if too_many.ok:
         bench.warn(f"a batch of {_IDS + 1} is accepted", "a refusal", str(too_many), too_many)
     return bench.verdict()
@@ -146,10 +148,10 @@ def _ids_of(answer: Answer) -> list[Any]:
 )
 async def _results_keep_their_order(bench: Bench) -> Verdict:
     """Asks in mixed order for what is there, twice there and missing, while the store answers unevenly."""
-    made = [(await _contract.parent(bench)).raw for _ in range(20)]
-    plain = await _contract.batch(bench, made[:1])
+    made = [(await contract.parent(bench)).raw for _ in range(20)]
+    plain = await contract.batch(bench, made[:1])
     bench.control("a batch of one is answered", plain.ok and _ids_of(plain) == made[:1])
-    asked: list[Any] = [*made, *made[:5], *(_contract.missing(made[0]) for _ in range(15))]
+    asked: list[Any] = [*made, *made[:5], *(contract.missing(made[0]) for _ in range(15))]
     store = bench.target.store
     known = set(made)
     try:
@@ -157,7 +159,7 @@ async def _results_keep_their_order(bench: Bench) -> Verdict:
             store.delay = lambda: random.uniform(0, 0.03)  # noqa: S311
         for _ in range(4):
             random.shuffle(asked)
-            answer = await _contract.batch(bench, asked)
+            answer = await contract.batch(bench, asked)
             wanted = [one if one in known else None for one in asked]
             got = _ids_of(answer)
             wrong = sum(one != two for one, two in zip(wanted, got, strict=False))
@@ -185,13 +187,13 @@ async def _results_keep_their_order(bench: Bench) -> Verdict:
 async def _one_failure_ends_all(bench: Bench) -> Verdict:
     """Lets one part fail, and then the store fall silent during a batch; the rest has to stop with it."""
     routes = bench.manifest.routes.by_role
-    one = await _contract.parent(bench)
-    good = await _contract.overview(bench, one.id)
+    one = await contract.parent(bench)
+    good = await contract.overview(bench, one.id)
     bench.control("the parts work together", good.ok)
     before = _held(bench)
-    nothing = str(_contract.missing(one.raw))
+    nothing = str(contract.missing(one.raw))
     for _ in range(10):
-        answer = await _contract.overview(bench, nothing)
+        answer = await contract.overview(bench, nothing)
         title = "a part that fails does not end the whole"
         bench.expect(400 <= answer.status < 500, title, "404", str(answer), answer)
     after = _held(bench)
@@ -203,7 +205,7 @@ async def _one_failure_ends_all(bench: Bench) -> Verdict:
         usual = await quiet_bytes(store)
         asked = [one.raw] * 300
         async with outage(bench, stall=True):
-            answer = await _contract.batch(bench, asked, seconds=limit + 5)
+            answer = await contract.batch(bench, asked, seconds=limit + 5)
             left = await quiet_bytes(store)
         if answer.ok:
             bench.note("a batch was answered although the store was silent")

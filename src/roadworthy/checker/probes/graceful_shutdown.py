@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from ..bench import Bench, Created
-from ..manifest import Route
-from ..probe import Need, Phase, Probe, probe
-from ..process import Exit, is_free
-from ..target import Target
+from ..http.wire import Answer, Connection, Ending, build_request
+from ..manifest.model import Route
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..service.process import Exit, is_free
+from ..service.target import Target
 from ..verdict import Lines, Point, Timeline, Verdict
-from ..wire import Answer, Connection, Ending, build_request
-from ._together import end
+from .shared.together import end
 
 __all__ = ("PROBES",)
 

@@ -9,14 +9,16 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 from ..bench import Bench
-from ..exposition import Sample
-from ..faults import Fault, Store
-from ..leaks import internals
-from ..probe import Need, Phase, Probe, probe
-from ..shapes import members
+from ..http.wire import Answer
+from ..needs import Need
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..read.exposition import Sample
+from ..read.leaks import internals
+from ..read.shapes import members
+from ..store.faults import Fault, Store
 from ..verdict import Table, Verdict
-from ..wire import Answer
-from ._together import end
+from .shared.together import end
 
 __all__ = ("PROBES",)
 

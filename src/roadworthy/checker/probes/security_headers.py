@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 from ...checklist import Severity
 from ..bench import Bench
-from ..fetch import words
-from ..probe import Phase, Probe, probe
-from ..shapes import members
+from ..http.fetch_standard import words
+from ..http.wire import Answer
+from ..phases import Phase
+from ..probe import Probe, probe
+from ..read.shapes import members
 from ..verdict import Verdict
-from ..wire import Answer
-from ._cookies import cookies_of
-from ._policies import framable, policies_of, scripts
-from ._traffic import is_page, successes, traffic
+from .shared.cookies import cookies_of
+from .shared.policies import framable, policies_of, scripts
+from .shared.traffic import is_page, successes, traffic
 
 __all__ = ("PROBES",)
 

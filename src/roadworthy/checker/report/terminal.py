@@ -12,8 +12,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from ...checklist import ITEMS, assertion
-from .._show import cut
 from ..events import Event, Notice, ProbeFinished, ProbeStarted, Run, RunFinished, RunStarted
+from ..http.show import cut
 from ..verdict import Finding, ItemState, Result, Verdict, WireExchange
 
 __all__ = ("Terminal", "show", "write")

@@ -1,0 +1,121 @@
+"""What a probe works with: a client, the service's resources, and the words of judgement."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+from ...checklist import Assertion
+from ..manifest.model import Manifest
+from ..read.openapi import OpenApi
+from ..read.shapes import members
+from ..service.target import Launch, Target
+from ..stage import Stage
+from .judgement import Judgement
+from .resources import Created, Resources
+
+__all__ = ("Bench", "Created")
+
+_T = TypeVar("_T")
+
+
+class Bench(Resources, Judgement):
+    """The bench of one probe. See :mod:`roadworthy.checker.probe` for how it is used.
+
+    Parameters:
+        assertion: what is being tried.
+        wanted: the fewest judged samples for a pass.
+        stage: what the probes of the phase share.
+        target: where requests go at first, instead of the phase's process.
+    """
+
+    def __init__(
+        self,
+        assertion: Assertion,
+        wanted: int,
+        stage: Stage,
+        manifest: Manifest,
+        target: Target | None = None,
+    ) -> None:
+        Resources.__init__(self, stage, manifest, _target=target)
+        Judgement.__init__(self, assertion, wanted)
+
+    def beside(self) -> Bench:
+        """Return a second bench of the same probe, to launch and watch a process at the same time.
+
+        What it judges does not count; judge on the first.
+        """
+        return Bench(self.assertion, self.wanted, self.stage, self.manifest, self._target)
+
+    @asynccontextmanager
+    async def launch(
+        self,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        clean: bool = False,
+        production: bool = False,
+        workers: int | None = None,
+        limited: bool = False,
+        draining: bool = False,
+        store: str = "own",
+        same_store_as: Target | None = None,
+        url: str = "",
+        wait: bool = True,
+        port: int | None = None,
+        cwd: Path | None = None,
+    ) -> AsyncGenerator[Target]:
+        """Start a process of one's own (the parameters are those of :class:`~.target.Launch`).
+
+        Inside the block, requests go to it unless ``target=`` says otherwise.
+
+        Raises:
+            StartFailed: it ended or did not become ready; with ``wait=False`` only when it cannot be started.
+        """
+        options = Launch(
+            env=env or {},
+            clean=clean,
+            production=production,
+            workers=workers,
+            limited=limited,
+            draining=draining,
+            store=store,
+            same_store_as=same_store_as,
+            url=url,
+            wait=wait,
+            port=port,
+            cwd=cwd,
+        )
+        before = self._target
+        async with self.stage.launch(options) as target:
+            self._target = target
+            try:
+                yield target
+            finally:
+                self._target = before
+
+    async def shared(self, collect: Callable[[Bench], Awaitable[_T]]) -> _T:
+        """Return what ``collect`` found; it runs once per phase, for whichever probe asks first.
+
+        It gets a bench of its own without a verdict; let it return facts and judge them in the probes.
+        """
+        bench = self.beside()
+
+        async def run() -> _T:
+            try:
+                return await collect(bench)
+            finally:
+                self.requests += bench.requests
+
+        return cast("_T", await self.stage.once(collect, run))
+
+    async def openapi(self) -> OpenApi:
+        """Return the service's OpenAPI document; an empty one when the manifest names none."""
+        return await self.shared(_fetch_openapi)
+
+
+async def _fetch_openapi(bench: Bench) -> OpenApi:
+    if not bench.manifest.openapi:
+        return OpenApi()
+    return OpenApi(members((await bench.get(bench.manifest.openapi)).json()))

@@ -1,0 +1,165 @@
+"""How a probe asks: requests with the fields of the check, connections, and the target they go to."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..http.wire import Address, Answer, Connection, Fields, exchange
+from ..manifest.model import Manifest
+from ..needs import Need
+from ..phases import Phase, Profile
+from ..read.shapes import whole_number
+from ..service.target import Target, expand
+from ..stage import Stage
+
+__all__ = ("Client",)
+
+
+@dataclass(eq=False)
+class Client:
+    """Sends the requests of a check, to the shared process or to one that was started for the probe.
+
+    Parameters:
+        stage: what the probes of the phase share.
+        requests: how many were sent.
+    """
+
+    stage: Stage
+    manifest: Manifest
+    requests: int = field(default=0, init=False)
+    _target: Target | None = field(default=None, kw_only=True)
+
+    @property
+    def full(self) -> bool:
+        """Whether this is the full profile."""
+        return self.stage.context.profile is Profile.FULL
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the probe."""
+        return self.stage.phase
+
+    @property
+    def target(self) -> Target:
+        """The target that requests go to: the shared one, or inside :meth:`launch` the one just started."""
+        assert self._target is not None, "this phase has no shared process: use `async with bench.launch()`"
+        return self._target
+
+    @property
+    def url_mode(self) -> bool:
+        """Whether the service runs already and the check cannot start it."""
+        return not self.manifest.startable
+
+    def has(self, need: Need) -> bool:
+        """Tell whether a fact is there that the probe can do without."""
+        return need.missing(self.manifest) is None
+
+    def patience(self, seconds: float) -> float:
+        """Return a deadline, longer on a slow machine: never below ``seconds``."""
+        return seconds * self.stage.context.slowness
+
+    def now(self) -> float:
+        """Return the monotonic time that lines, events and answers carry."""
+        return time.monotonic()
+
+    async def use_shared(self) -> None:
+        """Make the phase's process the target; the runner does it before the probe begins."""
+        self._target = await self.stage.target()
+
+    async def renew(self) -> None:
+        """Give the next probe of the phase a fresh process, because this one may keep what was done to it.
+
+        Call it last. In URL mode there is no other process, so nothing happens.
+        """
+        if not self.url_mode:
+            await self.stage.replace_target()
+
+    def headers(self, extra: Fields = (), *, auth: bool = True) -> list[tuple[str, str]]:
+        """Return the fields that every request of the check carries, and ``extra``, which win."""
+        pairs = list(extra.items()) if isinstance(extra, Mapping) else list(extra)
+        names = {name.lower() for name, _ in pairs}
+        own = [("User-Agent", f"roadworthy-check/{self.stage.context.marker}"), ("Accept", "*/*")]
+        if auth and self.manifest.auth.header:
+            name, _, value = expand(self.manifest.auth.header).partition(":")
+            self.stage.context.masker.add(name, value.strip())
+            self.stage.context.masker.add(name, value.strip().rpartition(" ")[2])
+            own.append((name.strip(), value.strip()))
+        return [*(pair for pair in own if pair[0].lower() not in names), *pairs]
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Fields = (),
+        body: bytes | None = None,
+        *,
+        json_body: Any = None,
+        seconds: float = 10.0,
+        source: str | None = None,
+        auth: bool = True,
+        target: Target | None = None,
+        address: Address | None = None,
+        patient: bool | None = None,
+    ) -> Answer:
+        """Send one request on a connection of its own and return the answer, whatever it is.
+
+        Parameters:
+            json_body: sent as JSON with its content type, instead of ``body``.
+            seconds: the deadline; scaled by :meth:`patience`.
+            source: the local address to come from.
+            patient: wait and repeat after a 429 with Retry-After; by default in all phases but ``limits``.
+        """
+        pairs = self.headers(headers, auth=auth)
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+            if "content-type" not in {name.lower() for name, _ in pairs}:
+                pairs.append(("Content-Type", "application/json"))
+        where = address or (target or self.target).address
+        waits = self.phase is not Phase.LIMITS if patient is None else patient
+        limit = self.patience(seconds)
+        for attempt in itertools.count(1):
+            self.requests += 1
+            answer = await exchange(where, method, path, pairs, body, seconds=limit, source=source)
+            after = whole_number(answer.field("retry-after") or "")
+            if answer.status != 429 or not waits or attempt == 4 or after is None or after > 60:
+                return answer
+            await asyncio.sleep(max(after, 1))
+        raise AssertionError  # an endless count has no end
+
+    async def get(self, path: str, headers: Fields = (), **options: Any) -> Answer:
+        """Send a GET; the options are those of :meth:`request`."""
+        return await self.request("GET", path, headers, **options)
+
+    async def connect(self, target: Target | None = None, **options: Any) -> Connection:
+        """Open a connection to do anything with (options of :meth:`.wire.Connection.open`); close it again.
+
+        Raises:
+            DialFailed: nobody listens, or nobody accepted in time.
+        """
+        self.requests += 1
+        return await Connection.open((target or self.target).address, **options)
+
+    async def until(
+        self,
+        ask: Callable[[], Awaitable[Answer]],
+        holds: Callable[[Answer], bool],
+        seconds: float,
+        interval: float = 0.05,
+    ) -> tuple[bool, Answer]:
+        """Ask again and again until an answer is as wanted; return whether one was, and the last.
+
+        Parameters:
+            seconds: how long; scaled by :meth:`patience`.
+        """
+        deadline = asyncio.get_running_loop().time() + self.patience(seconds)
+        while True:
+            answer = await ask()
+            if holds(answer) or asyncio.get_running_loop().time() > deadline:
+                return holds(answer), answer
+            await asyncio.sleep(interval)

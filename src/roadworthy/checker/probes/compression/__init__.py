@@ -1,0 +1,241 @@
+"""Probes of ``compression`` (CMP)."""
+
+from __future__ import annotations
+
+from ....checklist import Severity
+from ...bench import Bench
+from ...http.codings import CODINGS, Undecodable, decode
+from ...http.fetch_standard import words
+from ...http.wire import Answer
+from ...needs import Need
+from ...phases import Phase
+from ...probe import Probe, probe
+from ...verdict import Verdict
+from .facts import ask, negotiated, resource, same_text, used_codings
+from .framing import codings_and_lengths_are_true, streams_are_not_held_back
+
+__all__ = ("PROBES",)
+
+# Less than a fifth saved on text is no compression worth its time.
+_SAVED = 0.8
+
+
+@probe("CMP-1", phase=Phase.SERVE, needs=(Need.COMPRESSION,))
+async def _a_large_text_is_compressed(bench: Bench) -> Verdict:
+    """Asks for a large text with one coding at a time, decodes it, and compares with the plain variant."""
+    facts = await resource(bench)
+    plain = len(facts.plain.body)
+    if not facts.coded:
+        bench.sample()
+        got = f"plain, {plain} bytes"
+        return bench.fail("a large text is never compressed", "Content-Encoding", got, facts.refused["gzip"])
+    for coding, answer in facts.coded.items():
+        bench.sample()
+        used = used_codings(answer)
+        if not answer.ok:
+            bench.fail("the compressed variant is broken", str(facts.plain.status), str(answer), answer)
+            continue
+        if used[0].removeprefix("x-") != coding:
+            expected, got = f"{coding} or plain", ", ".join(used)
+            bench.fail("a coding was used that was not asked for", expected, got, answer)
+        try:
+            body = decode(used, answer.body)
+        except Undecodable as error:
+            bench.fail(
+                "the compressed body cannot be decoded", f"a body in {', '.join(used)}", str(error), answer
+            )
+            continue
+        if not same_text(body, facts):
+            expected, got = f"{plain} bytes as in the plain variant", f"{len(body)} other bytes"
+            bench.fail("the compressed body decodes to something else", expected, got, answer)
+        elif len(answer.body) > plain * _SAVED:
+            got = f"{len(answer.body)} of {plain} bytes"
+            bench.fail(
+                "compression saves less than a fifth", f"at most {plain * _SAVED:.0f} bytes", got, answer
+            )
+        bench.note(f"{coding}: {plain} → {len(answer.body)} bytes")
+    if "gzip" not in facts.coded:
+        bench.warn("gzip, which every client knows, is not offered", "gzip", ", ".join(facts.coded))
+    return bench.verdict()
+
+
+def _varies(answer: Answer) -> set[str]:
+    return {word.lower() for word in words(answer, "vary")}
+
+
+@probe("CMP-2", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=2)
+async def _both_variants_say_vary(bench: Bench) -> Verdict:
+    """Compares Vary on the plain and the compressed variant of the large text."""
+    facts = await negotiated(bench)
+    coded = facts.coded[facts.usual]
+    for kind, answer in (("plain", facts.plain), ("compressed", coded)):
+        # What is not stored cannot be handed to the wrong client; still, a proxy may be told to store.
+        stored = "no-store" not in (answer.field("cache-control") or "")
+        bench.expect(
+            {"accept-encoding", "*"} & _varies(answer),
+            f"the {kind} variant does not say Vary: Accept-Encoding",
+            "Vary with Accept-Encoding",
+            answer.field("vary") or "no Vary",
+            answer,
+            severity=None if stored else Severity.INFO,
+        )
+    if not bench.findings and _varies(facts.plain) != _varies(coded):
+        bench.fail(
+            "the variants say different Vary",
+            facts.plain.field("vary") or "",
+            coded.field("vary") or "",
+            facts.plain,
+            coded,
+        )
+    return bench.verdict()
+
+
+# Each with the codings that must not be used for it; identity is not told by a field and always allowed here.
+_FORBIDDING: tuple[tuple[str, frozenset[str]], ...] = (
+    ("gzip;q=0", frozenset(CODINGS)),
+    ("gzip;q=0.000, identity", frozenset(CODINGS)),
+    ("gzip ; Q=0", frozenset(CODINGS)),
+    ("identity", frozenset(CODINGS)),
+    ("br;q=1, gzip;q=0", frozenset({"gzip", "zstd", "deflate"})),
+    ("gzip;q=1, br;q=0, zstd;q=0", frozenset({"br", "zstd", "deflate"})),
+    ("*;q=0, identity", frozenset(CODINGS)),
+    ("gzip;q=0, *;q=1", frozenset({"gzip"})),
+)
+
+
+@probe("CMP-3", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=8)
+async def _forbidden_codings_are_not_used(bench: Bench) -> Verdict:
+    """Forbids codings with q=0, alone, with a wildcard and by leaving them out, and reads what comes."""
+    facts = await negotiated(bench)
+    for accepted, forbidden in _FORBIDDING:
+        answer = await ask(bench, facts, accepted)
+        used = {coding.removeprefix("x-") for coding in used_codings(answer)}
+        bench.expect(
+            not used & forbidden,
+            "a coding was used that the client forbids",
+            f"without {', '.join(sorted(forbidden & {'gzip', *facts.coded}))}, as {accepted!r} says",
+            f"Content-Encoding: {', '.join(used_codings(answer))}",
+            answer,
+        )
+    return bench.verdict()
+
+
+@probe("CMP-4", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=4)
+async def _nothing_acceptable_is_no_failure(bench: Bench) -> Verdict:
+    """Accepts only what cannot be had: a coding that does not exist, nothing at all, garbage."""
+    facts = await negotiated(bench)
+    for accepted in ("roadworthy-none", "identity;q=0", "*;q=0", "identity;q=0, *;q=0", ";;q=,=", "gzip;q=x"):
+        answer = await ask(bench, facts, accepted)
+        bench.sample()
+        expected = "406, or 2xx with the plain body"
+        if not answer.complete or answer.status >= 500:
+            bench.fail("a client that accepts nothing on offer gets an error", expected, str(answer), answer)
+        elif not answer.ok and answer.status != 406:
+            severity = Severity.INFO if ";q=x" in accepted or ";;" in accepted else None
+            title = "a client that accepts nothing on offer is refused with another status"
+            bench.warn(title, expected, str(answer), answer, severity=severity)
+    return bench.verdict()
+
+
+@probe("CMP-5", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=2)
+async def _the_preferred_coding_is_used(bench: Bench) -> Verdict:
+    """Prefers each of two codings in turn by weight, writes names in capitals, and asks without the field."""
+    facts = await negotiated(bench)
+    offered = list(facts.coded)[:2]
+    for one, other in (offered, offered[::-1]) if len(offered) == 2 else ():
+        accepted = f"{one};q=0.1, {other};q=1"
+        answer = await ask(bench, facts, accepted)
+        bench.expect(
+            other in used_codings(answer),
+            "another coding than the preferred one was used",
+            f"{other}, as {accepted!r} says",
+            ", ".join(used_codings(answer)) or "plain",
+            answer,
+        )
+    answer = await ask(bench, facts, facts.usual.upper())
+    bench.expect(
+        used_codings(answer),
+        "the name of a coding is compared with its case",
+        facts.usual,
+        "plain",
+        answer,
+    )
+    answer = await ask(bench, facts, None)
+    bench.sample()
+    if used_codings(answer):
+        # RFC 9110 §12.5.3 allows any coding then; a client that does not decode does not say so either.
+        bench.warn(
+            "a client that says nothing gets a coding", "plain", ", ".join(used_codings(answer)), answer
+        )
+    return bench.verdict()
+
+
+@probe("CMP-6", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=2)
+async def _nothing_grows(bench: Bench) -> Verdict:
+    """Asks for small bodies with and without a coding, and compares their sizes on the wire."""
+    facts = await negotiated(bench)
+    paths = [path for path in (bench.manifest.health.live, bench.manifest.openapi) if path]
+    if bench.has(Need.CREATE):
+        created = await bench.create()
+        paths += [created.path] if created.path else []
+    for path in (*paths, bench.unknown_path()):
+        plain = await bench.get(path, {"Accept-Encoding": "identity"})
+        coded = await bench.get(path, {"Accept-Encoding": ", ".join(facts.coded)})
+        if not plain.complete or not coded.complete or not plain.body:
+            continue
+        bench.expect(
+            not used_codings(coded) or len(coded.body) < len(plain.body),
+            "compression made a body larger",
+            f"less than {len(plain.body)} bytes",
+            f"{len(coded.body)} bytes in {', '.join(used_codings(coded))}",
+            coded,
+        )
+    return bench.verdict()
+
+
+def _strong(tag: str | None) -> bool:
+    return tag is not None and not tag.startswith("W/")
+
+
+@probe("CMP-7", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=2)
+async def _variants_have_their_own_validators(bench: Bench) -> Verdict:
+    """Compares the ETag of the variants, and asks for each again with If-None-Match."""
+    facts = await negotiated(bench)
+    coded = facts.coded[facts.usual]
+    plain_tag, coded_tag = facts.plain.field("etag"), coded.field("etag")
+    if plain_tag is None and coded_tag is None:
+        return bench.not_applicable(f"{facts.path} has no ETag, so there is no validator to share")
+    bench.expect(
+        not (_strong(plain_tag) and plain_tag == coded_tag),
+        "two variants share a strong ETag",
+        "different ETags, or a weak one",
+        f"ETag: {coded_tag} on both",
+        facts.plain,
+        coded,
+    )
+    for accepted, tag in (("identity", plain_tag), (facts.usual, coded_tag)):
+        if tag is None:
+            bench.note("only one of the variants has an ETag")
+            continue
+        answer = await ask(bench, facts, accepted, If_None_Match=tag)
+        bench.expect(
+            answer.status == 304 and answer.complete and not answer.body,
+            "a conditional request is answered with the whole body",
+            f"304, since {tag} is current",
+            str(answer),
+            answer,
+        )
+    return bench.verdict()
+
+
+PROBES: tuple[Probe, ...] = (
+    _a_large_text_is_compressed,
+    _both_variants_say_vary,
+    _forbidden_codings_are_not_used,
+    _nothing_acceptable_is_no_failure,
+    _the_preferred_coding_is_used,
+    _nothing_grows,
+    _variants_have_their_own_validators,
+    codings_and_lengths_are_true,
+    streams_are_not_held_back,
+)

@@ -1,0 +1,181 @@
+"""Probes of ``environment`` (ENV): what the service makes of its variables when it starts."""
+
+from __future__ import annotations
+
+from ...bench import Bench
+from ...errors import StartFailed
+from ...needs import Need
+from ...phases import Phase
+from ...probe import Probe, probe
+from ...verdict import Verdict
+from . import defaults, secrets
+from .starts import BAD_LEVEL, BAD_PORT, Outcome, bad_store_starts, start_with, usual_start
+
+__all__ = ("PROBES",)
+
+
+@probe("ENV-1", phase=Phase.START, needs=(Need.COMMAND, Need.PORT_ENV), samples=2, seconds=90)
+async def _the_port_is_obeyed(bench: Bench) -> Verdict:
+    """Starts the production command twice on ports of its own and reads the sockets of its processes."""
+    for _ in range(2):
+        async with bench.launch(production=True, wait=False) as target:
+            wanted = {target.address.port, *target.ports.values()}
+            deadline = bench.now() + bench.patience(bench.manifest.ready.timeout)
+            try:
+                await target.wait_ready(deadline - bench.now())
+            except StartFailed as failed:
+                ports = {port for _, port in target.process.listening()}
+                bench.control("the service starts and listens somewhere", ports)
+                got = f"it listens on {', '.join(map(str, sorted(ports)))}: {str(failed).partition('.')[0]}"
+                return bench.fail("the port is not obeyed", f"{target.address.port}", got)
+            listening = target.process.listening()
+            answer = await bench.get(bench.manifest.health.live or "/")
+            bench.control(f"it answers on the port it was given ({answer})", answer.complete)
+            bench.sample()
+            if extra := sorted({port for _, port in listening} - wanted):
+                names = ", ".join((bench.manifest.listen.port_env, *bench.manifest.listen.ports))
+                got = ", ".join(f"{host}:{port}" for host, port in sorted(listening) if port in extra)
+                return bench.fail("something else listens", f"the ports of {names} only", f"also {got}")
+    return bench.verdict()
+
+
+@probe("ENV-2", phase=Phase.START, needs=(Need.COMMAND, Need.PORT_ENV), quick=False, samples=2, seconds=120)
+async def _a_bad_port_is_refused(bench: Bench) -> Verdict:
+    """Starts with abc, 70000, -1 and nothing: it has to end, and the message has to name the variable."""
+    name = bench.manifest.listen.port_env
+    await usual_start(bench)
+    for value in (BAD_PORT, "70000", "-1", "") if bench.full else (BAD_PORT, "70000"):
+        outcome = await start_with(bench, {name: value})
+        bench.sample()
+        _judge_refusal(bench, f"{name}={value}", name, outcome, mild=not value)
+    return bench.verdict()
+
+
+def _judge_refusal(bench: Bench, what: str, name: str, outcome: Outcome, *, mild: bool = False) -> None:
+    """A start has to be given up, with a status that is not 0, and with the variable's name.
+
+    Parameters:
+        mild: many take an empty value for none, which is a matter of taste as long as it serves.
+    """
+    tell = bench.warn if mild and (outcome.ports or outcome.refused) else bench.fail
+    expected = f"an end that is not 0, and {name} in the message"
+    if not outcome.refused:
+        tell(f"the start goes on with {what}", expected, str(outcome), evidence=outcome.shown())
+    elif name not in outcome.output:
+        tell(
+            f"the message about {what} does not name it",
+            expected,
+            "another message",
+            evidence=outcome.shown(),
+        )
+
+
+@probe("ENV-3", phase=Phase.START, needs=(Need.COMMAND,), seconds=180)
+async def _missing_variables_are_named(bench: Bench) -> Verdict:
+    """Starts without each required variable, with each empty, and without all of them."""
+    required = bench.manifest.env.required
+    if not required:
+        return await _nothing_is_required(bench)
+    await usual_start(bench)
+    for name in required:
+        for value in (None, ""):
+            outcome = await start_with(bench, {name: value})
+            bench.sample()
+            what = f"{name} {'missing' if value is None else 'empty'}"
+            _judge_refusal(bench, what, name, outcome)
+    if len(required) > 1:
+        outcome = await start_with(bench, dict.fromkeys(required))
+        told = [name for name in required if name in outcome.output]
+        bench.note(f"with all of them missing, {len(told)} of {len(required)} are named at once")
+    return bench.verdict()
+
+
+async def _nothing_is_required(bench: Bench) -> Verdict:
+    """Nothing is declared: what starts with an almost empty environment requires nothing."""
+    manifest = bench.manifest
+    keep = {manifest.listen.port_env, *manifest.listen.ports, manifest.database.env}
+    without = {name: None for name in (*manifest.env.set, *manifest.check.env) if name not in keep}
+    given = ", ".join(sorted(filter(None, keep))) or "nothing"
+    try:
+        async with bench.launch(env=without, clean=True, production=True):
+            return bench.not_applicable(f"no variable is required: it starts with {given} alone")
+    except StartFailed as failed:
+        return bench.inconclusive(
+            f"env.required is not declared, and with {given} alone the service does not start: {failed}"
+        )
+
+
+@probe("ENV-4", phase=Phase.START, needs=(Need.COMMAND, Need.STORE), samples=2, quick=False, seconds=150)
+async def _a_bad_store_is_noticed(bench: Bench) -> Verdict:
+    """Starts with URLs of no store: it has to end or stay not ready, and write nothing elsewhere."""
+    await usual_start(bench)
+    for what, outcome in (await bad_store_starts(bench)).items():
+        bench.sample()
+        expected = "an end that is not 0, or readiness that stays negative"
+        if outcome.created is not None and outcome.created.ok:
+            got = f"routes.create was answered {outcome.created.status}"
+            bench.fail(
+                f"with {what} it writes somewhere else",
+                expected,
+                got,
+                outcome.created,
+                evidence=outcome.shown(),
+            )
+        elif outcome.ready and bench.manifest.health.ready:
+            bench.fail(f"with {what} the service is ready", expected, str(outcome), evidence=outcome.shown())
+        elif outcome.ended is not None and not outcome.refused:
+            bench.fail(f"with {what} it ends as if all were well", expected, str(outcome))
+        elif not outcome.output.strip():
+            bench.warn(f"with {what} nothing is said about it", "a record of the cause", "no output")
+    return bench.verdict()
+
+
+@probe("ENV-5", phase=Phase.START, needs=(Need.COMMAND, Need.LOG_LEVEL), samples=3, quick=False, seconds=90)
+async def _the_log_level_is_a_level(bench: Bench) -> Verdict:
+    """Starts at two levels and counts lines, and with a level that there is not."""
+    name = bench.manifest.env.log_level
+    capitals = bench.manifest.env.set.get(name, "").isupper()
+    counts: dict[str, int] = {}
+    route = bench.manifest.routes.by_role.get("list")
+    for level in ("debug", "error"):
+        async with bench.launch(env={name: level.upper() if capitals else level}) as target:
+            for _ in range(5):
+                await bench.get(route.path if route else bench.manifest.health.live or "/")
+            # At the level error nothing is expected, and there is nothing to wait for.
+            await target.process.wait_line(lambda _: False, bench.patience(0.5))
+            counts[level] = len(target.process.lines)
+        bench.sample()
+        if level == "debug":
+            bench.control(f"at debug a start and five requests leave {counts[level]} lines", counts[level])
+    bench.expect(
+        counts["error"] < counts["debug"],
+        f"{name} changes nothing",
+        f"fewer than {counts['debug']} lines at error",
+        f"{counts['error']} lines",
+    )
+    outcome = await start_with(bench, {name: BAD_LEVEL})
+    bench.sample()
+    if outcome.refused or outcome.ready:
+        if name not in outcome.output:
+            bench.fail(
+                f"{name}={BAD_LEVEL} is not reported by name",
+                f"a refusal or a warning that names {name}",
+                f"{outcome}, without a word about it",
+                evidence=outcome.shown(),
+            )
+    else:
+        bench.fail(
+            f"{name}={BAD_LEVEL} neither stops the start nor lets it go on", "one of them", str(outcome)
+        )
+    return bench.verdict()
+
+
+PROBES: tuple[Probe, ...] = (
+    _the_port_is_obeyed,
+    _a_bad_port_is_refused,
+    _missing_variables_are_named,
+    _a_bad_store_is_noticed,
+    _the_log_level_is_a_level,
+    *secrets.PROBES,
+    *defaults.PROBES,
+)

@@ -1,0 +1,143 @@
+"""Requests whose lines in the log can be told apart, and which of those lines are access records."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...bench import Bench
+from ...http.wire import Answer
+from ...read.records import Record, parse_record, records
+from ...read.shapes import members
+from ...service.process import Line
+
+__all__ = ("COUNT", "Sent", "Traffic", "access_lines", "collect", "elsewhere", "request_id", "traffic")
+
+COUNT = 25
+_ID_FIELDS = ("x-request-id", "request-id", "x-correlation-id", "x-trace-id", "x-amzn-requestid")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request.
+
+    Parameters:
+        marker: stands in its path and nowhere else; empty for a declared route, which its id finds again.
+    """
+
+    marker: str
+    answer: Answer
+
+    @property
+    def id(self) -> str:
+        """The request id that the response names, or nothing."""
+        return request_id(self.answer)
+
+    def is_in(self, line: Line) -> bool:
+        """Tell whether a line is about this request."""
+        return any(text and text in line.text for text in (self.marker, self.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Requests, and every line that was written from the first of them on.
+
+    Parameters:
+        unnamed: responses that cannot be found again, because nothing tells them apart.
+    """
+
+    sent: tuple[Sent, ...]
+    lines: tuple[Line, ...]
+    form: str
+    unnamed: tuple[Answer, ...] = ()
+
+    def records(self, one: Sent) -> list[Record]:
+        """Return the access records of a request."""
+        return records(access_lines(self.lines, one, self.form), form=self.form)
+
+
+def request_id(answer: Answer) -> str:
+    """Return the request id of a response, from a field or from the body of an error; nothing if none."""
+    named = next((answer.field(name) for name in _ID_FIELDS if answer.field(name)), None)
+    if named is None and answer.status >= 400:
+        named = members(answer.json()).get("request_id")
+    return named if isinstance(named, str) else ""
+
+
+def elsewhere(bench: Bench) -> str:
+    """Return why the records cannot be read, or nothing when they are on the standard streams."""
+    logs = bench.manifest.logs
+    return (
+        f"the manifest says logs.file = {logs.file!r}, and the check reads the streams" if logs.file else ""
+    )
+
+
+async def collect(bench: Bench) -> Traffic:
+    """Send requests once per phase; see :func:`traffic`."""
+    return await traffic(bench, COUNT)
+
+
+async def traffic(bench: Bench, count: int) -> Traffic:
+    """Send ``count`` requests, most to paths that do not exist, and wait until each is in the log."""
+    since = bench.now()
+    process = bench.target.process
+    sent: list[Sent] = []
+    unnamed: list[Answer] = []
+    routes = [route for role in ("list", "create") if (route := bench.manifest.routes.by_role.get(role))]
+    while len(sent) < count:
+        # A declared route has nothing unique in its path: only an id tells its lines apart.
+        if routes and len(sent) % 5 in {3, 4}:
+            one = Sent("", await bench.call(routes[len(sent) % len(routes)], patient=False))
+            if one.id:
+                sent.append(one)
+            else:
+                routes.clear()
+                unnamed.append(one.answer)
+        else:
+            marker = f"rw-{bench.unique()}"
+            sent.append(Sent(marker, await bench.get(f"{bench.base}/{marker}", patient=False)))
+    awaited = [one.marker or one.id for one in sent]
+
+    def complete() -> bool:
+        text = process.output(since)
+        return all(word in text for word in awaited)
+
+    await process.wait_until(complete, bench.patience(2.0))
+    # A second record of the last request would come right behind the first.
+    await asyncio.sleep(0.2)
+    lines = tuple(line for line in process.lines if line.at >= since)
+    return Traffic(tuple(sent), lines, bench.manifest.logs.format, tuple(unnamed))
+
+
+def access_lines(lines: Sequence[Line], one: Sent, form: str = "json") -> list[Line]:
+    """Return the lines that report a request with its status, whatever their form."""
+    found = [line for line in lines if one.is_in(line) and _reports(line, one.answer, form)]
+    if len(found) > 1:
+        # A handled error may be told with its status too; it is no second access record.
+        plain = [line for line in found if not _is_error(line, form)]
+        found = plain or found[:1]
+    return found
+
+
+def _reports(line: Line, answer: Answer, form: str) -> bool:
+    record = parse_record(line, form)
+    if record is None:
+        return _says(line.text, answer)
+    # Some write a record when a request arrives, too; only the one with an outcome is its access record.
+    outcome = re.fullmatch(r"[1-5]\d\d", str(record.get("status"))) or record.get("duration") is not None
+    named = record.get("method") is not None or record.get("path") is not None
+    return bool(outcome and named) or _says(str(record.get("message")), answer)
+
+
+def _says(text: str, answer: Answer) -> bool:
+    """Tell whether a text is an access line, such as ``127.0.0.1 - "GET /a HTTP/1.1" 404``."""
+    path = answer.request.path.partition("?")[0]
+    pattern = rf"\b{re.escape(answer.request.method)}\b.*{re.escape(path)}.*\b{answer.status}\b"
+    return re.search(pattern, text) is not None
+
+
+def _is_error(line: Line, form: str) -> bool:
+    record = parse_record(line, form)
+    return record is not None and record.get("error") is not None

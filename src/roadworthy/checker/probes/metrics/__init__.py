@@ -1,0 +1,119 @@
+"""Probes of ``metrics`` (MET): the exposition itself. Counting is in ``_metrics_numbers``."""
+
+from __future__ import annotations
+
+import re
+
+from ....checklist import Severity
+from ...bench import Bench
+from ...http.wire import Answer
+from ...needs import Need
+from ...phases import Phase
+from ...probe import Probe, probe
+from ...verdict import Lines, Verdict
+from . import exposure, numbers, series
+from .exposition import read_exposition
+from .names import lint
+
+__all__ = ("PROBES",)
+
+# What Prometheus 3 sends; whoever knows OpenMetrics may answer with it.
+_ACCEPT = (
+    "application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+_PLAIN = "text/plain;version=0.0.4"
+_VERSIONS = {"text/plain": {"0.0.4", "1.0.0"}, "application/openmetrics-text": {"0.0.1", "1.0.0"}}
+
+
+async def _scrape(bench: Bench, accept: str) -> Answer:
+    return await bench.get(
+        bench.manifest.metrics.path, {"Accept": accept}, address=bench.target.metrics_address, patient=False
+    )
+
+
+async def _worked(bench: Bench) -> None:
+    """Make some requests, so that there is something to count."""
+    route = bench.manifest.routes.by_role.get("list")
+    for _ in range(3):
+        await bench.get(route.path if route else bench.unknown_path())
+        await bench.get(bench.unknown_path())
+
+
+@probe("MET-1", phase=Phase.SERVE, needs=(Need.METRICS,), samples=2)
+async def _prometheus_can_read_it(bench: Bench) -> Verdict:
+    """Asks as Prometheus 3 does, and as an older one does, and reads status and media type."""
+    other = await bench.get(bench.unknown_path(), address=bench.target.metrics_address)
+    bench.control("another path is answered otherwise", not other.ok)
+    for accept in (_ACCEPT, _PLAIN):
+        answer = await _scrape(bench, accept)
+        bench.sample()
+        told = answer.field("content-type") or ""
+        version = re.search(r";\s*version=\"?([\d.]+)", told)
+        known = _VERSIONS.get(answer.media_type)
+        if answer.status != 200 or not answer.complete:
+            bench.fail("the metrics endpoint does not answer a scrape", "200", str(answer), answer)
+        elif known is None:
+            expected = "text/plain; version=0.0.4, or application/openmetrics-text"
+            bench.fail("a media type that Prometheus 3 refuses", expected, told or "none", answer)
+        elif version is None:
+            bench.warn("the media type does not say its version", "version=0.0.4", told, answer)
+        elif version[1] not in known:
+            bench.fail("a version of the format that there is not", " or ".join(sorted(known)), told, answer)
+    return bench.verdict()
+
+
+@probe("MET-2", phase=Phase.SERVE, needs=(Need.METRICS,), samples=10)
+async def _every_line_is_valid(bench: Bench) -> Verdict:
+    """Makes requests and reads the scrape as strictly as Prometheus does, in each format that is offered."""
+    await _worked(bench)
+    answers = {answer.media_type: answer for answer in [await _scrape(bench, a) for a in (_PLAIN, _ACCEPT)]}
+    bench.control(
+        "there are samples to judge",
+        any(read_exposition(answer.body).families for answer in answers.values() if answer.status == 200),
+    )
+    for media_type, answer in answers.items():
+        found = read_exposition(answer.body, openmetrics="openmetrics" in media_type)
+        bench.sample(sum(len(family.values) for family in found.families.values()))
+        if found.problems:
+            lines = answer.text.split("\n")
+            shown = tuple(
+                f"line {number}: {text}: {lines[number - 1][:160] if number <= len(lines) else ''}"
+                for number, text in found.problems[:20]
+            )
+            number, text = found.problems[0]
+            bench.fail(
+                f"the exposition is not valid: {text}",
+                "every line as the format has it",
+                f"{len(found.problems)} breaches, the first in line {number}",
+                answer,
+                evidence=(Lines(f"breaches in {media_type or 'a scrape'}", shown),),
+            )
+    return bench.verdict()
+
+
+@probe("MET-3", phase=Phase.SERVE, needs=(Need.METRICS,), samples=3)
+async def _names_follow_the_conventions(bench: Bench) -> Verdict:
+    """Applies the rules of Prometheus' linter to each family; what a language's runtime exports is noted."""
+    await _worked(bench)
+    answer = await _scrape(bench, _PLAIN)
+    found = read_exposition(answer.body)
+    judged = [family for family in found.families.values() if family.values]
+    bench.control(f"{len(judged)} families were read", judged)
+    bench.sample(len(judged))
+    for name, text, own in lint(found):
+        if own:
+            bench.fail(f"{name} {text}", "as the naming conventions have it", name, severity=Severity.LOW)
+        else:
+            bench.note(f"{name} {text}")
+    return bench.verdict()
+
+
+PROBES: tuple[Probe, ...] = (
+    _prometheus_can_read_it,
+    _every_line_is_valid,
+    _names_follow_the_conventions,
+    *numbers.PROBES,
+    *series.PROBES,
+    *exposure.PROBES,
+)

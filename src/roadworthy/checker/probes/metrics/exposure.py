@@ -1,0 +1,66 @@
+"""Probes of ``metrics``: who can read them, and when."""
+
+from __future__ import annotations
+
+from ...bench import Bench
+from ...needs import Need
+from ...phases import Phase
+from ...probe import Probe, probe
+from ...read.exposition import read_samples
+from ...verdict import Verdict
+
+__all__ = ("PROBES",)
+
+# A client of its own, so that the budget of the others in this phase stays as it is.
+_CLIENT = "127.0.0.71"
+
+
+@probe("MET-9", phase=Phase.LIMITS, needs=(Need.METRICS,), samples=2)
+async def _metrics_are_kept_to_themselves(bench: Bench) -> Verdict:
+    """Sends secrets and searches the scrape, asks the public listener, and scrapes while limited."""
+    metrics = bench.manifest.metrics
+    planted = bench.canary("metrics: a request")
+    fields = {"Cookie": f"session={planted}", "X-Api-Key": planted, "User-Agent": planted}
+    await bench.get(f"{bench.unknown_path()}?token={planted}", fields, source=_CLIENT)
+    await bench.get(bench.unknown_path(), {"Authorization": f"Bearer {planted}"}, source=_CLIENT)
+    answer = await bench.get(metrics.path, address=bench.target.metrics_address, source=_CLIENT)
+    bench.control("metrics can be read", answer.status == 200 and read_samples(answer.text))
+    bench.sample()
+    if found := bench.leaks(answer.text):
+        bench.fail("metrics show a secret", "no trace of it", ", ".join(found), answer)
+    public = await bench.get(metrics.path, auth=False, source=_CLIENT)
+    bench.sample()
+    if public.ok and read_samples(public.text) and not metrics.public:
+        bench.warn(
+            "metrics stand on the public listener",
+            "a listener of their own or credentials; or metrics.public = true, where that is meant",
+            str(public),
+            public,
+        )
+    await _scrape_while_limited(bench)
+    return bench.verdict()
+
+
+async def _scrape_while_limited(bench: Bench) -> None:
+    """Use up the budget of a client and scrape as that client."""
+    limit = bench.manifest.check.requests or bench.manifest.rate_limit.requests
+    route = bench.manifest.routes.by_role.get(bench.manifest.rate_limit.route)
+    if not bench.has(Need.RATE_LIMIT) or route is None or limit is None or limit > 2000:
+        bench.note("no rate limit is declared that can be reached, so scraping under one was not tried")
+        return
+    for _ in range(3 * limit):
+        answer = await bench.call(route, source=_CLIENT)
+        if answer.status == 429:
+            break
+    else:
+        bench.note("the limit was not reached (RTL-1), so scraping under it was not tried")
+        return
+    answer = await bench.get(
+        bench.manifest.metrics.path, address=bench.target.metrics_address, source=_CLIENT
+    )
+    bench.expect(
+        answer.status != 429, "metrics cannot be read while the client is limited", "200", str(answer), answer
+    )
+
+
+PROBES: tuple[Probe, ...] = (_metrics_are_kept_to_themselves,)

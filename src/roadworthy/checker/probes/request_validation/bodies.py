@@ -1,0 +1,184 @@
+"""What the probes of request validation send: the valid body with exactly one thing changed."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from ....checklist import Severity
+from ...bench import Bench
+from ...errors import ControlFailed
+from ...http.wire import Answer
+from ...manifest.model import Route
+from ...read.shapes import elements, members
+from ...verdict import Verdict
+
+__all__ = (
+    "JSON",
+    "Valid",
+    "closing",
+    "found_in",
+    "judge_refused",
+    "read_back",
+    "refused",
+    "send",
+    "type_of",
+    "valid",
+    "with_raw",
+)
+
+JSON = "application/json"
+_MARK = "@roadworthy-raw@"
+
+
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """A valid request that was accepted: the control of the whole family.
+
+    Parameters:
+        types: the JSON type of each field, by the service's document or by the declared body.
+        required: the fields that the document requires, or None where it says nothing.
+        shown: the fields that the resource shows when it is read.
+    """
+
+    route: Route
+    sent: dict[str, Any]
+    made: Answer
+    read: Answer | None
+    types: dict[str, str]
+    required: frozenset[str] | None
+    nullable: frozenset[str]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The fields that can be read back."""
+        document = (self.read or self.made).json()
+        return tuple(name for name in self.sent if found_in(document, name)[0])
+
+
+async def _make(bench: Bench) -> Valid | None:
+    route = bench.manifest.routes.by_role["create"]
+    created = await bench.create()
+    sent = members(created.sent)
+    if not sent:
+        return None
+    schema = (await bench.openapi()).body_schema(route.method, route.path)
+    properties = members(schema.get("properties"))
+    types = {name: _declared(properties.get(name)) or type_of(value) for name, value in sent.items()}
+    return Valid(
+        route,
+        sent,
+        created.answer,
+        await bench.get(created.path) if created.path else None,
+        types,
+        frozenset(map(str, elements(schema["required"]))) if "required" in schema else None,
+        frozenset(name for name in sent if "null" in json.dumps(properties.get(name))),
+    )
+
+
+async def valid(bench: Bench) -> Valid:
+    """Return the valid request of this phase; without one nothing can be judged."""
+    found = await bench.shared(_make)
+    if found is None:
+        raise ControlFailed("routes.create has no JSON object as its body, so nothing can be changed in it")
+    bench.control(f"the valid request is accepted ({found.made})", found.made.ok)
+    return found
+
+
+def _declared(schema: Any) -> str:
+    kind = members(schema).get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def type_of(value: object) -> str:
+    """Return the JSON type of a value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def found_in(document: object, name: str) -> tuple[bool, Any]:
+    """Look for a member in a document, in its outermost object first; many wrap the resource in ``data``."""
+    waiting = deque([document])
+    while waiting:
+        entries = members(waiting.popleft())
+        if name in entries:
+            return True, entries[name]
+        waiting.extend(entries.values())
+    return False, None
+
+
+async def send(bench: Bench, body: Any, media_type: str | None = JSON, **options: Any) -> Answer:
+    """Send a body to the route that creates; bytes as they are, anything else as JSON."""
+    route = bench.manifest.routes.by_role["create"]
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {name: value for name, value in route.headers.items() if name.lower() != "content-type"}
+    if media_type is not None:
+        fields["Content-Type"] = media_type
+    return await bench.request(route.method, route.path, fields, data, **options)
+
+
+def with_raw(bench: Bench, name: str, raw: bytes) -> bytes:
+    """Return a fresh valid body in which the value of ``name`` is these bytes, JSON or not."""
+    body = members(bench.fresh(bench.manifest.routes.by_role["create"].body))
+    return json.dumps({**body, name: _MARK}).encode().replace(f'"{_MARK}"'.encode(), raw)
+
+
+async def closing(bench: Bench) -> Verdict:
+    """Return the verdict; after a finding the next probe gets a fresh process.
+
+    What should have been refused may be stored now, and a list that contains it may fail ever after.
+    """
+    if bench.findings:
+        await bench.renew()
+    return bench.verdict()
+
+
+async def read_back(bench: Bench, answer: Answer) -> Answer:
+    """Return the resource that an answer of the route that creates speaks of, or that answer itself."""
+    path = bench.path_of(answer)
+    return await bench.get(path) if path else answer
+
+
+def refused(answer: Answer) -> bool:
+    """Tell whether a request was refused for what is in it.
+
+    Raises:
+        ControlFailed: it was refused for who sent it, so nothing was said about what is in it.
+    """
+    if answer.status in {401, 403}:
+        raise ControlFailed(f"the service wants other credentials ({answer}); see auth.header")
+    return answer.complete and 400 <= answer.status < 500 and answer.status not in {405, 407, 429}
+
+
+def judge_refused(
+    bench: Bench,
+    what: str,
+    answer: Answer,
+    *,
+    accepted: Severity | None = None,
+    crashed: Severity | None = None,
+) -> bool:
+    """Count a sample and fail unless the request was refused; return whether it was."""
+    bench.sample()
+    if refused(answer):
+        return True
+    if answer.ok:
+        bench.fail(f"{what} is accepted", "a refusal, 4xx", str(answer), answer, severity=accepted)
+    else:
+        bench.fail(f"{what} makes the service fail", "a refusal, 4xx", str(answer), answer, severity=crashed)
+    return False

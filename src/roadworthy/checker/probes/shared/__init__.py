@@ -1,0 +1,1 @@
+"""What probes of several items use."""

@@ -1,0 +1,144 @@
+"""What is left after the service was killed in the middle of transfers and writes (kill -9, no warning)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...bench import Bench
+from ...errors import ControlFailed
+from ...http.wire import Answer
+from ..shared import contract
+from ..shared.contract import Resource
+from ..shared.together import many
+
+__all__ = ("Crash", "crashes")
+
+# Parts of the time that the same transfers took before: from the first statement to after the last answer.
+_MOMENTS = (0.2, 0.5, 0.8)
+_PAIRS = 4
+_POSTS = 25
+_WRITERS = 4
+# Before the transfers begin: some of what is confirmed has to be older than the last commit.
+_WRITES = 6
+
+
+@dataclass(slots=True)
+class _Pair:
+    """Two parents and the children that go to and fro between them."""
+
+    owner: Resource
+    other: Resource
+    children: list[Any]
+
+
+@dataclass(slots=True)
+class Crash:
+    """One kill and what was found after the restart.
+
+    Parameters:
+        acknowledged: writes that were answered with success.
+        unanswered: requests that were in flight.
+        lost: successes whose effect is not there, or not readable.
+        half: transfers of which a part was done, in words.
+    """
+
+    acknowledged: int = 0
+    unanswered: int = 0
+    lost: list[Answer] = field(default_factory=list[Answer])
+    half: list[str] = field(default_factory=list[str])
+
+
+async def crashes(bench: Bench) -> list[Crash]:
+    """Kill the service several times in the middle of work, and look at the same store each time."""
+    found: list[Crash] = []
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(bench.launch())
+        pairs = [await _pair(bench) for _ in range(_PAIRS)]
+        if first.store is not None:
+            # So slow that the moment of a kill lies well between two statements, where that can be done.
+            first.store.delay = lambda: 0.004
+        usual = await _measure(bench, pairs)
+        for moment in _MOMENTS:
+            target = bench.target
+            crash, begun = Crash(), asyncio.Event()
+            work = asyncio.create_task(_work(bench, pairs, begun))
+            await begun.wait()
+            await asyncio.sleep(usual * moment)
+            target.process.kill()
+            await target.process.wait_end(10)
+            created, moved = await work
+            await stack.enter_async_context(bench.launch(same_store_as=first))
+            await _judge(bench, crash, pairs, created, moved)
+            found.append(crash)
+    return found
+
+
+async def _pair(bench: Bench) -> _Pair:
+    owner, other = await contract.parent(bench), await contract.parent(bench)
+    made = await many(lambda: contract.child(bench, owner), _POSTS)
+    return _Pair(owner, other, [one.raw for one in made])
+
+
+async def _measure(bench: Bench, pairs: list[_Pair]) -> float:
+    """Return how many seconds the same work takes when nobody kills it."""
+    begun = asyncio.Event()
+    work = asyncio.create_task(_work(bench, pairs, begun))
+    await begun.wait()
+    began = bench.now()
+    created, moved = await work
+    seconds = bench.now() - began
+    if not all(answer.ok for answer in moved) or not any(answer.ok for answer in created):
+        raise ControlFailed(f"transfers are refused: {', '.join(map(str, moved))}")
+    for pair in pairs:
+        pair.owner, pair.other = pair.other, pair.owner
+    return seconds
+
+
+async def _work(bench: Bench, pairs: list[_Pair], begun: asyncio.Event) -> tuple[list[Answer], list[Answer]]:
+    """Write, and then transfer all pairs meanwhile; return the answers of the writes and of the transfers."""
+    over, enough = asyncio.Event(), asyncio.Event()
+    created: list[Answer] = []
+    route = bench.manifest.routes.by_role["create"]
+
+    async def write() -> None:
+        while not over.is_set():
+            answer = await bench.call(route, patient=False)
+            created.append(answer)
+            if len(created) >= _WRITES or not answer.ok:
+                enough.set()
+            if not answer.ok:
+                return
+
+    writers = [asyncio.create_task(write()) for _ in range(_WRITERS)]
+    await enough.wait()
+    begun.set()
+    moved = await asyncio.gather(
+        *(contract.transfer(bench, pair.owner.raw, pair.other.raw, pair.children) for pair in pairs)
+    )
+    over.set()
+    await asyncio.gather(*writers)
+    return created, list(moved)
+
+
+async def _judge(
+    bench: Bench, crash: Crash, pairs: list[_Pair], created: list[Answer], moved: list[Answer]
+) -> None:
+    crash.acknowledged = sum(answer.ok for answer in (*created, *moved))
+    crash.unanswered = sum(not answer.complete for answer in (*created, *moved))
+    read = bench.manifest.routes.by_role["read"]
+    for answer in created:
+        if answer.ok and not (await bench.call(read, str(contract.raw_id(answer)))).ok:
+            crash.lost.append(answer)
+    for pair, answer in zip(pairs, moved, strict=True):
+        mine = set(pair.children)
+        before = mine & (await contract.child_ids(bench, pair.owner.id) or set())
+        after = mine & (await contract.child_ids(bench, pair.other.id) or set())
+        if before | after != mine or before & after or (before and after):
+            crash.half.append(f"{len(after)} of {len(mine)} moved, {len(before)} stayed")
+        if answer.ok and after != mine:
+            crash.lost.append(answer)
+        if not before:
+            pair.owner, pair.other = pair.other, pair.owner

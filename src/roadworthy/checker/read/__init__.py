@@ -1,0 +1,1 @@
+"""Readers of what a service writes: records, metrics, documents, JSON of unknown shape."""

@@ -1,0 +1,1 @@
+"""The service under test: its process, its ports, how it is started and stopped."""

@@ -1,0 +1,131 @@
+"""What a manifest may say, and how its mistakes are told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from roadworthy.checker import Manifest, ManifestError, parse_manifest
+from roadworthy.checker.bench.bodies import fresh
+from roadworthy.checker.manifest.model import for_target
+
+
+def test_everything_may_be_left_out() -> None:
+    """An empty manifest is one: every section is optional."""
+    manifest = parse_manifest("")
+    assert (manifest.startable, manifest.listen.host, manifest.logs.format) == (False, "127.0.0.1", "json")
+
+
+def test_units() -> None:
+    """Times and sizes have units, numbers are seconds and bytes."""
+    text = (
+        '[limits]\nbody = "1MiB"\nrequest_timeout = "500ms"\n[rate_limit]\nwindow = 60\n[start]\ngrace = "2m"'
+    )
+    manifest = parse_manifest(text)
+    assert manifest.limits.body == 1 << 20
+    assert manifest.limits.request_timeout == 0.5
+    assert (manifest.rate_limit.window, manifest.start.grace) == (60.0, 120.0)
+
+
+def test_every_mistake_is_told_with_its_line() -> None:
+    """All mistakes come at once, in the order of the file, each with a way out."""
+    text = """
+[start]
+comand = ["a"]
+grace = "soon"
+[routes]
+read = { path = "items" }
+[cors]
+policy = "public"
+origins = ["https://a.example"]
+[metrics]
+port_env = "OPS"
+[[waivers]]
+id = "CMP-3"
+expires = "tomorrow"
+"""
+    with pytest.raises(ManifestError) as error:
+        parse_manifest(text)
+    lines = [int(line.split(":")[1]) for line in str(error.value).splitlines()]
+    assert lines == sorted(lines)
+    for words in (
+        "roadworthy.toml:3: start.comand: there is no such key; did you mean command?",
+        "roadworthy.toml:4: start.grace: has to be a time",
+        "roadworthy.toml:6: routes.read.path: has to begin with /",
+        "cors.policy: public and a list of origins exclude each other",
+        "waivers.0.reason: is required",
+        "waivers.0.expires: has to be a date",
+    ):
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[routes]\nread = { path = "/x" }', "has to have {id}"),
+        ('[routes]\ncreate = { path = "/x", id = "7" }', "where the new id stands"),
+        ('[routes]\nread = { path = "/x/{id}", id = true }', "or an id"),
+        ('[start]\ncommand = ["a"]\nurl = "http://127.0.0.1:1"', "exclude each other"),
+        ('[start]\nurl = "https://127.0.0.1:1"', "plain HTTP"),
+        ('[ready]\nstatus = "2xx"', "a range of them"),
+        ("[check]\nenv = 3", "has to be a table"),
+        ("waivers = 3", "array of tables"),
+    ],
+)
+def test_mistakes(text: str, message: str) -> None:
+    """What cannot work is refused in words that say what would."""
+    with pytest.raises(ManifestError, match=message):
+        parse_manifest(text)
+
+
+def test_ids_that_are_always_there() -> None:
+    """A service without a route that creates declares the id of what is there; it may be a number."""
+    manifest = parse_manifest(
+        '[routes]\nread = { path = "/users/{id}", id = 1 }\ncreate = { path = "/users" }'
+    )
+    assert manifest.routes.read is not None
+    assert manifest.routes.create is not None
+    assert (manifest.routes.read.literal, manifest.routes.create.literal) == ("1", "")
+
+
+def test_bodies_are_new_each_time() -> None:
+    """``{unique}`` and ``{number}`` become something new; a text that is only ``{number}`` a number."""
+    body = {"id": "{number}", "name": "a {unique}", "tags": ["{number}-x", 3, None]}
+    first, second = fresh(body, "u1"), fresh(body, "u2")
+    assert isinstance(first["id"], int)
+    assert 0 < first["id"] < 2**31
+    assert first["id"] != second["id"]
+    assert (first["name"], first["tags"]) == ("a u1", [f"{first['id']}-x", 3, None])
+    assert body["id"] == "{number}"
+
+
+def test_lines() -> None:
+    """A finding is shown at the line of its section, or of the nearest around it."""
+    manifest = parse_manifest("version = 1\n[health]\nlive = '/livez'\n[routes.read]\npath = '/a/{id}'\n")
+    lines = [manifest.line(path) for path in ("health.live", "health.ready", "routes.read.id", "cors")]
+    assert lines == [3, 2, 4, 0]
+
+
+def test_targets() -> None:
+    """The words of the command line are a URL, an app, or a command."""
+    empty = Manifest()
+    assert for_target(["http://localhost:8000/"], empty).start.url == "http://localhost:8000"
+    app = for_target(["main:app"], empty)
+    assert app.start.command == (sys.executable, "-m", "roadworthy", "run", "main:app")
+    assert (app.listen.port_env, app.listen.ports) == ("PORT", ("OPS_PORT",))
+    assert for_target(["node", "server.js"], empty).start.command == ("node", "server.js")
+    with pytest.raises(ManifestError, match="not this machine"):
+        for_target(["http://example.com:80"], empty)
+    with pytest.raises(ManifestError, match="nothing to check"):
+        for_target([], empty)
+
+
+def test_manifests_of_the_examples_are_right() -> None:
+    """Every manifest in the repository is one that is understood."""
+    files = sorted((Path(__file__).parents[3] / "examples").glob("*/**/roadworthy.toml"))
+    files = [file for file in files if "node_modules" not in file.parts]
+    assert len(files) >= 8
+    for file in files:
+        parse_manifest(file.read_text("utf-8"), file.name, file.parent)
