@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from roadworthy.checker.manifest.model import load_manifest
+from roadworthy.checker.manifest.read import load_manifest
 
 from .expected import FOLDER, manifest_of, read_expected, write_expected
 from .observe import observe_stop

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy.checker.manifest.model import load_manifest
+from roadworthy.checker.manifest.read import load_manifest
 from roadworthy.checker.verdict import Verdict
 from roadworthy.checklist import ASSERTIONS
 

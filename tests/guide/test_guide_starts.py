@@ -13,7 +13,7 @@ import pytest
 
 from roadworthy.checker.errors import PortTaken
 from roadworthy.checker.http.wire import Answer, exchange
-from roadworthy.checker.manifest.model import load_manifest
+from roadworthy.checker.manifest.read import load_manifest
 from roadworthy.checker.read.masking import Masker
 from roadworthy.checker.service.target import Launch, launch
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy.checker.manifest.model import load_manifest
+from roadworthy.checker.manifest.read import load_manifest
 
 from .stacks import FOLDER, STACKS, USERS
 

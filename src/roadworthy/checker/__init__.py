@@ -7,7 +7,8 @@ with), :mod:`.runner` (how a run goes), :mod:`.verdict` (what is said), :mod:`.r
 
 from .errors import CheckError, ManifestError, StartFailed
 from .events import Run
-from .manifest.model import Manifest, load_manifest, parse_manifest
+from .manifest.model import Manifest
+from .manifest.read import load_manifest, parse_manifest
 from .phases import Profile
 from .runner import Options, run_check
 from .verdict import ExitCode, Result, Verdict

@@ -89,8 +89,8 @@ def _present(need: Need, manifest: Manifest) -> bool:
         Need.READY: manifest.health.ready,
         Need.STORE: manifest.database.kind not in {"", "none"} and manifest.database.env,
         Need.METRICS: manifest.metrics.path and not manifest.metrics.push,
-        Need.RATE_LIMIT: (check.requests or limit.requests)
-        and (check.window or limit.window)
+        Need.RATE_LIMIT: (check.rate_limit.requests or limit.requests)
+        and (check.rate_limit.window or limit.window)
         and not limit.off,
         Need.CORS_ORIGINS: manifest.cors.origins or manifest.cors.policy == "public",
         Need.COMPRESSION: manifest.compression != "upstream",

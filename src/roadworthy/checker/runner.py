@@ -413,8 +413,8 @@ class _Runner:
     def _overlay(self) -> tuple[str, ...]:
         check = self.manifest.check
         found = [f"{name}={value}" for name, value in check.env.items()]
-        found += [f"{name}={value} (limits)" for name, value in check.rate_limit_env.items()]
-        found += [f"{name}={value} (shutdown)" for name, value in check.shutdown_env.items()]
+        found += [f"{name}={value} (limits)" for name, value in check.rate_limit.env.items()]
+        found += [f"{name}={value} (shutdown)" for name, value in check.shutdown.env.items()]
         return tuple(self.masker.text(text) for text in found)
 
     def _remember_secrets(self) -> None:

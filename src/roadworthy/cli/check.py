@@ -99,7 +99,7 @@ def _run(
 ) -> None:
     """Check a service."""
     from ..checker import ManifestError, Options, Profile
-    from ..checker.manifest.model import for_target
+    from ..checker.manifest.target import for_target
     from ..checker.registry import choose
     from ..server.folder import Folder
     from ..server.listeners import ServeError
@@ -145,7 +145,7 @@ def _init(
 
     from ..checker import ExitCode, Manifest, ManifestError, StartFailed
     from ..checker.manifest.infer import infer
-    from ..checker.manifest.model import for_target
+    from ..checker.manifest.target import for_target
     from ..checker.manifest.write import manifest_text
 
     if manifest.exists() and not force:

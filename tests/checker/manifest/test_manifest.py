@@ -9,7 +9,7 @@ import pytest
 
 from roadworthy.checker import Manifest, ManifestError, parse_manifest
 from roadworthy.checker.bench.bodies import fresh
-from roadworthy.checker.manifest.model import for_target
+from roadworthy.checker.manifest.target import for_target
 
 
 def test_everything_may_be_left_out() -> None:
@@ -27,6 +27,18 @@ def test_units() -> None:
     assert manifest.limits.body == 1 << 20
     assert manifest.limits.request_timeout == 0.5
     assert (manifest.rate_limit.window, manifest.start.grace) == (60.0, 120.0)
+
+
+@pytest.mark.parametrize("time", ["2min", "2m", "2 MIN", "120s", "120", "120000ms", 120, 120.0])
+def test_times_are_written_as_in_the_settings(time: str | float) -> None:
+    """Every spelling of a duration that a setting takes is taken here too."""
+    assert parse_manifest(f"[start]\ngrace = {time!r}".replace("'", '"')).start.grace == 120.0
+
+
+@pytest.mark.parametrize("size", ["1mib", "1MiB", "1 MIB", "1024kib", "1048576b", "1048576", 1048576])
+def test_sizes_are_written_as_in_the_settings(size: str | int) -> None:
+    """Every spelling of a size that a setting takes is taken here too."""
+    assert parse_manifest(f"[limits]\nbody = {size!r}".replace("'", '"')).limits.body == 1 << 20
 
 
 def test_every_mistake_is_told_with_its_line() -> None:
@@ -72,12 +84,49 @@ expires = "tomorrow"
         ('[ready]\nstatus = "2xx"', "a range of them"),
         ("[check]\nenv = 3", "has to be a table"),
         ("waivers = 3", "array of tables"),
+        ("[start]\ncwd = 3", "has to be a text in quotes, not a number"),
+        ("[start]\nshell = 'yes'", "has to be true or false, not a str"),
+        ("[start]\ncommand = 'a b'", "has to be an array of texts"),
+        ("[start]\ncommand = ['a', 3]", "has to be a text in quotes, not a number"),
+        ("start = 3", r"has to be a table, \[start\]"),
+        ("[listen]\nport = 0", "has to be a whole number from 1 up"),
+        ("[listen]\nport = true", "has to be a whole number from 1 up"),
+        ("[workers]\ntest = 1.5", "has to be a whole number from 2 up"),
+        ("[limits]\nbody = '1 potato'", "has to be a size"),
+        ("[limits]\nrequest_timeout = -1", "has to be a time"),
+        ("[logs]\nformat = 'jsn'", "'jsn' is none of json, logfmt, text; did you mean json?"),
+        ("[rate_limit]\nroute = 'lst'", "there is no role 'lst'; did you mean list?"),
+        ("[routes]\nraed = { path = '/x' }", "there is no role 'raed'; did you mean read?"),
+        ("[routes]\nlist = { path = '/x', pth = '/y' }", "there is no such key; did you mean path?"),
+        ("[routes]\nlist = { path = '/x', role = 'read' }", "the name of the table is the role"),
+        ("[routes]\nlist = {}", "routes.list.path: is required"),
+        ("[check]\nrate_limit = { requets = 3 }", "did you mean requests?"),
+        ("[env]\nset = { A = ['x'] }", "has to be a text in quotes, not an array"),
+        ("[[waivers]]\nreason = 'x'", "waivers.0.id: is required"),
+        ("[[waivers]]\nid = 'CMP-3'\nreason = 'x'\nline = 3", "there is no such key"),
+        ("folder = '/x'", "folder: there is no such key"),
+        ("[metrics]\nport_env = 'OPS'", "OPS is not one of listen.ports"),
+        ("= 3", "this is not TOML"),
     ],
 )
 def test_mistakes(text: str, message: str) -> None:
     """What cannot work is refused in words that say what would."""
     with pytest.raises(ManifestError, match=message):
         parse_manifest(text)
+
+
+def test_no_mistake_hides_another() -> None:
+    """A contradiction between two values is reported beside the wrong type of a third in the same table."""
+    with pytest.raises(ManifestError) as error:
+        parse_manifest(
+            '[cors]\npolicy = "none"\norigins = ["a"]\ncredentials = 3\nx = 1\n[start]\ngrace = "z"'
+        )
+    assert [line.split(": ")[1] for line in str(error.value).splitlines()] == [
+        "cors.policy",
+        "cors.credentials",
+        "cors.x",
+        "start.grace",
+    ]
 
 
 def test_ids_that_are_always_there() -> None:

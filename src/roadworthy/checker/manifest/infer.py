@@ -341,4 +341,4 @@ def _merged(manifest: Manifest, facts: Mapping[str, Fact]) -> Manifest:
         changes |= {name: replace(getattr(manifest, name), **values) for name, values in sections.items()}
     except TypeError as error:
         raise ManifestError(f"cannot use what was inferred: {error}") from None
-    return replace(manifest, routes=Routes(routes), **changes)
+    return replace(manifest, routes=Routes(by_role=routes), **changes)

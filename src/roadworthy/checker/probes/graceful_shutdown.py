@@ -281,7 +281,7 @@ async def _it_ends_in_time(bench: Bench) -> Verdict:
             "the process does not end", f"within {grace:g} s", "it still runs", evidence=(stop.timeline(),)
         )
     after = stop.exit.at - stop.last_response
-    delay = bench.manifest.check.drain_delay or bench.manifest.shutdown.drain_delay or 0.0
+    delay = bench.manifest.check.shutdown.drain_delay or bench.manifest.shutdown.drain_delay or 0.0
     if after > bench.patience(max(_AFTER_LAST, delay + 5.0)):
         got = f"{after:.1f} s"
         return bench.fail(
@@ -400,7 +400,7 @@ async def _connections_are_told_to_end(bench: Bench) -> Verdict:
         bench.fail(
             "responses after SIGTERM keep their connection", "Connection: close", f"{len(kept)} do", kept[0]
         )
-    delay = bench.manifest.check.drain_delay or bench.manifest.shutdown.drain_delay or 0.0
+    delay = bench.manifest.check.shutdown.drain_delay or bench.manifest.shutdown.drain_delay or 0.0
     soon = bench.patience(delay + 1.0)
     if stop.idle_over is None or stop.idle_over - stop.told > soon:
         when = "until the exit" if stop.idle_over is None else f"{stop.idle_over - stop.told:.1f} s"

@@ -275,7 +275,10 @@ async def _measure(bench: Bench, path: str, when: str, count: int, table: list[t
 @probe("HLT-7", phase=Phase.LIMITS, needs=(Need.LIVE,), samples=40)
 async def _probes_are_not_users(bench: Bench) -> Verdict:
     """Asks more often than a client may, reads the caching fields, and looks at the request counter."""
-    health, limit = bench.manifest.health, bench.manifest.check.requests or bench.manifest.rate_limit.requests
+    health, limit = (
+        bench.manifest.health,
+        bench.manifest.check.rate_limit.requests or bench.manifest.rate_limit.requests,
+    )
     count = min(max(40, (limit or 0) + 10), 500)
     before = await bench.scrape() if bench.has(Need.METRICS) else None
     for path in dict.fromkeys(filter(None, (health.live, health.ready))):

@@ -160,7 +160,7 @@ class Target:
                 await self.service.wait_silence(1.0)
                 raise StartFailed(f"the service ended with {self.service.ended} at its start{self._said()}")
             answer = await exchange(self.address, "GET", path or "/", seconds=2.0)
-            good = ready.statuses[0] <= answer.status <= ready.statuses[1] if path else answer.complete
+            good = ready.status[0] <= answer.status <= ready.status[1] if path else answer.complete
             if good:
                 return
             last = f"GET {path or '/'} gave {answer}"
@@ -282,9 +282,9 @@ def _environment(manifest: Manifest, options: Launch, folder: Path) -> dict[str,
         environment = dict(os.environ)
     layers = [manifest.env.set, manifest.check.env]
     if options.limited:
-        layers.append(manifest.check.rate_limit_env)
+        layers.append(manifest.check.rate_limit.env)
     if options.draining:
-        layers.append(manifest.check.shutdown_env)
+        layers.append(manifest.check.shutdown.env)
     for layer in layers:
         environment |= {name: expand(value) for name, value in layer.items()}
     if manifest.auth.header:

@@ -43,7 +43,7 @@ async def _metrics_are_kept_to_themselves(bench: Bench) -> Verdict:
 
 async def _scrape_while_limited(bench: Bench) -> None:
     """Use up the budget of a client and scrape as that client."""
-    limit = bench.manifest.check.requests or bench.manifest.rate_limit.requests
+    limit = bench.manifest.check.rate_limit.requests or bench.manifest.rate_limit.requests
     route = bench.manifest.routes.by_role.get(bench.manifest.rate_limit.route)
     if not bench.has(Need.RATE_LIMIT) or route is None or limit is None or limit > 2000:
         bench.note("no rate limit is declared that can be reached, so scraping under one was not tried")

@@ -242,7 +242,9 @@ def declared_limit(bench: Bench) -> Limit:
     route = routes.get(said.route) or routes.get("list") or next(iter(manifest.routes), None)
     if route is None:
         raise ControlFailed("no route is declared that could be limited (routes.list, rate_limit.route)")
-    return Limit(route, check.requests or said.requests, check.window or said.window, said.kind)
+    return Limit(
+        route, check.rate_limit.requests or said.requests, check.rate_limit.window or said.window, said.kind
+    )
 
 
 def new_client(bench: Bench, addressed: bool) -> Client:

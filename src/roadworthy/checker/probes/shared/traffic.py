@@ -99,7 +99,7 @@ async def _limited(bench: Bench, asked: dict[str, str]) -> Answer | None:
     """Return a 429, from a process of its own with the shorter limit; None where there is no limit."""
     manifest = bench.manifest
     route = manifest.routes.by_role.get(manifest.rate_limit.route)
-    most = manifest.check.requests or manifest.rate_limit.requests or 0
+    most = manifest.check.rate_limit.requests or manifest.rate_limit.requests or 0
     if route is None or "{id}" in route.path or route.method != "GET" or not manifest.startable:
         return None
     if not bench.has(Need.RATE_LIMIT) or most > _MOST_FOR_429:

@@ -1,0 +1,51 @@
+"""The target of a check as the command line names it: a URL, an app, or a command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import ManifestError
+from .model import Manifest
+from .values import loopback_url
+
+__all__ = ("for_target",)
+
+
+def for_target(target: Sequence[str], manifest: Manifest) -> Manifest:
+    """Return the manifest with its target replaced by what stood on the command line.
+
+    Parameters:
+        target: ``["http://127.0.0.1:8000"]``, ``["main:app"]``, or a command and its arguments.
+
+    Raises:
+        ManifestError: it is none of them.
+    """
+    if not target:
+        if not manifest.start.command and not manifest.start.url:
+            raise ManifestError(
+                "nothing to check: name a target (roadworthy check main:app, roadworthy check -- node "
+                "server.js, roadworthy check http://127.0.0.1:8000) or set start.command in roadworthy.toml"
+            )
+        return manifest
+    first = target[0]
+    if len(target) == 1 and first.startswith(("http://", "https://")):
+        return replace(manifest, start=replace(manifest.start, url=loopback_url(first), command=()))
+    if len(target) == 1 and _is_application(first):
+        start = replace(
+            manifest.start,
+            command=(sys.executable, "-m", "roadworthy", "run", first),
+            url="",
+            probe_command=(),
+        )
+        listen = manifest.listen
+        if not listen.port_env:
+            listen = replace(listen, port_env="PORT", ports=listen.ports or ("OPS_PORT",))
+        return replace(manifest, start=start, listen=listen)
+    return replace(manifest, start=replace(manifest.start, command=tuple(target), url="", probe_command=()))
+
+
+def _is_application(word: str) -> bool:
+    module, colon, name = word.partition(":")
+    return bool(colon) and module.replace(".", "_").isidentifier() and name.replace(".", "_").isidentifier()
