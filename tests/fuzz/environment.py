@@ -9,8 +9,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from roadworthy._settings_masking import masked_settings
 from roadworthy.settings import PREFIX, Settings, SettingsError, load_settings
+from roadworthy.settings.masking import masked_settings
 
 from .target import Pieces, Target
 

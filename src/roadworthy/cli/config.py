@@ -30,8 +30,8 @@ def config(
 
     Sources are an argument in code, an environment variable, `.env`, or the default.
     """
-    from .._settings_masking import masked_settings
     from ..settings import SettingsError, settings_sources
+    from ..settings.masking import masked_settings
 
     try:
         settings = effective_settings(target)

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol, cast, get_args
 
-from .._settings_masking import masked_settings
 from ..errors import BadRequestError
 from ..layer._exchange import Reply
 from ..layer.logging import Level
 from ..layer.operations import OperationsApp, Page, json_page
 from ..settings import Settings, settings_sources
+from ..settings.masking import masked_settings
 
 __all__ = ("Control", "add_controls", "configuration_of")
 

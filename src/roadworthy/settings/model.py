@@ -23,11 +23,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ._settings_links import fold_service_links
-from ._settings_mistakes import PlainMistake, Problem, SettingsError, aliases, problems_of, wrong_fields
-from ._settings_second_round import contradictions
-from ._settings_secrets import weak_among
-from ._settings_types import (
+from .links import fold_service_links
+from .mistakes import PlainMistake, Problem, SettingsError, aliases, problems_of, wrong_fields
+from .second_round import contradictions
+from .secrets import weak_among
+from .sources import PREFIX, Found, read_sources
+from .values import (
     Duration,
     Networks,
     Port,
@@ -37,27 +38,9 @@ from ._settings_types import (
     Text,
     Word,
     Words,
-    parse_duration,
-    parse_rate,
-    parse_size,
 )
-from ._settings_variables import PREFIX, WELL_KNOWN, Found, read_sources
 
-__all__ = (
-    "PREFIX",
-    "WELL_KNOWN",
-    "Problem",
-    "Rate",
-    "Settings",
-    "SettingsError",
-    "load_settings",
-    "parse_duration",
-    "parse_rate",
-    "parse_size",
-    "set_flags",
-    "settings_sources",
-    "weak_secrets",
-)
+__all__ = ("Settings", "load_settings", "set_flags", "settings_sources", "weak_secrets")
 
 _flags: dict[str, Any] = {}
 

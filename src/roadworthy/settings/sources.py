@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_settings import NoDecode
 
-from ._settings_dotenv import read_dotenv
-from ._settings_mistakes import Problem, aliases, nearest
+from .dotenv import read_dotenv
+from .mistakes import Problem, aliases, nearest
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ._settings_mistakes import Problem
+from .mistakes import Problem
 
 __all__ = ("fold_service_links",)
 

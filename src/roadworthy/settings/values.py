@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from ._settings_mistakes import PlainMistake
+from .mistakes import PlainMistake
 
 __all__ = (
     "Duration",

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from roadworthy._settings_masking import mask_url, masked_settings
 from roadworthy.settings import (
     PREFIX,
     WELL_KNOWN,
@@ -22,6 +21,7 @@ from roadworthy.settings import (
     set_flags,
     settings_sources,
 )
+from roadworthy.settings.masking import mask_url, masked_settings
 
 CANARY = "Canary-7f3a91-must-not-appear"
 

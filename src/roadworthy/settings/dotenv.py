@@ -18,7 +18,7 @@ from dotenv.main import resolve_variables
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import Variable, parse_variables
 
-from ._settings_mistakes import Problem
+from .mistakes import Problem
 
 __all__ = ("read_dotenv",)
 

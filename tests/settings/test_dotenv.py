@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy._settings_dotenv import read_dotenv
 from roadworthy.settings import PREFIX, WELL_KNOWN, SettingsError, load_settings, settings_sources
+from roadworthy.settings.dotenv import read_dotenv
 
 SECRET = "Canary7f3a91"
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from pydantic import SecretBytes, SecretStr
 
-from ._settings_mistakes import Problem
+from .mistakes import Problem
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

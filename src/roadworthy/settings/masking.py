@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from ._settings_types import Rate
+from .values import Rate
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from .model import Settings
 
 __all__ = ("MASK", "mask_url", "masked_settings")
 
