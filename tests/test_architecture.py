@@ -126,7 +126,7 @@ def test_the_contract_between_items_lists_every_item() -> None:
     [
         ("The checklist imports", "checklist/items.py", "from .. import errors"),
         ("Settings, errors and types", "errors.py", "from .layer import routes"),
-        ("The layer imports", "layer/_exchange.py", "from .. import server"),
+        ("The layer imports", "layer/exchange.py", "from .. import server"),
         ("The layer imports", "layer/cors.py", "def late() -> None:\n    from .. import patterns"),
         ("The layer imports", "layer/cors.py", "from .. import annex"),
         ("Items of the layer", "layer/cors.py", "from . import rate_limiting"),

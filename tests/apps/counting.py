@@ -9,11 +9,11 @@ import mmap
 import sys
 from pathlib import Path
 
-from roadworthy.layer._limiter_memory import MemoryStore
-from roadworthy.layer._limiter_policy import Policy
-from roadworthy.layer._limiter_redis import RedisStore
-from roadworthy.layer._limiter_shared import LOCKS, LOCKS_OFFSET, SharedStore
-from roadworthy.layer._robust_locks import RobustLocks
+from roadworthy.layer.limiter.memory import MemoryStore
+from roadworthy.layer.limiter.policy import Policy
+from roadworthy.layer.limiter.redis import RedisStore
+from roadworthy.layer.limiter.shared import LOCKS, LOCKS_OFFSET, SharedStore
+from roadworthy.layer.local.locks import RobustLocks
 from roadworthy.settings import parse_rate
 
 CONCURRENT = 50

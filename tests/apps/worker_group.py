@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from roadworthy.layer._workers import worker_group
+from roadworthy.layer.local.group import worker_group
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:

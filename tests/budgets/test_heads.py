@@ -27,22 +27,22 @@ from roadworthy.checker.read import exposition, leaks, masking, openapi, records
 from roadworthy.checker.service.process import Line
 from roadworthy.checker.store.postgres import has_commit
 from roadworthy.errors import ValidationError
-from roadworthy.layer._codings import choose
-from roadworthy.layer._exchange import Exchange
-from roadworthy.layer._exposition import wants_openmetrics
-from roadworthy.layer._log_text import console, json_line
-from roadworthy.layer._redaction import Redactor
-from roadworthy.layer._request_fields import join_fields
-from roadworthy.layer._route_table import RouteTable
 from roadworthy.layer.client import Client
+from roadworthy.layer.codings import choose
 from roadworthy.layer.compression import Compression
 from roadworthy.layer.cors import Cors
 from roadworthy.layer.error_handling import ErrorHandling
+from roadworthy.layer.exchange import Exchange
+from roadworthy.layer.exposition import wants_openmetrics
 from roadworthy.layer.frameworks._validation import field_errors
 from roadworthy.layer.frameworks.generic import GenericFramework
 from roadworthy.layer.logging import Logging
+from roadworthy.layer.logs.redaction import Redactor
+from roadworthy.layer.logs.text import console, json_line
+from roadworthy.layer.request_fields import join_fields
 from roadworthy.layer.request_id import RequestId
 from roadworthy.layer.request_validation import RequestValidation
+from roadworthy.layer.route_table import RouteTable
 from roadworthy.layer.routes import ANY_METHOD
 from roadworthy.layer.tracing import Tracing
 from roadworthy.layer.trusted_host import TrustedHost

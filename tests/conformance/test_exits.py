@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from roadworthy.layer._request_fields import FIELDS, Repeats
+from roadworthy.layer.request_fields import FIELDS, Repeats
 from tests.conformance.conftest import SETTINGS, Cell
 from tests.servers import ServerKind, serving
 

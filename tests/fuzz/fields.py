@@ -6,10 +6,10 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
-from roadworthy.layer._codings import choose
-from roadworthy.layer._exchange import current_exchange
 from roadworthy.layer.client import Client
+from roadworthy.layer.codings import choose
 from roadworthy.layer.cors import Cors
+from roadworthy.layer.exchange import current_exchange
 from roadworthy.layer.request_id import RequestId
 from roadworthy.layer.tracing import Tracing, trace_headers
 from roadworthy.layer.trusted_host import TrustedHost

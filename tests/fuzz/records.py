@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from roadworthy.layer._log_text import console, json_line, quote
-from roadworthy.layer._log_writer import LINE_LIMIT
-from roadworthy.layer._redaction import Redactor
+from roadworthy.layer.logs.redaction import Redactor
+from roadworthy.layer.logs.text import console, json_line, quote
+from roadworthy.layer.logs.writer import LINE_LIMIT
 
 from .target import Pieces, Target
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from roadworthy.layer._exchange import Exchange
+from roadworthy.layer.exchange import Exchange
 
 if TYPE_CHECKING:
-    from .log_stream import Stream
+    from .logs.stream import Stream
 
 __all__ = ("MakeExchange", "make_exchange")
 
@@ -92,7 +92,7 @@ def exchange() -> MakeExchange:
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Stream]]:
     """Make streams of records with settings."""
-    from .log_stream import Stream
+    from .logs.stream import Stream
 
     made: list[Stream] = []
 

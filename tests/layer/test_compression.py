@@ -13,9 +13,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.layer._codings import Brotli, Gzip, Zstandard, choose
-from roadworthy.layer._exchange import Exchange
+from roadworthy.layer.codings import Brotli, Gzip, Zstandard, choose
 from roadworthy.layer.compression import OFF_LOOP_SIZE, Coder, Compression
+from roadworthy.layer.exchange import Exchange
 from roadworthy.layer.routes import RouteRule
 from roadworthy.settings import Settings
 

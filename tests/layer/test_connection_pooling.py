@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from roadworthy.errors import UnavailableError
-from roadworthy.layer._exchange import Reply
 from roadworthy.layer.connection_pooling import (
     ConnectionPooling,
     PoolStats,
@@ -25,6 +24,7 @@ from roadworthy.layer.connection_pooling import (
     WithStats,
     is_pool_timeout,
 )
+from roadworthy.layer.exchange import Reply
 from roadworthy.layer.health_check import HealthCheck
 from roadworthy.layer.metrics import Metrics
 from roadworthy.settings import Settings

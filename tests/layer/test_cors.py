@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.layer._exchange import Reply
 from roadworthy.layer.cors import Cors
+from roadworthy.layer.exchange import Reply
 from roadworthy.settings import Settings
 from roadworthy.types import Headers
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roadworthy.errors import MethodNotAllowedError
-from roadworthy.layer._exchange import Reply
+from roadworthy.layer.exchange import Reply
 from roadworthy.layer.health_check import HealthCheck
 from roadworthy.settings import Settings
 

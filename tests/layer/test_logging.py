@@ -24,12 +24,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from roadworthy.errors import NotFoundError, UnavailableError
-from roadworthy.layer._exchange import current_exchange
-from roadworthy.layer._log_writer import LogWriter
+from roadworthy.layer.exchange import current_exchange
 from roadworthy.layer.logging import Logging
+from roadworthy.layer.logs.writer import LogWriter
 from roadworthy.settings import Settings
 
-from .log_stream import Stream, raised, served
+from .logs.stream import Stream, raised, served
 
 
 def test_the_record_of_a_request(stream: Stream) -> None:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from roadworthy.errors import MethodNotAllowedError, UnauthorizedError
-from roadworthy.layer._exchange import Reply
+from roadworthy.layer.exchange import Reply
 from roadworthy.layer.health_check import HealthCheck
 from roadworthy.layer.metrics import Metrics
 from roadworthy.layer.operations import OperationsApp, PublicMetrics

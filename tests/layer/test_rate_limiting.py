@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Iterator
 import pytest
 
 from roadworthy.errors import RateLimitedError, UnavailableError
-from roadworthy.layer._exchange import Exchange
-from roadworthy.layer._limiter_memory import MemoryStore
-from roadworthy.layer._limiter_redis import RedisStore
-from roadworthy.layer._limiter_shared import SharedStore
-from roadworthy.layer._workers import ENVIRONMENT_VARIABLE, process_key, worker_group
+from roadworthy.layer.exchange import Exchange
+from roadworthy.layer.limiter.memory import MemoryStore
+from roadworthy.layer.limiter.redis import RedisStore
+from roadworthy.layer.limiter.shared import SharedStore
+from roadworthy.layer.local.group import ENVIRONMENT_VARIABLE, process_key, worker_group
 from roadworthy.layer.rate_limiting import RateLimiting, choose_store
 from roadworthy.layer.routes import RouteRule
 from roadworthy.settings import Rate, Settings

@@ -11,7 +11,7 @@ import pytest
 import roadworthy
 from roadworthy import RouteRule, current_request_id
 from roadworthy import roadworthy as around
-from roadworthy.layer._request_fields import FIELDS, Repeats
+from roadworthy.layer.request_fields import FIELDS, Repeats
 from roadworthy.layer.tracing import trace_headers
 from roadworthy.types import Receive, Scope, Send
 from tests.asgi_driver import Call, ask, http_scope

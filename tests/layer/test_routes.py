@@ -3,8 +3,8 @@
 import pytest
 
 from roadworthy import RouteRule, route_rule
-from roadworthy.layer._route_table import RouteTable
 from roadworthy.layer.frameworks.generic import GenericFramework
+from roadworthy.layer.route_table import RouteTable
 from roadworthy.layer.routes import RouteInfo, bind_rules, rule_of
 
 from .conftest import make_exchange

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from roadworthy.layer._exchange import Exchange, current_exchange
+from roadworthy.layer.exchange import Exchange, current_exchange
 from roadworthy.layer.tracing import Tracing, trace_headers, traceparent
 from roadworthy.settings import Settings
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.server.process import environment, running
 
-SHARE = "from roadworthy.layer._workers import FolderError, worker_group\n"
+SHARE = "from roadworthy.layer.local.group import FolderError, worker_group\n"
 FIND = (
     SHARE + "import os\n"
     "try:\n    group = worker_group(4 << 20)\n    again = worker_group(1 << 40)\n"
@@ -112,7 +112,7 @@ def test_a_place_that_a_variable_names_stands_in(name: str, tmp_path: Path) -> N
 def test_the_rate_limit_counts_are_reserved_before_they_are_mapped() -> None:
     """A file system that is full by then is an error with folder and need, never a SIGBUS."""
     code = (
-        "import pathlib\nfrom roadworthy.layer._limiter_shared import SharedStore\n"
+        "import pathlib\nfrom roadworthy.layer.limiter.shared import SharedStore\n"
         "path = pathlib.Path('/dev/shm/limits')\n"
         "try:\n    SharedStore(path, 100_000)\nexcept OSError as error:\n"
         "    print(error.errno, error.strerror, path.stat().st_blocks)\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy.layer._limiter_policy import Policy
-from roadworthy.layer._limiter_shared import SharedStore
+from roadworthy.layer.limiter.policy import Policy
+from roadworthy.layer.limiter.shared import SharedStore
 from roadworthy.settings import Rate
 
 from ..counting import count_in_processes, hold_locks

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from roadworthy.errors import APIError, ConflictError
 from roadworthy.layer import Layer
-from roadworthy.layer._refusal import Refusals
+from roadworthy.layer.asgi.refusal import Refusals
 from roadworthy.server.protocol import Limits
 from roadworthy.settings import Settings
 from roadworthy.types import Receive, Scope, Send

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from roadworthy.errors import APIError
-from roadworthy.layer._exchange import Reply
+from roadworthy.layer.exchange import Reply
 from roadworthy.server.protocol import Limits
 from roadworthy.types import Receive, Scope, Send
 

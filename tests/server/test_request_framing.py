@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from roadworthy.layer._request_fields import FIELDS, Repeats
+from roadworthy.layer.request_fields import FIELDS, Repeats
 from roadworthy.server.protocol import Limits
 from roadworthy.types import Receive, Scope, Send
 

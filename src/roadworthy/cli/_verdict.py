@@ -17,7 +17,7 @@ def judge(settings: Settings) -> None:
         SettingsError: secrets are weak in production, an item of the layer cannot work with a value, or this
             machine lacks what they ask for.
     """
-    from ..layer._mistakes import mistakes_in
+    from ..layer.mistakes import mistakes_in
     from ..server._machine import machine_problems
     from ..settings import SettingsError, weak_secrets
 

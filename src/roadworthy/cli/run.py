@@ -219,7 +219,7 @@ def layered(target: str, *, first: bool = True) -> Layer:
         SettingsError: settings are wrong.
     """
     from ..layer import Layer, roadworthy
-    from ..layer._workers import FolderError
+    from ..layer.local.group import FolderError
     from ._application import load_application
 
     found = load_application(target)

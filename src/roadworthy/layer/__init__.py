@@ -7,16 +7,16 @@ from typing import Any, TypeAlias
 
 from ..settings import Settings, load_settings
 from ..types import ASGIApp, Receive, Scope, Send
-from ._exchange import current_exchange
-from ._http import Conversation
-from ._lifespan import Lifespan
-from ._pass import Pass
-from ._refusal import Refusals
-from ._websocket import WebSocketConversation
+from .asgi.http import Conversation
+from .asgi.lifespan import Lifespan
+from .asgi.refusal import Refusals
+from .asgi.websocket import WebSocketConversation
 from .connection_pooling import Resource
+from .exchange import current_exchange
 from .frameworks import detect
 from .health_check import HealthCheck
 from .operations import OperationsApp
+from .pipeline import Pass
 from .routes import RouteRule, bind_rules, route_rule
 
 __all__ = (

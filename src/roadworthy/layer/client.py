@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
 from ..settings import Settings
-from ._exchange import Exchange
+from .exchange import Exchange
 
 __all__ = ("Client",)
 

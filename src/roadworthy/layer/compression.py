@@ -10,9 +10,9 @@ only the adapter knows the new one.
 from __future__ import annotations
 
 from ..settings import Settings
-from ._codings import OFF_LOOP_SIZE, Coder, choose
-from ._exchange import Exchange
-from ._fields import add_vary
+from .codings import OFF_LOOP_SIZE, Coder, choose
+from .exchange import Exchange
+from .fields import add_vary
 
 __all__ = ("OFF_LOOP_SIZE", "Coder", "Compression")
 

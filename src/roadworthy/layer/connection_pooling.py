@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from ..errors import UnavailableError
 from ..settings import Settings
-from ._exits import is_apps_own
+from .exits import is_apps_own
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

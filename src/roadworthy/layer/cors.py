@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from ..settings import Settings
 from ..types import Headers
-from ._exchange import Exchange, Reply
-from ._fields import add_vary
+from .exchange import Exchange, Reply
+from .fields import add_vary
 
 __all__ = ("Cors",)
 

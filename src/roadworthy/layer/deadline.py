@@ -11,7 +11,7 @@ from math import inf
 from time import perf_counter
 
 from ..settings import Settings
-from ._exchange import Exchange, Live
+from .exchange import Exchange, Live
 
 __all__ = ("Deadlines",)
 

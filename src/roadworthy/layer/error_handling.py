@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from ..errors import APIError, UnavailableError, ValidationError
 from ..settings import Settings
-from ._exchange import Exchange, Reply
+from .exchange import Exchange, Reply
 
 __all__ = ("ErrorHandling",)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from ..settings import Settings
-from ._exchange import Exchange, Live
+from .exchange import Exchange, Live
 
 __all__ = ("GracefulShutdown", "State")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import APIError, MethodNotAllowedError
 from ..settings import Settings
-from ._exchange import Exchange, Reply
+from .exchange import Exchange, Reply
 
 __all__ = ("Check", "HealthCheck")
 

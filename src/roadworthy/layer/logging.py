@@ -16,14 +16,14 @@ from time import time_ns
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import APIError
-from ._log_routing import RecordHandler, Routing, already_recorded
-from ._log_text import Clock, Fields, Render, console, describe, json_line, quote
-from ._log_writer import LINE_LIMIT, LogWriter
-from ._redaction import Redactor
+from .logs.redaction import Redactor
+from .logs.routing import RecordHandler, Routing, already_recorded
+from .logs.text import Clock, Fields, Render, console, describe, json_line, quote
+from .logs.writer import LINE_LIMIT, LogWriter
 
 if TYPE_CHECKING:
     from ..settings import Settings
-    from ._exchange import Exchange
+    from .exchange import Exchange
 
 __all__ = ("PROBE_PATHS", "Level", "Logging", "configure")
 

@@ -22,7 +22,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric, multiprocess
 from prometheus_client.process_collector import PROCESS_COLLECTOR
 
 from ..settings import Settings
-from ._cells import (
+from .exchange import Exchange, Reply
+from .exposition import OPENMETRICS, TEXT, Page, Series, wants_openmetrics
+from .local.cells import (
     LIVE,
     MAGNET,
     PEAK,
@@ -36,9 +38,7 @@ from ._cells import (
     live_pids,
     merge,
 )
-from ._exchange import Exchange, Reply
-from ._exposition import OPENMETRICS, TEXT, Page, Series, wants_openmetrics
-from ._process import process_families
+from .local.process import process_families
 
 __all__ = ("BUCKETS", "Metrics", "bytes_for")
 

@@ -31,8 +31,8 @@ from ..errors import (
 )
 from ..settings import Settings
 from ..types import Headers, Receive, Scope, Send
-from ._exchange import Exchange, Reply
-from ._request_fields import join_fields
+from .exchange import Exchange, Reply
+from .request_fields import join_fields
 
 __all__ = ("Exposes", "OperationsApp", "Page", "PublicMetrics", "Reports", "json_page")
 

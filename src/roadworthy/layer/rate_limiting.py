@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import APIError, RateLimitedError, UnavailableError
 from ..settings import Rate, Settings
-from ._limiter_memory import MemoryStore
-from ._limiter_policy import Policy, Room, Store
-from ._workers import worker_group
+from .limiter.memory import MemoryStore
+from .limiter.policy import Policy, Room, Store
+from .local.group import worker_group
 
 if TYPE_CHECKING:
-    from ._exchange import Exchange
+    from .exchange import Exchange
     from .routes import RouteRule
 
 __all__ = ("RateLimiting", "choose_store")
@@ -154,12 +154,12 @@ def choose_store(settings: Settings) -> Store:
     if group is None:
         local = MemoryStore(settings.rate_limit_keys)
     else:
-        from ._limiter_shared import SharedStore
+        from .limiter.shared import SharedStore
 
         local = SharedStore(group.directory / "limits", settings.rate_limit_keys)
     if settings.redis_url is None:
         return local
-    from ._limiter_redis import RedisStore
+    from .limiter.redis import RedisStore
 
     return RedisStore(
         settings.redis_url.get_secret_value(), local, fail_open=settings.rate_limit_on_outage == "open"

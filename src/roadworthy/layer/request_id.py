@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..settings import Settings
-    from ._exchange import Exchange
+    from .exchange import Exchange
 
 __all__ = ("RequestId",)
 

@@ -18,8 +18,8 @@ from ..errors import (
     URITooLongError,
 )
 from ..settings import Settings
-from ._exchange import Exchange
-from ._json_text import refusal_of
+from .exchange import Exchange
+from .json_text import refusal_of
 
 __all__ = ("NotImplementedMethodError", "RequestValidation")
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from ..settings import Settings
 from ..types import Headers
-from ._exchange import Exchange
+from .exchange import Exchange
 
 __all__ = ("SecurityHeaders", "inline_script_hashes")
 

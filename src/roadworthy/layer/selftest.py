@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from ..settings import Rate
 from ..types import Headers, Message, Receive, Scope, Send
-from ._exchange import current_exchange
+from .exchange import current_exchange
 from .frameworks.generic import GenericFramework
 
 if TYPE_CHECKING:
-    from ._pass import Pass
+    from .pipeline import Pass
 
 __all__ = ("BrokenPromiseError", "self_test")
 
@@ -50,7 +50,7 @@ async def self_test(tested: Pass) -> None:
     _rules_cover_their_routes(tested)
     _name_middleware(tested)
 
-    from ._http import Conversation  # the adapter knows the pass, which knows this module's neighbours
+    from .asgi.http import Conversation  # the adapter knows the pass, which knows this module's neighbours
 
     changes = {
         "rate_limit": Rate((2, 3600)),

@@ -14,13 +14,13 @@ from contextlib import suppress
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
-from ._exchange import current_exchange
+from .exchange import current_exchange
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
     from ..settings import Settings
-    from ._exchange import Exchange
+    from .exchange import Exchange
 
 __all__ = ("Tracing", "trace_headers", "traceparent")
 

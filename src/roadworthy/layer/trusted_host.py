@@ -10,7 +10,7 @@ import re
 
 from ..errors import APIError, BadRequestError, MisdirectedRequestError
 from ..settings import Settings
-from ._exchange import Exchange
+from .exchange import Exchange
 
 __all__ = ("TrustedHost",)
 

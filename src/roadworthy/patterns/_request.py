@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from time import perf_counter
 
-from ..layer._exchange import current_exchange
-from ..layer._http import Conversation
+from ..layer.asgi.http import Conversation
+from ..layer.exchange import current_exchange
 
 __all__ = (
     "before_response",

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from ..errors import APIError, TimeoutError
-from ..layer._exits import Contained
+from ..layer.exits import Contained
 from ._ambient import default_bound
 
 __all__ = ("FanOut", "fan_out")

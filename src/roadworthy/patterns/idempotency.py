@@ -19,7 +19,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from ..errors import ConflictError, FieldError, ValidationError
-from ..layer._request_fields import join_fields
+from ..layer.request_fields import join_fields
 from ..layer.routes import template_pattern
 from ..types import ASGIApp, Headers, Message, Receive, Scope, Send
 from ._request import name_route, user_key

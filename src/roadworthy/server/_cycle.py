@@ -7,8 +7,8 @@ from time import monotonic
 from typing import ClassVar, Protocol
 
 from ..errors import APIError, UnavailableError
-from ..layer._exchange import Reply, ResponseAborted
-from ..layer._exits import is_apps_own
+from ..layer.exchange import Reply, ResponseAborted
+from ..layer.exits import is_apps_own
 from ..settings import Settings
 from ..types import ASGIApp, Headers, Message, Scope
 from ._response_head import STATUS_LINES, Head, InvalidResponseError, encode

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from ..errors import APIError
-from ..layer._exchange import Reply
+from ..layer.exchange import Reply
 from ..types import Scope
 
 __all__ = ("PlainRefusals", "RefusalEncoder")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import APIError, BadRequestError, RequestHeaderFieldsTooLargeError
-from ..layer._request_fields import join_fields
+from ..layer.request_fields import join_fields
 from ..layer.request_validation import NotImplementedMethodError
 from ..types import Headers
 from ._limits import Limits
@@ -71,7 +71,7 @@ def joined(headers: Headers) -> dict[bytes, bytes]:
     """Return the fields by name, the lines of each made one.
 
     Raises:
-        BadRequestError: lines of one field must not stand together, by ``layer/_request_fields.py``.
+        BadRequestError: lines of one field must not stand together, by ``layer/request_fields.py``.
     """
     fields, refused = join_fields(headers)
     if refused is not None:

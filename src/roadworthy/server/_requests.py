@@ -18,7 +18,7 @@ from ..errors import (
     UnavailableError,
     URITooLongError,
 )
-from ..layer._exchange import Reply
+from ..layer.exchange import Reply
 from ..types import Headers, Scope
 from ._cycle import Cycle
 from ._handshake import check_handshake, is_handshake

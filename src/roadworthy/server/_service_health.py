@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any, Protocol
 
-from ..layer._exchange import Reply
+from ..layer.exchange import Reply
 from ..layer.operations import json_page
 from ._child import Worker
 

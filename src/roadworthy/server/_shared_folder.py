@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..layer._shared_bytes import shared_bytes
-from ..layer._workers import FolderError, WorkerGroup, room_in, worker_group
+from ..layer.local.group import FolderError, WorkerGroup, room_in, worker_group
+from ..layer.local.shared_bytes import shared_bytes
 from ..settings import Settings
 from .listeners import ServeError
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast, get_args
 
 from ..errors import BadRequestError
-from ..layer._exchange import Reply
+from ..layer.exchange import Reply
 from ..layer.logging import Level
 from ..layer.operations import OperationsApp, Page, json_page
 from ..settings import Settings, settings_sources

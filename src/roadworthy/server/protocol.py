@@ -26,7 +26,7 @@ from websockets.server import ServerProtocol
 
 from ..errors import APIError, RequestTimeoutError, UnavailableError
 from ..layer import Layer
-from ..layer._exchange import Reply
+from ..layer.exchange import Reply
 from ..settings import Settings
 from ..types import ASGIApp, Scope
 from ._crowd import Crowd

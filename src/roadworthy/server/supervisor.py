@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..layer._workers import ENVIRONMENT_VARIABLE, process_key
+from ..layer.local.group import ENVIRONMENT_VARIABLE, process_key
 from ..layer.logging import Level, configure
 from ..layer.metrics import Metrics
 from ..layer.operations import OperationsApp

@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-from roadworthy.layer._exchange import Exchange
+from roadworthy.layer.exchange import Exchange
 from roadworthy.layer.frameworks import EXCHANGE_KEY, Framework
 from roadworthy.types import ASGIApp, Message
 from tests.asgi_driver import Driven, http_scope

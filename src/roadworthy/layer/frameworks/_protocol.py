@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from .._route_table import Router
+from ..route_table import Router
 from ..routes import ANY_METHOD, WEBSOCKET
 
 if TYPE_CHECKING:
     from ...errors import APIError
     from ...types import Scope
-    from .._exchange import Exchange
+    from ..exchange import Exchange
     from ..routes import RouteInfo
 
 __all__ = (

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from ...types import ASGIApp, Receive, Scope, Send
-from .._exits import ExitInTaskError, comes_from_signal
+from ..exits import ExitInTaskError, comes_from_signal
 
 __all__ = ("contain_exits",)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import APIError
 from ...types import Headers, Scope
-from .._exits import ExitInTaskError, comes_from_signal
+from ..exits import ExitInTaskError, comes_from_signal
 from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, media_type, prefers_html
 from ._django_routes import canonical, enter_first, key_of, resolve, template_of, walk

@@ -1,0 +1,235 @@
+"""The lifespan of a service: what opens before the first request and closes after the last.
+
+Order at start: logging, secrets, self-test, pools, health checks, then the app's own lifespan. The end runs
+backwards. A server that knows no lifespan gets the same start with the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from ...types import ASGIApp, Message, Receive, Scope, Send
+from ..environment import Environment
+from ..exits import is_apps_own
+from ..pipeline import Pass
+from ..selftest import self_test
+from ..unhandled import KINDS, Unhandled
+
+__all__ = ("Lifespan",)
+
+_log = logging.getLogger("roadworthy.lifespan")
+
+
+class Lifespan:
+    """Starts and stops what a pass holds, once.
+
+    Parameters:
+        pass_: the items.
+        chain_sigterm: put the drain in front of the server's own SIGTERM handler; for servers that are not
+        ours.
+    """
+
+    def __init__(self, pass_: Pass, *, chain_sigterm: bool = True) -> None:
+        self.started = False
+        self.chain_sigterm = chain_sigterm
+        self._pass = pass_
+        self._lock = asyncio.Lock()
+        self._restore: Callable[[], None] | None = None
+        self._unhandled = Unhandled(pass_.settings, partial(setattr, pass_.shutdown, "failed", True))
+        for kind in KINDS:
+            pass_.metrics.watch(
+                "unhandled_exceptions_total",
+                "Failures of tasks and callbacks that nobody handled.",
+                partial(self._unhandled.counts.__getitem__, kind),
+                labels={"kind": kind},
+            )
+
+    async def start(self) -> None:
+        """Open everything, in order; what was opened is closed again when a later step fails."""
+        async with self._lock:
+            if self.started:
+                return
+            pass_ = self._pass
+            await pass_.logging.start()
+            self._unhandled.start()
+            try:
+                Environment(pass_.settings).check()
+                await self_test(pass_)
+                await pass_.metrics.start()
+                await pass_.pooling.start(pass_.health)
+                await pass_.health.start()
+                await pass_.limiter.start()
+            except BaseException:
+                await self._close()
+                raise
+            if self.chain_sigterm:
+                self._chain()
+            self.started = True
+
+    async def serving(self) -> None:
+        """The app has started as well: readiness may turn to 200."""
+        await self._pass.settle()
+        self._pass.shutdown.serving()
+
+    async def stop(self) -> None:
+        """Close everything, in the reverse order."""
+        if self._restore is not None:
+            self._restore()
+            self._restore = None
+        self._pass.shutdown.begin_drain()
+        self._pass.shutdown.begin_close()
+        await self._close()
+
+    async def _close(self) -> None:
+        pass_ = self._pass
+        pass_.deadlines.stop()
+        for stop in (
+            pass_.limiter.stop,
+            pass_.health.stop,
+            pass_.pooling.stop,
+            pass_.metrics.stop,
+        ):
+            try:
+                await stop()
+            except BaseException as error:
+                if not is_apps_own(error, asyncio.current_task()):
+                    raise
+                _log.exception("failed to stop")
+        self._unhandled.stop()
+        await pass_.logging.stop()
+
+    def _chain(self) -> None:
+        """Put our drain before the server's own handling of SIGTERM.
+
+        A handler set while the lifespan starts runs in uvicorn's and granian's workers before their lifespan
+        shutdown (measured). The server's handler closes its listener at once, so it is called after the drain
+        delay; a second SIGTERM goes straight to it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        previous = signal.getsignal(signal.SIGTERM)
+        if previous in (None, signal.SIG_DFL, signal.SIG_IGN):
+            return  # nobody would end the process after us
+        loop = asyncio.get_running_loop()
+        shutdown, delay = self._pass.shutdown, self._pass.settings.drain_delay
+
+        def hand_over(number: int, frame: FrameType | None) -> None:
+            shutdown.begin_close()
+            signal.signal(signal.SIGTERM, previous)
+            if callable(previous):
+                previous(number, frame)
+
+        def on_sigterm(number: int, frame: FrameType | None) -> None:
+            if shutdown.draining:
+                loop.call_soon_threadsafe(hand_over, number, frame)
+                return
+            loop.call_soon_threadsafe(shutdown.begin_drain)
+            loop.call_soon_threadsafe(loop.call_later, delay, hand_over, number, frame)
+
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+        def restore() -> None:
+            signal.signal(signal.SIGTERM, previous)
+
+        self._restore = restore
+
+    async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the ``lifespan`` scope: ours around the app's."""
+        await receive()  # lifespan.startup
+        try:
+            await self.start()
+        except BaseException as error:
+            if not is_apps_own(error, asyncio.current_task()):
+                raise
+            message = str(error) if isinstance(error, Exception) else f"the start raised {error!r}"
+            _log.error("start refused: %s", message)
+            await send({"type": "lifespan.startup.failed", "message": message})
+            return
+        inner = _Inner(app, scope)
+        failure = await inner.startup()
+        if failure is not None:
+            await self.stop()
+            await send(failure)
+            return
+        await self.serving()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        failure = await inner.shutdown()
+        await self.stop()
+        await send(failure or {"type": "lifespan.shutdown.complete"})
+
+
+class _Inner:
+    """The app's own lifespan, driven from ours. An app that does not know the scope is left alone."""
+
+    def __init__(self, app: ASGIApp, scope: Scope) -> None:
+        self._app = app
+        self._scope = scope
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._task: asyncio.Task[Any] | None = None
+        self._knows = False
+        self._told_failure = False
+        self._exit: BaseException | None = None
+
+    async def startup(self) -> Message | None:
+        """Start the app; return its failure, if it says one."""
+        self._task = asyncio.ensure_future(self._run())
+        answer = await self._ask({"type": "lifespan.startup"})
+        return answer if answer is not None and answer["type"] == "lifespan.startup.failed" else None
+
+    async def shutdown(self) -> Message | None:
+        """Stop the app; return its failure, if it says one."""
+        answer = await self._ask({"type": "lifespan.shutdown"})
+        return answer if answer is not None and answer["type"] == "lifespan.shutdown.failed" else None
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._send)
+        except BaseException as error:
+            if not is_apps_own(error, self._task):
+                raise
+            # A framework has told it by a message. Raising before the first message means that the app has
+            # no lifespan, as for every server; raising after it is a failure that nobody else would tell.
+            if self._told_failure:
+                return
+            if not isinstance(error, Exception):
+                # An exit wants the process to end, and never means that there is no lifespan.
+                self._exit = error
+                _log.error("the app's lifespan raised %r", error, exc_info=error)
+            elif self._knows:
+                _log.error("the app's lifespan failed", exc_info=error)
+            else:
+                _log.debug("the app has no lifespan: %s", type(error).__name__)
+
+    async def _send(self, message: Message) -> None:
+        self._told_failure |= message["type"].endswith(".failed")
+        self._from_app.put_nowait(message)
+
+    async def _receive(self) -> Message:
+        message = await self._to_app.get()
+        self._knows = True
+        return message
+
+    async def _ask(self, message: Message) -> Message | None:
+        task = self._task
+        if task is None or task.done():
+            return None
+        self._to_app.put_nowait(message)
+        answer = asyncio.ensure_future(self._from_app.get())
+        await asyncio.wait((answer, task), return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            if answer.result()["type"].endswith((".failed", "shutdown.complete")):
+                await asyncio.wait((task,), timeout=1.0)
+            return answer.result()
+        answer.cancel()
+        if self._exit is None:
+            return None
+        return {"type": f"{message['type']}.failed", "message": f"the app's lifespan raised {self._exit!r}"}

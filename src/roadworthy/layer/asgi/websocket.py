@@ -1,0 +1,201 @@
+"""One WebSocket over ASGI: admitted like a request, told to end when the process closes.
+
+The handshake is an HTTP request, so the same steps judge it; besides, a browser sends cookies with a
+handshake to any host, so its Origin must be this host's or an allowed one (RFC 6455 §10.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from math import inf
+
+from ...errors import APIError, ForbiddenError, TimeoutError, UnavailableError
+from ...types import Message, Receive, Scope, Send
+from ..exchange import Reply, current_exchange
+from ..exits import is_apps_own
+from ..frameworks import EXCHANGE_KEY
+from ..pipeline import Pass
+from .http import Conversation, show_client
+
+__all__ = ("WebSocketConversation",)
+
+# RFC 6455 §7.4.1: 1008 is a policy violation, 1011 a failure; 1012 (registered with IANA) is a service
+# restart.
+_POLICY, _FAILED, _RESTART = 1008, 1011, 1012
+
+
+class WebSocketConversation:
+    """A WebSocket from its handshake to its close."""
+
+    def __init__(self, pass_: Pass, scope: Scope, receive: Receive, send: Send) -> None:
+        self.deadline = inf
+        self._pass = pass_
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._accepted = False
+        self._closed = False
+        self.ended = False
+        self._verdict: APIError | None = None
+        self._answered = False
+        self._task: asyncio.Task[object] | None = None
+        # The handshake seen as the request that it is; nothing is ever answered through this record.
+        self._handshake = Conversation(
+            pass_,
+            {**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"},
+            receive,
+            send,
+        )
+        self._handshake.websocket = True
+
+    async def run(self) -> None:
+        """Serve the WebSocket from its handshake to its record."""
+        pass_, handshake = self._pass, self._handshake
+        token = current_exchange.set(handshake)
+        self._scope[EXCHANGE_KEY] = handshake
+        self._task = asyncio.current_task()
+        pass_.live.add(self)
+        pass_.deadlines.begin(handshake)
+        self.deadline = handshake.deadline
+        try:
+            refused = await self._refusal()
+            if refused is not None:
+                await self._refuse(refused)
+                return
+            if pass_.behind_proxies:
+                show_client(handshake, self._scope)
+            await pass_.app(self._scope, self._receive, self.send)
+        except BaseException as exception:
+            cancelled = isinstance(exception, asyncio.CancelledError)
+            if cancelled and self._task is not None and (self._closed or self._verdict):
+                self._task.uncancel()
+                if self._verdict is not None and not self._answered:
+                    await self._deny(self._verdict)
+                return
+            if not is_apps_own(exception, self._task):
+                raise
+            if isinstance(exception, APIError) and exception is handshake.error and not self._accepted:
+                # Refused by the rule of the route that the app chose, and nothing of the app has answered it.
+                if not (self._answered or self._closed):
+                    await self._deny(exception)
+            else:
+                await self._failed(exception)
+        finally:
+            pass_.live.discard(self)
+            handshake.route = pass_.framework.route_of(self._scope) or handshake.route
+            current_exchange.reset(token)
+            pass_.finish(handshake)
+
+    async def _failed(self, exception: BaseException) -> None:
+        self._handshake.exception = exception
+        error = self._handshake.error = self._pass.errors.from_exception(exception)
+        if not (self._accepted or self._answered):
+            await self._deny(error)
+        elif not self._closed:
+            self._closed = True
+            await self._say_close(_FAILED)
+
+    async def _refusal(self) -> APIError | None:
+        handshake, pass_ = self._handshake, self._pass
+        if handshake.repeat is not None:
+            pass_.request_id.admit(handshake)
+            return handshake.repeat
+        for step in (
+            pass_.request_id.admit,
+            pass_.tracing.admit,
+            pass_.client.admit,
+            pass_.host.admit,
+            pass_.find_rule,
+            pass_.limiter.admit,
+        ):
+            outcome = step(handshake)
+            if outcome is not None and not isinstance(outcome, (Reply, APIError)):
+                outcome = await outcome
+            if isinstance(outcome, APIError):
+                return outcome
+        origin = handshake.headers.get(b"origin")
+        if origin is not None and not pass_.cors.websocket_allowed(
+            origin, handshake.headers.get(b"host", b"")
+        ):
+            return ForbiddenError("This origin may not open a WebSocket here")
+        return None
+
+    async def _refuse(self, error: APIError) -> None:
+        self._handshake.name_route()
+        await self._receive()  # websocket.connect
+        await self._deny(error)
+
+    async def _deny(self, error: APIError) -> None:
+        self._handshake.error = error
+        self._handshake.status = error.status
+        self._answered = True
+        # The client may have left meanwhile; then there is nobody to answer.
+        with suppress(OSError):
+            if "websocket.http.response" in (self._scope.get("extensions") or {}):
+                reply = self._pass.errors.encode(self._handshake, error)
+                headers = [*reply.headers, (b"x-request-id", self._handshake.request_id.encode())]
+                await self._send(
+                    {"type": "websocket.http.response.start", "status": reply.status, "headers": headers}
+                )
+                await self._send({"type": "websocket.http.response.body", "body": reply.body})
+            else:
+                await self._send({"type": "websocket.close", "code": _POLICY, "reason": error.message})
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the app on."""
+        if self._closed:
+            return
+        late = self._handshake.error
+        if late is not None and not (self._accepted or self._answered):
+            # Refused by the rule of the route that the app chose; what the app makes of it is not wanted.
+            self._closed = True
+            await self._deny(late)
+            return
+        if message["type"] == "websocket.accept":
+            self._accepted = True
+            self._handshake.status = 101
+            self.deadline = inf
+        elif not self._accepted:
+            self._answered = True
+        await self._send(message)
+        if self._accepted and self._pass.shutdown.state == "closing":
+            self.tell_closing()
+
+    def expire(self) -> None:
+        """End a handshake that the app has not answered in time; an open WebSocket has no deadline."""
+        self.deadline = inf
+        if not self._answered:
+            self._pass.deadlines.exceeded += 1
+            self._end_handshake(TimeoutError())
+
+    def _end_handshake(self, error: APIError) -> None:
+        if self._task is not None and self._verdict is None:
+            self._verdict = error
+            self._task.cancel()
+
+    def tell_closing(self) -> None:
+        """Close the WebSocket with 1012, so that the client connects again elsewhere.
+
+        A handshake that is not answered yet is refused: its WebSocket would be closed at once.
+        """
+        if not (self._accepted or self._answered):
+            self._end_handshake(UnavailableError("This server is shutting down"))
+        elif self._accepted and not self._closed:
+            self._closed = True
+            self._closing = asyncio.ensure_future(self._say_close(_RESTART))
+
+    async def _say_close(self, code: int) -> None:
+        # The client may have left at the same moment; then there is nobody to tell.
+        with suppress(Exception):
+            await self._send({"type": "websocket.close", "code": code})
+
+    def describe(self) -> str:
+        """Return what it is, in two words."""
+        return f"WebSocket {self._handshake.path}"
+
+    def cut(self) -> None:
+        """End the handler that has not noticed the close."""
+        if self._task is not None:
+            self._closed = True
+            self._task.cancel()

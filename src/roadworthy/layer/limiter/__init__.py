@@ -1,0 +1,1 @@
+"""Where the counts of a rate limit are kept: in this process, between workers, in Redis."""

@@ -1,0 +1,1 @@
+"""Tests of log records on their way."""
