@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from roadworthy.server.protocol import Limits, http_protocol
+from roadworthy.server.http.connection import Limits, http_protocol
 
 from .inputs import fill
 from .measure import quick, translated, without_collections

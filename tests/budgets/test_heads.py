@@ -47,9 +47,9 @@ from roadworthy.layer.routes import ANY_METHOD
 from roadworthy.layer.tracing import Tracing
 from roadworthy.layer.trusted_host import TrustedHost
 from roadworthy.patterns import idempotent
-from roadworthy.server import _request_head as request_head
-from roadworthy.server._handshake import is_handshake, negotiate, subprotocols
-from roadworthy.server._replay import framing_of
+from roadworthy.server.http import request_head as request_head
+from roadworthy.server.http.replay import framing_of
+from roadworthy.server.websocket.handshake import is_handshake, negotiate, subprotocols
 from tests.layer.conftest import make_exchange
 
 from .inputs import Make, hostile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.server.process import command
+from tests.server.service import command
 
 CANARY = "Canary-7f3a91-must-not-appear"
 

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.server.process import command
+from tests.server.service import command
 
 
 def test_version(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from roadworthy.cli._application import load_application
 from roadworthy.cli._messages import UsageError
-from tests.server.process import command, environment, get, running, until
+from tests.server.service import command, environment, get, running, until
 
 ASGI = "async def app(scope, receive, send): ...\n"
 CANARY = "Canary-7f3a91-must-not-appear"

@@ -12,7 +12,7 @@ import pytest
 from roadworthy.cli.config import effective_settings
 from roadworthy.cli.run import layered
 from roadworthy.settings import PREFIX, WELL_KNOWN, Settings, SettingsError, set_flags
-from tests.server.process import command
+from tests.server.service import command
 
 APP = "async def app(scope, receive, send): ...\n"
 CANARY = "Canary7f3a91"

@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from roadworthy.layer import Layer
-from roadworthy.server.protocol import Limits, http_protocol
+from roadworthy.server.http.connection import Limits, http_protocol
 from roadworthy.settings import load_settings
 from roadworthy.types import ASGIApp, Receive, Scope, Send
 

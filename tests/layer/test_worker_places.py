@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.process import environment, running
+from tests.server.service import environment, running
 
 SHARE = "from roadworthy.layer.local.group import FolderError, worker_group\n"
 FIND = (

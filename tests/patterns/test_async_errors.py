@@ -20,7 +20,7 @@ from roadworthy import roadworthy
 from roadworthy.types import Receive, Scope, Send
 from tests.asgi_driver import ask
 
-from ..server.process import Running, get, running, until
+from ..server.service import Running, get, running, until
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ..server.drain import APP, ROOT, port_of
-from ..server.process import Running, environment, free_port, running, until
+from ..server.service import Running, environment, free_port, running, until
 
 pytestmark = pytest.mark.proof
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ..server.numbers import Reader, ask_exactly, operations_of, piped, timed, wait_for
-from ..server.process import get, until
-from ..server.test_supervisor import metric, pids, service
+from ..server.service import get, until
+from ..server.workers.test_supervisor import metric, pids, service
 
 pytestmark = pytest.mark.proof
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..server.drain import APP, ROOT, port_of
-from ..server.process import free_port, get, running, until
+from ..server.service import free_port, get, running, until
 
 pytestmark = pytest.mark.proof
 

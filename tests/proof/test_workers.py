@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ..server.load import Load
-from ..server.process import free_port, until
-from ..server.test_supervisor import metric, pids, runs, service, start_and_stop
+from ..server.service import free_port, until
+from ..server.workers.test_supervisor import metric, pids, runs, service, start_and_stop
 
 pytestmark = pytest.mark.proof
 

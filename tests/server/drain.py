@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from .load import Load, Outcome, ask
-from .process import DEADLINE, Running, running
+from .service import DEADLINE, Running, running
 
 __all__ = ("APP", "ROOT", "Cycle", "drain_cycle", "port_of")
 

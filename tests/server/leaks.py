@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .drain import ROOT
-from .process import DEADLINE, free_port, get, running, until
+from .service import DEADLINE, free_port, get, running, until
 from .wire import Client
 
 __all__ = ("PHASES", "Left", "abort", "hammer", "left", "probed", "settled")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .drain import APP, ROOT
 from .load import Client, ask
-from .process import DEADLINE, environment, free_port, until
+from .service import DEADLINE, environment, free_port, until
 
 __all__ = ("Reader", "ask_exactly", "operations_of", "piped", "timed", "wait_for")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .drain import APP, ROOT
 from .load import Outcome, ask
-from .process import free_port, running, until
+from .service import free_port, running, until
 
 __all__ = ("BODY", "HEAD", "LIMITED", "Siege", "SlowClients", "allow_descriptors", "ask_steadily", "besiege")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from .drain import APP, ROOT, drain_cycle, port_of
-from .process import Running, environment, get, running, until
+from .service import Running, environment, get, running, until
 
 FLAGS = ("--port", "0", "--ops-port", "off", "--drain-delay", "0")
 

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from tests.patterns.test_async_errors import ask_for
 from tests.servers import ROOT
 
-from .process import Running, get, running, until
+from .service import Running, get, running, until
 
 KINDS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "OwnExit")
 ENDING = KINDS[:2]

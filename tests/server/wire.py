@@ -15,7 +15,7 @@ from typing import Any, Literal
 import uvicorn
 import uvloop
 
-from roadworthy.server.protocol import HttpProtocol, Limits, RefusalEncoder, http_protocol
+from roadworthy.server.http.connection import HttpProtocol, Limits, RefusalEncoder, http_protocol
 from roadworthy.types import ASGIApp
 
 __all__ = (

@@ -19,8 +19,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..layer import Layer
-from ..server.folder import Folder
-from ..server.listeners import ServeError
+from ..server.process.folder import Folder
+from ..server.process.listeners import ServeError
 from ..settings import SettingsError
 from ._messages import UsageError, did_you_mean
 

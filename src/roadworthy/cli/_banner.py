@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ..server.run import Addresses
+    from ..server.process.run import Addresses
     from ..settings import Settings
 
 __all__ = ("show_banner",)

@@ -18,7 +18,7 @@ def judge(settings: Settings) -> None:
             machine lacks what they ask for.
     """
     from ..layer.mistakes import mistakes_in
-    from ..server._machine import machine_problems
+    from ..server.process.machine import machine_problems
     from ..settings import SettingsError, weak_secrets
 
     problems = [

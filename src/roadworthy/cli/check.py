@@ -101,8 +101,8 @@ def _run(
     from ..checker import ManifestError, Options, Profile
     from ..checker.manifest.target import for_target
     from ..checker.registry import choose
-    from ..server.folder import Folder
-    from ..server.listeners import ServeError
+    from ..server.process.folder import Folder
+    from ..server.process.listeners import ServeError
 
     if profile not in set(Profile):
         refuse(f"--profile {profile} is neither quick nor full")

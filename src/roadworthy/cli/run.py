@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from ..layer import Layer
-    from ..server.folder import Folder
-    from ..server.run import Addresses
+    from ..server.process.folder import Folder
+    from ..server.process.run import Addresses
     from ..settings import Settings
 
 __all__ = ("layered", "run")
@@ -141,9 +141,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _run(target: str, flags: dict[str, str], reload: bool) -> int:
-    from ..server.folder import Folder
-    from ..server.listeners import ServeError
-    from ..server.run import serve
+    from ..server.process.folder import Folder
+    from ..server.process.listeners import ServeError
+    from ..server.process.run import serve
     from ..settings import SettingsError, set_flags
 
     set_flags(flags)
@@ -199,7 +199,7 @@ def _record(settings: Settings, message: str, target: str) -> None:
 
 
 def _supervise(target: str, flags: dict[str, str], folder: Folder, reload: bool) -> int:
-    from ..server.supervisor import Errand, Supervisor
+    from ..server.workers.supervisor import Errand, Supervisor
 
     command = [folder.interpreter(), "-m", "roadworthy.cli.worker"]
     return Supervisor(

@@ -7,8 +7,8 @@ import socket
 import sys
 from types import FrameType
 
-from ..server.channel import Channel
-from ..server.worker import Line, check, serve_worker
+from ..server.workers.channel import Channel
+from ..server.workers.worker import Line, check, serve_worker
 from ..settings import SettingsError, set_flags
 from ._inherited import stay_deaf
 from ._messages import UsageError

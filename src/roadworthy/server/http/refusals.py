@@ -1,0 +1,86 @@
+"""Who encodes what the server itself has to say, and how it is said when nobody else does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from http import HTTPStatus
+from typing import Protocol
+
+from ...errors import APIError
+from ...layer.exchange import Reply
+from ...types import Scope
+
+__all__ = ("PlainRefusals", "RefusalEncoder")
+
+_log = logging.getLogger("roadworthy.server")
+
+
+class RefusalEncoder(Protocol):
+    """Encodes, records and counts the answers that the server gives in place of the app. Must not raise."""
+
+    def refused(self, error: APIError, peer: str) -> Reply:
+        """Answer a request that the app never sees.
+
+        Parameters:
+            error: what is wrong with the request.
+            peer: address of the other end of the connection, "" when unknown.
+        """
+        ...
+
+    def overruled(self, error: APIError, scope: Scope, exception: BaseException | None) -> Reply:
+        """Answer a request that the app is at, or was, and of whose response nothing has been sent.
+
+        Parameters:
+            error: what the client is told.
+            scope: the scope that the app was called with.
+            exception: what came out of the app, or what is wrong with its response; None when the client is
+                at fault.
+        """
+        ...
+
+
+class PlainRefusals:
+    """Problem details (RFC 9457) and records of the logger ``roadworthy.server``: for apps without the layer.
+
+    Attributes:
+        counts: how many answers of each status were given.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+
+    def refused(self, error: APIError, peer: str) -> Reply:
+        """Answer a request that the app never sees."""
+        request_id = os.urandom(16).hex()
+        _log.warning(
+            "refused a request: %s",
+            error.message,
+            extra={"status": error.status, "code": error.code, "client": peer, "request_id": request_id},
+        )
+        return self._reply(error, request_id)
+
+    def overruled(self, error: APIError, scope: Scope, exception: BaseException | None) -> Reply:
+        """Answer in place of the app."""
+        request_id = os.urandom(16).hex()
+        about = {"status": error.status, "code": error.code, "request_id": request_id}
+        if exception is not None:
+            _log.error("the app failed: %s", exception, exc_info=exception, extra=about)
+        else:
+            _log.warning("refused a request: %s", error.message, extra=about)
+        return self._reply(error, request_id)
+
+    def _reply(self, error: APIError, request_id: str) -> Reply:
+        self.counts[error.status] = self.counts.get(error.status, 0) + 1
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(error.status).phrase,
+            "status": error.status,
+            "detail": error.message,
+            "code": error.code,
+            "request_id": request_id,
+        }
+        headers = [(b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
+        headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+        return Reply(error.status, headers, json.dumps(document, separators=(",", ":")).encode())
