@@ -7,13 +7,13 @@ from .fan_out import FanOut, fan_out
 from .offload import OffloadPool, RemoteError, WorkerCrashedError, offload
 
 if TYPE_CHECKING:
-    from .answers import TableAnswers, answers_table
-    from .database import Database
     from .idempotency import idempotent
-    from .memory import MemoryAnswers, MemoryRepository, MemoryStore
     from .repository import Page, Repository, VersionConflictError
     from .stores import TransactionError
-    from .tables import TableRepository
+    from .stores.answers import TableAnswers, answers_table
+    from .stores.database import Database
+    from .stores.memory import MemoryAnswers, MemoryRepository, MemoryStore
+    from .stores.tables import TableRepository
     from .transactions import current_unit, transactional, unit_of_work
 
 __all__ = (
@@ -42,17 +42,17 @@ __all__ = (
 
 # Not imported with the package: the layer takes half a second, and SQLAlchemy need not be installed.
 _LATER = {
-    "Database": "database",
-    "MemoryAnswers": "memory",
-    "MemoryRepository": "memory",
-    "MemoryStore": "memory",
+    "Database": "stores.database",
+    "MemoryAnswers": "stores.memory",
+    "MemoryRepository": "stores.memory",
+    "MemoryStore": "stores.memory",
     "Page": "repository",
     "Repository": "repository",
-    "TableAnswers": "answers",
-    "TableRepository": "tables",
+    "TableAnswers": "stores.answers",
+    "TableRepository": "stores.tables",
     "TransactionError": "stores",
     "VersionConflictError": "repository",
-    "answers_table": "answers",
+    "answers_table": "stores.answers",
     "current_unit": "transactions",
     "idempotent": "idempotency",
     "transactional": "transactions",

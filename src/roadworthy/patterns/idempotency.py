@@ -106,7 +106,7 @@ def idempotent(
 
     Parameters:
         app: the app; inside the layer, which tells the errors.
-        answers: where answers are kept; :class:`roadworthy.patterns.answers.TableAnswers`.
+        answers: where answers are kept; :class:`roadworthy.patterns.stores.answers.TableAnswers`.
         paths: templates of the paths that honour keys (``"/users/{id}/posts"``); all when left out.
         methods: that honour keys; the others are idempotent themselves (RFC 9110 §9.2.2), but for PATCH.
         principal: says whose key it is; without it, ``user_key`` of :func:`roadworthy.roadworthy` where a

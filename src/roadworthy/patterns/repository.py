@@ -1,8 +1,8 @@
 """Repositories: the rows of one kind behind one typed face, whatever keeps them.
 
 A service depends on :class:`Repository`, extended by what it asks for itself;
-:class:`~roadworthy.patterns.tables.TableRepository` keeps the rows in a table,
-:class:`~roadworthy.patterns.memory.MemoryRepository` in the memory of a test.
+:class:`~roadworthy.patterns.stores.tables.TableRepository` keeps the rows in a table,
+:class:`~roadworthy.patterns.stores.memory.MemoryRepository` in the memory of a test.
 """
 
 from __future__ import annotations

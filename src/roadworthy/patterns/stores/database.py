@@ -11,13 +11,13 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, AsyncTransaction
 
-from ..errors import ConflictError, UnavailableError
-from ..layer.connection_pooling import PoolStats, SqlAlchemyPool
-from ._backend import Backend
-from ._sqlite import SqliteBackend
-from ._to_the_end import to_the_end
-from .stores import Rules, Savepoint, TransactionError
-from .transactions import current_unit
+from ...errors import ConflictError, UnavailableError
+from ...layer.connection_pooling import PoolStats, SqlAlchemyPool
+from .._to_the_end import to_the_end
+from ..transactions import current_unit
+from . import Rules, Savepoint, TransactionError
+from .backend import Backend
+from .sqlite import SqliteBackend
 
 __all__ = ("Database", "DatabaseTransaction")
 

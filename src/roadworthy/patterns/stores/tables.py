@@ -10,9 +10,7 @@ from sqlalchemy import Delete, Insert, Select, Table, Update, delete, insert, se
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ._rows import field_names, maker
-from .database import Database
-from .repository import (
+from ..repository import (
     LARGEST_KEY,
     Page,
     VersionConflictError,
@@ -24,6 +22,8 @@ from .repository import (
     not_found,
     still_in_use,
 )
+from .database import Database
+from .rows import field_names, maker
 
 __all__ = ("TableRepository",)
 

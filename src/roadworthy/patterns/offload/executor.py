@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-from ._offload_job import Job
+from .job import Job
 
 __all__ = ("Borrowed",)
 

@@ -21,11 +21,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from ._offload_job import Job, name_of
+from .job import Job, name_of
 
 __all__ = ("Processes", "RemoteError", "WorkerCrashedError")
 
-_PROGRAM = str(Path(__file__).with_name("_offload_worker.py"))
+_PROGRAM = str(Path(__file__).with_name("worker.py"))
 _LENGTH = struct.Struct("!Q")
 _START = 30.0
 """Seconds for the first workers to come up. One takes 0.1 s; a machine that starts a whole site is busy."""

@@ -11,9 +11,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from ._rows import maker
-from .idempotency import Answer
-from .repository import (
+from ..idempotency import Answer
+from ..repository import (
     Page,
     VersionConflictError,
     already_in_use,
@@ -22,8 +21,9 @@ from .repository import (
     encode_cursor,
     existing,
 )
-from .stores import Rules, Savepoint, TransactionError
-from .transactions import current_unit
+from ..transactions import current_unit
+from . import Rules, Savepoint, TransactionError
+from .rows import maker
 
 __all__ = ("MemoryAnswers", "MemoryRepository", "MemoryStore", "MemoryTransaction", "Rows", "Values")
 

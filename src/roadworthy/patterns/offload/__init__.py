@@ -21,14 +21,14 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, cast
 
-from ..errors import TimeoutError, UnavailableError
-from ..settings import Settings, load_settings
-from ._offload_executor import Borrowed
-from ._offload_job import Crew, Job, name_of
-from ._offload_processes import Processes, RemoteError, WorkerCrashedError
+from ...errors import TimeoutError, UnavailableError
+from ...settings import Settings, load_settings
+from .executor import Borrowed
+from .job import Crew, Job, name_of
+from .processes import Processes, RemoteError, WorkerCrashedError
 
 if TYPE_CHECKING:
-    from ..layer.connection_pooling import Watch
+    from ...layer.connection_pooling import Watch
 
 __all__ = ("OffloadPool", "OffloadStats", "RemoteError", "WorkerCrashedError", "offload")
 

@@ -21,8 +21,8 @@ from sqlalchemy import (
     tuple_,
 )
 
+from ..idempotency import Answer
 from .database import Database
-from .idempotency import Answer
 
 __all__ = ("TableAnswers", "answers_table")
 
