@@ -198,8 +198,8 @@ PARSERS = (
            b"application/"),
     Parser("sizes", "layer.request_validation", _field(RequestValidation(SETTINGS).admit, b"content-length"),
            HEAD, (b"1", b"0", b"-", b" ")),
-    Parser("Accept-Encoding", "layer._codings", choose, HEAD, (*_FIELD, b"gzip", b"q=0.", b"*")),
-    Parser("Accept-Encoding within 256 bytes", "layer._codings", choose, 256,
+    Parser("Accept-Encoding", "layer.codings", choose, HEAD, (*_FIELD, b"gzip", b"q=0.", b"*")),
+    Parser("Accept-Encoding within 256 bytes", "layer.codings", choose, 256,
            (*_FIELD, b"gzip", b"q=0.", b"*", b"br,"), ratio=40, why=_STEPS),
     Parser("If-None-Match", "layer.compression", _field(Compression(SETTINGS).respond, b"if-none-match",
            status=304, response_headers=[(b"etag", b'"aaaaaaaaaaaaaaaab"')]), HEAD,
@@ -227,22 +227,23 @@ PARSERS = (
            "OPTIONS", "/", [(b"origin", b"null"), (b"access-control-request-method", b"X"),
            (b"access-control-request-headers", value)])), HEAD, _FIELD),
     Parser("Idempotency-Key", "patterns.idempotency", _key, HEAD, (b"a", b'"', b" ", b"\xff")),
-    Parser("repeated fields", "layer._request_fields", lambda value: join_fields(
+    Parser("repeated fields", "layer.request_fields", lambda value: join_fields(
            [(b"a", one) for one in value.split(b"\n")]), HEAD, (b"\n", b"a"), ratio=400,
            why="a step for each field, of which our own server takes 100 at most, and the test's own"),
-    Parser("route rules", "layer._route_table", _text(lambda path: TABLE.find(make_exchange("GET", path))),
+    Parser("route rules", "layer.route_table", _text(lambda path: TABLE.find(make_exchange("GET", path))),
            TARGET, (b"/", b"users/", b"x/", b"a", b"files/", b"page/", b"1"), b"/", ratio=150,
            why="where routes cannot be known, a step for each segment of 8 KiB, and the exchange's own"),
-    Parser("Accept of a scrape", "layer._exposition", wants_openmetrics, HEAD,
+    Parser("Accept of a scrape", "layer.exposition", wants_openmetrics, HEAD,
            (*_FIELD, b"text/plain", b"q=0.")),
-    Parser("redaction", "layer._redaction", _text(REDACTOR.text), TARGET, _SECRETS, ratio=300, why=_NAMES),
+    Parser("redaction", "layer.logs.redaction", _text(REDACTOR.text), TARGET, _SECRETS, ratio=300,
+           why=_NAMES),
     Parser("a record in JSON", "layer.logging", _record("json"), TARGET, _SECRETS, b"/", ratio=100,
            why=_NAMES),
     Parser("a record for a terminal", "layer.logging", _record("console"), TARGET, _SECRETS, b"/", ratio=150,
            why=_NAMES),
-    Parser("a line of a record", "layer._log_text", _text(lambda text: json_line({"a": text})), TARGET,
+    Parser("a line of a record", "layer.logs.text", _text(lambda text: json_line({"a": text})), TARGET,
            _SECRETS, ratio=200, why="escaped once for each of the cuts that make it 4,000 bytes"),
-    Parser("a line for a terminal", "layer._log_text", _text(lambda text: console(False)(
+    Parser("a line for a terminal", "layer.logs.text", _text(lambda text: console(False)(
            {"level": "info", "time": "", "message": text})), TARGET, _SECRETS, ratio=150, why=_STEPS),
     Parser("a problem's instance", "layer.error_handling", _text(lambda path: ERRORS.encode(
            make_exchange("GET", path), APIError())), TARGET, (b"/", b"a", b"\xe9", b'"', b"\x01"), b"/",
@@ -252,19 +253,20 @@ PARSERS = (
            {"type": "missing", "msg": "x", "loc": ("body", one.decode("latin-1"))}
            for one in body.split(b"\n")))), 1 << 20, (b"a\n", b"/", b"~", b"\xe9"), ratio=60,
            why="the test's own split"),
-    Parser("Host of the server", "server._request_head", _refusing(request_head.check_host), HEAD,
+    Parser("Host of the server", "server.http.request_head", _refusing(request_head.check_host), HEAD,
            (b"a", b"%41", b"%", b":", b"[", b"]")),
-    Parser("an absolute target", "server._request_head", _refusing(lambda target: request_head.other_target(
+    Parser("an absolute target", "server.http.request_head", _refusing(
+           lambda target: request_head.other_target(
            "GET", target, [])), TARGET, (b"http://", b"a", b"/", b"?", b"#", b"@", b"%41"), b"http://"),
-    Parser("Connection", "server._handshake", lambda value: is_handshake(
+    Parser("Connection", "server.websocket.handshake", lambda value: is_handshake(
            "GET", "1.1", [(b"upgrade", b"websocket"), (b"connection", value)]), HEAD, (*_FIELD, b"upgrade")),
-    Parser("WebSocket extensions", "server._handshake", _refusing(lambda value: negotiate(
+    Parser("WebSocket extensions", "server.websocket.handshake", _refusing(lambda value: negotiate(
            [(b"sec-websocket-extensions", value)], 1 << 20)), HEAD, (*_FIELD, b"permessage-deflate")),
-    Parser("WebSocket subprotocols", "server._handshake", lambda value: subprotocols(
+    Parser("WebSocket subprotocols", "server.websocket.handshake", lambda value: subprotocols(
            [(b"sec-websocket-protocol", value)]), HEAD, (*_FIELD, b"chat")),
-    Parser("Transfer-Encoding", "server._request_head", _refusing(lambda value: request_head.check_coding(
+    Parser("Transfer-Encoding", "server.http.request_head", _refusing(lambda value: request_head.check_coding(
            value, "1.1")), HEAD, (*_FIELD, b"chunked"), tail=b"chunked"),
-    Parser("framing behind an Upgrade", "server._replay", lambda value: framing_of(
+    Parser("framing behind an Upgrade", "server.http.replay", lambda value: framing_of(
            {b"content-length": value}), HEAD, (b"0", b"1")),
     Parser("a response's head", "checker.http.response", _response, PAGE,
            (b"a:b\r\n", b":", b"\r\n", b"a", b" "), b"HTTP/1.1 200 OK\r\n", ratio=300, why=_STEPS),
@@ -341,34 +343,34 @@ NOT_HOSTILE = {
     "checker.service.target": "the project's own manifest",
     "checker.verdict": "names of assertions",
     "checker.http.wire": "json.loads of an answer, whose size is bounded; see a response's head",
-    "layer._cells": "files of our own workers",
-    "layer._fields": "response fields, which the app writes",
-    "layer._json_text": "see test_bodies",
-    "layer._log_routing": "messages of code, through redaction",
-    "layer._http": "lines of response fields, which the layer itself has made",
-    "layer._mistakes": "the settings",
-    "layer._process": "files of the kernel",
-    "layer._workers": "the environment",
+    "layer.local.cells": "files of our own workers",
+    "layer.fields": "response fields, which the app writes",
+    "layer.json_text": "see test_bodies",
+    "layer.logs.routing": "messages of code, through redaction",
+    "layer.asgi.http": "lines of response fields, which the layer itself has made",
+    "layer.mistakes": "the settings",
+    "layer.local.process": "files of the kernel",
+    "layer.local.group": "the environment",
     "layer.connection_pooling": "URLs of the settings",
     "layer.frameworks._defaults": "bodies that the framework has made",
     "layer.frameworks._django_routes": "patterns of the app's own routes",
     "layer.frameworks._starlette_routes": "patterns of the app's own routes, as Starlette compiles them",
     "layer.frameworks.litestar": "bodies that the framework has made, of 64 KiB at most",
-    "layer._spelling": "see route rules",
+    "layer.spelling": "see route rules",
     "layer.operations": "who has reached the listener of the operators; one class of characters",
     "layer.routes": "templates of the app's own routes",
     "layer.security_headers": "the settings",
     "layer.selftest": "answers of our own",
-    "patterns._offload_processes": "messages of our own workers",
-    "patterns._offload_worker": "messages of our own parent",
-    "patterns._sqlite": "errors of a database's driver",
-    "patterns.answers": "rows of our own",
-    "server._machine": "the settings",
-    "server._rehearsal": "messages of our own parent",
-    "server._requests": "llhttp, and what stands in the table; see tests/server for floods of fields",
-    "server.channel": "messages of our own workers",
-    "server.folder": "the environment",
-    "server.operations": "what the operators send",
+    "patterns.offload.processes": "messages of our own workers",
+    "patterns.offload.worker": "messages of our own parent",
+    "patterns.stores.sqlite": "errors of a database's driver",
+    "patterns.stores.answers": "rows of our own",
+    "server.process.machine": "the settings",
+    "server.workers.rehearsal": "messages of our own parent",
+    "server.http.parser": "llhttp, and what stands in the table; see tests/server for floods of fields",
+    "server.workers.channel": "messages of our own workers",
+    "server.process.folder": "the environment",
+    "server.process.operations": "what the operators send",
 }
 _TAKES_APART = frozenset({
     "compile", "findall", "finditer", "from_json", "fullmatch", "loads", "match", "partition", "rpartition",

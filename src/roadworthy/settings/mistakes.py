@@ -22,6 +22,7 @@ __all__ = (
     "PlainMistake",
     "Problem",
     "SettingsError",
+    "aliases",
     "describe_allowed",
     "nearest",
     "problems_of",

@@ -23,7 +23,7 @@ from .mistakes import Problem, aliases, nearest
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ("PREFIX", "WELL_KNOWN", "Found", "read_sources", "variables_of")
+__all__ = ("PREFIX", "WELL_KNOWN", "File", "Found", "read_sources", "variables_of")
 
 PREFIX = "ROADWORTHY_"
 """What every variable of the project starts with."""

@@ -14,7 +14,7 @@ from ...types import ASGIApp, Headers, Message, Scope
 from ..process.uvicorn_names import State
 from .response_head import STATUS_LINES, Head, InvalidResponseError, encode
 
-__all__ = ("Cycle",)
+__all__ = ("Connection", "Cycle")
 
 # Up to here head and body are copied into one write; above, the copy costs more than a second write.
 _JOIN = 64 << 10

@@ -15,7 +15,7 @@ import httptools
 __all__ = ("framing_of", "replayed")
 
 
-class Callbacks(Protocol):
+class _Callbacks(Protocol):
     """What llhttp calls, see :class:`roadworthy.server.http.parser.Requests`."""
 
     def on_message_begin(self) -> None: ...
@@ -29,7 +29,7 @@ class Callbacks(Protocol):
 class _Muted:
     """Passes callbacks on, except those for the head that is told again."""
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    def __init__(self, callbacks: _Callbacks) -> None:
         self._callbacks = callbacks
         self._muted = True
         self.on_body = callbacks.on_body
@@ -62,7 +62,7 @@ def framing_of(names: dict[bytes, bytes]) -> bytes:
     return b"Content-Length: %b\r\n" % length if length.strip(b"0") else b""
 
 
-def replayed(callbacks: Callbacks, framing: bytes, keep_alive: bool) -> Any:
+def replayed(callbacks: _Callbacks, framing: bytes, keep_alive: bool) -> Any:
     """Return a parser that expects the body which ``framing`` announces."""
     parser: Any = httptools.HttpRequestParser(_Muted(callbacks))
     closing = b"" if keep_alive else b"Connection: close\r\n"

@@ -18,7 +18,7 @@ from ..http.response_head import encode
 from .connection import ClientLeftError, WebSocket
 from .handshake import accepting, negotiate, subprotocols
 
-__all__ = ("Opening",)
+__all__ = ("Host", "Opening")
 
 _NORMAL, _FAILED, _RESTART = 1000, 1011, 1012
 _REFUSED: Message = {"type": "http.response.start", "status": 403, "headers": []}

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..process.folder import Folder
 from .channel import Channel, Message
 
-__all__ = ("SPARE", "Worker", "variables")
+__all__ = ("SPARE", "Worker", "WorkerState", "variables")
 
 SPARE = 3.0
 """Seconds that a worker gets beyond its grace, to end by itself, before it is killed."""
