@@ -316,7 +316,7 @@ def _on_terminal(environment: dict[str, str], **settings: Any) -> str:
     """Give what a process with a terminal as its standard output shows there."""
     script = f"""
 import time
-from roadworthy.layer._exchange import Exchange
+from roadworthy.layer.exchange import Exchange
 from roadworthy.layer.logging import configure
 from roadworthy.settings import Settings
 import logging
@@ -425,7 +425,7 @@ async def _stop(item: Logging) -> bool:
 
 _APP = """
 import asyncio, time
-from roadworthy.layer._exchange import Exchange, ResponseAborted
+from roadworthy.layer.exchange import Exchange, ResponseAborted
 from roadworthy.layer.logging import Logging
 from roadworthy.settings import Settings
 

@@ -80,7 +80,7 @@ def test_forked_workers_make_different_ids() -> None:
     """Processes forked from one parent do not continue its sequence of ids."""
     script = """
 import os, sys
-from roadworthy.layer._exchange import Exchange
+from roadworthy.layer.exchange import Exchange
 from roadworthy.layer.request_id import RequestId
 from roadworthy.settings import Settings
 item = RequestId(Settings(_env_file=None))

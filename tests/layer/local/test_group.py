@@ -26,7 +26,7 @@ _ALONE = {"uvicorn": ["uvicorn", "--port", "{port}", "--log-level", "error", _AP
 _FORKED = """
 import os, sys, types
 sys.modules["gunicorn.arbiter"] = types.ModuleType("gunicorn.arbiter")
-from roadworthy.layer._workers import process_key, worker_group
+from roadworthy.layer.local.group import process_key, worker_group
 expected = process_key(os.getpid())
 assert worker_group() is None or worker_group().key != expected
 if (child := os.fork()) == 0:

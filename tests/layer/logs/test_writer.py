@@ -184,7 +184,7 @@ def test_a_line_torn_by_a_full_disk_does_not_spoil_the_next(tmp_path: Path) -> N
     """After a write that stopped in the middle of a line, the next line begins on its own."""
     script = f"""
 import resource, signal, os
-from roadworthy.layer._log_writer import LogWriter
+from roadworthy.layer.logs.writer import LogWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 fd = os.open({str(tmp_path / "log")!r}, os.O_WRONLY | os.O_CREAT)
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -232,7 +232,7 @@ def test_writes_to_a_pipe_hold_whole_lines_of_at_most_pipe_buf(pipe: Pipe) -> No
 
 _SHARED = """
 import sys, time
-from roadworthy.layer._exchange import Exchange
+from roadworthy.layer.exchange import Exchange
 from roadworthy.layer.logging import Logging
 from roadworthy.settings import Settings
 
@@ -289,7 +289,7 @@ def test_what_was_logged_last_is_written_at_exit() -> None:
 def test_a_stalled_reader_does_not_keep_the_process_from_ending(pipe: Pipe) -> None:
     """A process whose output nobody reads still exits."""
     script = """
-from roadworthy.layer._log_writer import LogWriter
+from roadworthy.layer.logs.writer import LogWriter
 writer = LogWriter(1)
 for _ in range(1000):
     writer.write(b"x" * 999 + b"\\n")
@@ -302,7 +302,7 @@ def test_a_forked_child_writes_its_own_lines_and_not_the_parents() -> None:
     """After a fork the child has a thread of its own, and what the parent had queued is written once."""
     script = """
 import os, sys
-from roadworthy.layer._log_writer import LogWriter
+from roadworthy.layer.logs.writer import LogWriter
 writer = LogWriter(1)
 for number in range(1000):
     writer.write(b"parent %d\\n" % number)
@@ -321,7 +321,7 @@ def test_a_signal_handler_may_write_at_any_moment(tmp_path: Path) -> None:
     """A handler that logs while the same thread is logging neither deadlocks nor loses a line."""
     script = f"""
 import os, signal
-from roadworthy.layer._log_writer import LogWriter
+from roadworthy.layer.logs.writer import LogWriter
 fd = os.open({str(tmp_path / "log")!r}, os.O_WRONLY | os.O_CREAT)
 writer = LogWriter(fd, max_lines=10**6)
 caught = 0

@@ -72,7 +72,7 @@ def test_every_supported_line_has_every_name(line: str, tmp_path: Path) -> None:
 
 PROGRAM = """
 import uvicorn
-from roadworthy.server._uvicorn_names import missing
+from roadworthy.server.process.uvicorn_names import missing
 from tests.server.wire import serving
 
 async def app(scope, receive, send):

@@ -92,6 +92,8 @@ def at_least(least: int) -> BeforeValidator:
 
 
 def _statuses(value: object) -> tuple[int, int]:
+    if isinstance(value, tuple):  # a range that was read already: TOML has no tuples
+        return value
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value), re.ASCII)
     if not isinstance(value, str) or match is None:
         raise ValueError('has to be a status or a range of them, "200-299"')
