@@ -272,7 +272,7 @@ async def test_closing_waits_for_the_work(tmp_path: Path) -> None:
 
 def _worker() -> int:
     mine = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
-    (found,) = [one for one in mine if b"_offload_worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    (found,) = [one for one in mine if b"offload/worker.py" in Path(f"/proc/{one}/cmdline").read_bytes()]
     return int(found)
 
 
