@@ -91,9 +91,9 @@ def at_least(least: int) -> BeforeValidator:
     return BeforeValidator(judge)
 
 
-def _statuses(value: object) -> tuple[int, int]:
-    if isinstance(value, tuple):  # a range that was read already: TOML has no tuples
-        return value
+def _statuses(value: object) -> object:
+    if isinstance(value, tuple):
+        return value  # a manifest that facts are filled into is validated a second time
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value), re.ASCII)
     if not isinstance(value, str) or match is None:
         raise ValueError('has to be a status or a range of them, "200-299"')
