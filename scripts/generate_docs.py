@@ -38,6 +38,7 @@ Block: TypeAlias = tuple[str, str, Callable[[], str]]
 def blocks() -> Iterator[Block]:
     """Name every generated part of the documentation."""
     yield "README.md", "numbers", numbers
+    yield "docs/performance.md", "performance", performance
     yield "docs/settings.md", "settings", settings_table
     yield "docs/reliability.md", "faults", faults_page.page
     yield "docs/checklist/README.md", "items", items_table
@@ -52,28 +53,44 @@ def blocks() -> Iterator[Block]:
 
 
 def numbers() -> str:
-    """Tell what the benchmarks found, with the machine and the command that repeats them."""
-    results = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in MEASURED}
+    """Summarise the benchmarks in three lines."""
+    cpu, _, rate, protocol = (_result(name)["result"] for name in MEASURED)
+    return f"""\
+- every item on, for a bare ASGI app: **{cpu["run_added_cpu_us"]} µs** of CPU a request more than
+  uvicorn alone
+- a FastAPI route with the whole checklist: **{rate["run_ratio"]} times** the requests per second of
+  the usual packages
+- the protocol class by itself, under uvicorn: **{protocol["ratio_per_second"]} times** uvicorn's own"""
+
+
+def performance() -> str:
+    """Write what the benchmarks measured, with the machine and the command that repeats them."""
+    results = {name: _result(name) for name in MEASURED}
     cost = results["layer-cost"]
     cpu, workers, rate, protocol = (results[name]["result"] for name in MEASURED)
     machine = cost["machine"]
     return f"""\
 - every item on, for a bare ASGI app with one worker: **{cpu["run_added_cpu_us"]} µs** of CPU a request
-  more than uvicorn takes without any ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`
+  more than uvicorn alone ({cpu["bare_cpu_us"]} µs), served by `roadworthy run`
   ({cpu["least_run_added_cpu_us"]} µs between the best rounds of both);
-  {cpu["layered_added_cpu_us"]} µs more where plain uvicorn serves the layer
-- with two workers, whose counts and limits are shared: {workers["run_added_cpu_us"]} µs more than with two
+  {cpu["layered_added_cpu_us"]} µs more when plain uvicorn serves the layer
+- with two workers, which share counts and limits: {workers["run_added_cpu_us"]} µs more than with two
   of uvicorn's ({workers["bare_cpu_us"]} µs) while one of them serves, {workers["both_run_added_cpu_us"]} µs
-  more ({workers["both_bare_cpu_us"]} µs) while both are busy on the one core and in each other's caches
+  more ({workers["both_bare_cpu_us"]} µs) while both are busy on one core and evict each other's caches
 - the protocol class by itself, under uvicorn: **{protocol["ratio_per_second"]} times** the requests per
   second of uvicorn's own over the same parser
 - the same FastAPI route equipped for the checklist, on plain uvicorn: **{rate["ratio"]} times** the
   requests per second of slowapi + prometheus-fastapi-instrumentator + asgi-correlation-id + Starlette's CORS
   and gzip + secure + structlog; {rate["run_ratio"]} times with `roadworthy run`
 
-Medians of {cost["rounds"]} rounds of wrk, server and load on a core each, the servers loaded by turns for a
+Medians of {cost["rounds"]} rounds of wrk, server and load on a core each, the servers loaded in turn for a
 second; {machine["cpu"]}, Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench`
 repeats them, `make proof` runs the long proofs."""
+
+
+def _result(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return result
 
 
 def items_table() -> str:
