@@ -21,8 +21,8 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-serve: $(STAMP)  ## start the reference service on SQLite
-	@cd examples/reference && exec ../../$(BIN)/roadworthy run reference.main:app
+serve: $(STAMP)  ## start the reference service on SQLite, with some users in it
+	@cd examples/reference && exec ../../$(BIN)/python -m reference.serve
 
 test: $(STAMP)  ## everything that fits in ten minutes
 	@scripts/system-packages redis-server
