@@ -217,6 +217,15 @@ def test_the_sample_is_hostile() -> None:
     assert {"<", "&", "\x00", "\x1b", "\u202e", "\ud800", '"'} <= set(HOSTILE)
 
 
+def test_the_text_is_what_the_terminal_shows(tmp_path: Path) -> None:
+    """The file has the findings, the items and the waivers, whatever a service wrote."""
+    terminal.write(sample_run(), tmp_path / "out.txt")
+    text = (tmp_path / "out.txt").read_text("utf-8")
+    assert "FAIL   SHUT-1" in text
+    assert "the gateway compresses" in text
+    assert "\\ud800" in text
+
+
 def test_live_lines_leave_out_what_was_not_tried() -> None:
     """What has no declaration to be tried on is told at the end only, unless everything is asked for."""
     run = sample_run()

@@ -17,10 +17,10 @@ from ._messages import refuse
 if TYPE_CHECKING:
     from ..checker import Manifest, Options, Run
 
-__all__ = ("check",)
+__all__ = ("FORMATS", "check")
 
 _MANIFEST = Path("roadworthy.toml")
-_FORMATS = ("json", "text", "junit", "sarif", "html")
+FORMATS = ("json", "text", "junit", "sarif", "html")
 
 _HELP = """Start a backend in any language, drive it with traffic, faults and signals, and say what is proved.
 
@@ -82,7 +82,7 @@ def _run(
     report: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FORMAT=FILE", help=f"Also write a report: {', '.join(_FORMATS)}.", show_default=False
+            metavar="FORMAT=FILE", help=f"Also write a report: {', '.join(FORMATS)}.", show_default=False
         ),
     ] = None,
     strict: Annotated[
@@ -232,8 +232,8 @@ def _writer(text: str) -> tuple[Any, Path]:
     from ..checker import ManifestError
 
     name, equals, path = text.partition("=")
-    if not equals or name not in _FORMATS or not path:
-        raise ManifestError(f"--report {text} is not FORMAT=FILE; the formats are {', '.join(_FORMATS)}")
+    if not equals or name not in FORMATS or not path:
+        raise ManifestError(f"--report {text} is not FORMAT=FILE; the formats are {', '.join(FORMATS)}")
     if not Path(path).parent.is_dir():
         raise ManifestError(f"--report {text}: there is no folder {Path(path).parent}")
     if Path(path).is_dir() or not os.access(path if Path(path).exists() else Path(path).parent, os.W_OK):

@@ -27,6 +27,7 @@ from ..scratch import scratch_folder
 from ..service import linux
 from ..service.process import Service, free_port
 from ..service.target import attach, expand
+from ..store.kinds import PORTS, kind_of
 from .infer_routes import Explorer, Fact
 from .model import Manifest, Routes
 
@@ -48,16 +49,7 @@ _MORE_PORTS = ("OPS_PORT", "METRICS_PORT", "MANAGEMENT_SERVER_PORT", "MANAGEMENT
 _MINIMAL = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "JAVA_HOME", "NODE_PATH")
 _MOST_ROUNDS = 10
 _OTHERS_WAIT = 1.0
-_SCHEMES = {
-    "postgres": "postgres",
-    "postgresql": "postgres",
-    "mysql": "mysql",
-    "mariadb": "mysql",
-    "redis": "redis",
-    "rediss": "redis",
-    "sqlite": "sqlite",
-}
-_STORE_PORTS = {5432: "postgres", 3306: "mysql", 6379: "redis"}
+_STORE_PORTS = {port: kind for kind, port in PORTS.items()}
 _STORE_FILE = re.compile(r"(.+\.(?:db|sqlite|sqlite3))(?:-wal|-shm|-journal)?")
 _MISSING = re.compile(
     r"required|missing|not set|must be (?:set|defined|provided)|undefined|KeyError|expected", re.I
@@ -234,8 +226,8 @@ def _is_object(line: str) -> bool:
 
 def _add_store(found: Inference, service: Service) -> None:
     for name, value in service.environment.items():
-        kind = _SCHEMES.get(value.partition(":")[0].partition("+")[0]) if ":" in value else None
-        place = urlsplit(value) if kind and kind != "sqlite" else None
+        kind = kind_of(value) if ":" in value else "tcp"
+        place = urlsplit(value) if kind in PORTS else None
         if place is not None and any(remote[1] == place.port for _, remote in service.connections()):
             found.add("database.kind", kind, f"{name} is such a URL, and a connection to its port was open")
             found.add("database.env", name, "it holds the URL that was connected to")

@@ -125,7 +125,7 @@ def write(run: Run, path: Path) -> None:
     """Write what the terminal shows, without colours."""
     text = io.StringIO()
     show(run, Console(file=text, no_color=True, width=120), verbose=True)
-    path.write_text(text.getvalue(), "utf-8")
+    path.write_text(text.getvalue(), "utf-8", "backslashreplace")
 
 
 def show(run: Run, console: Console, *, verbose: bool = False) -> None:

@@ -19,6 +19,7 @@ from ..http.wire import Address, Connection, DialFailed, Ending, exchange
 from ..manifest.model import Manifest
 from ..read.masking import Masker
 from ..store.faults import Fault, FaultProxy, SqliteFile, Store
+from ..store.kinds import kind_of
 from .process import Service, free_port, require_free
 
 __all__ = ("Launch", "Target", "attach", "expand", "launch")
@@ -310,7 +311,7 @@ async def _store(
 
 
 async def _fresh_store(manifest: Manifest, options: Launch, declared: str, folder: Path) -> Store | None:
-    kind = _kind(options.url) if options.url else manifest.database.kind
+    kind = kind_of(options.url) if options.url else manifest.database.kind
     if options.store == "declared" or kind in {"", "none"} or not manifest.database.env:
         return None
     if kind == "sqlite":
@@ -325,13 +326,6 @@ async def _fresh_store(manifest: Manifest, options: Launch, declared: str, folde
     if options.store == "refused":
         await proxy.inject(Fault.REFUSE)
     return proxy
-
-
-def _kind(url: str) -> str:
-    """Return the kind of store of a URL; what is not known is a server that is reached over TCP."""
-    scheme = url.partition(":")[0].partition("+")[0].lower()
-    known = {"postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
-    return {**known, "redis": "redis", "sqlite": "sqlite", "file": "sqlite"}.get(scheme, "tcp")
 
 
 async def _set_up(manifest: Manifest, options: Launch, environment: Mapping[str, str], cwd: Path) -> None:

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit, urlunsplit
 from ..errors import ManifestError
 from ..service.linux import established
 from .access import Fault, Store
+from .kinds import PORTS
 from .postgres import Session
 
 __all__ = ("FaultProxy",)
 
-_DEFAULT_PORTS = {"postgres": 5432, "mysql": 3306, "redis": 6379}
 _BACKLOG = 512
 # Where the messages are not understood: as a word in whatever is said, and as Redis has it.
 _COMMIT = re.compile(rb"\b(?:commit|exec)\b", re.IGNORECASE)
@@ -86,7 +86,7 @@ class FaultProxy(Store):
         """
         parts = urlsplit(url)
         try:
-            port = parts.port or _DEFAULT_PORTS.get(kind, 0)
+            port = parts.port or PORTS.get(kind, 0)
         except ValueError:
             port = 0
         if not parts.hostname or not port:

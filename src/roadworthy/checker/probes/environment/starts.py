@@ -12,6 +12,7 @@ from ...errors import StartFailed
 from ...http.wire import Answer
 from ...service.process import Exit, free_port
 from ...service.target import expand
+from ...store.kinds import PORTS
 from ...verdict import Lines
 
 __all__ = (
@@ -187,9 +188,7 @@ def _bad_urls(bench: Bench) -> dict[str, str]:
     nobody = parts._replace(netloc=f"{login}127.0.0.1:{free_port()}")
     found["a port where nobody listens"] = urlunsplit(nobody)
     if database.kind in {"postgres", "mysql"} and parts.password:
-        where = (
-            f"{parts.hostname or '127.0.0.1'}:{parts.port or (5432 if database.kind == 'postgres' else 3306)}"
-        )
+        where = f"{parts.hostname or '127.0.0.1'}:{parts.port or PORTS[database.kind]}"
         wrong = parts._replace(netloc=f"{quote(parts.username or '')}:{secret}@{where}")
         found["a wrong password"] = urlunsplit(wrong)
     return found

@@ -1,0 +1,27 @@
+"""The kinds of store that the checker knows: the schemes of their URLs, and their ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ("PORTS", "SCHEMES", "kind_of")
+
+SCHEMES: Mapping[str, str] = {
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "redis": "redis",
+    "rediss": "redis",
+    "sqlite": "sqlite",
+    "file": "sqlite",
+}
+"""The kind that a URL's scheme stands for, as ``database.kind`` of the manifest has it."""
+
+PORTS: Mapping[str, int] = {"postgres": 5432, "mysql": 3306, "redis": 6379}
+"""The port where a server of a kind listens unless its URL names another (IANA's registry of ports)."""
+
+
+def kind_of(url: str) -> str:
+    """Return the kind of store of a URL; an unknown scheme is a server that is reached over TCP."""
+    return SCHEMES.get(url.partition(":")[0].partition("+")[0].lower(), "tcp")
