@@ -121,7 +121,7 @@ ITEMS = (
         family="ENV",
         title="Configuration from the environment",
         why=(
-            "One build runs everywhere, told apart by its environment. A mistake must stop the start with "
+            "One build runs everywhere; only the environment differs. A mistake must stop the start with "
             "the variable's name, and no secret may be printed on the way."
         ),
         source="The Twelve-Factor App III",

@@ -17,7 +17,7 @@ ASSERTIONS = (
         id="AER-2",
         item="async-errors",
         severity=Severity.HIGH,
-        title="A failed operation never answers a success",
+        title="A failed operation never returns a success",
         why="A swallowed exception is a lie to the client and invisible to the operator.",
         source="ASVS 5.0 16.5.3",
     ),
@@ -36,7 +36,7 @@ ASSERTIONS = (
         title="A failing concurrent part ends its request and leaves no task behind",
         why=(
             "A task that nobody awaits goes on with a connection in its hand, and its exception surfaces in"
-            " somebody else's log lines."
+            " another request's log lines."
         ),
         source="Python documentation: asyncio task groups",
     ),

@@ -19,7 +19,7 @@ ASSERTIONS = (
         id="CMP-2",
         item="compression",
         severity=Severity.MEDIUM,
-        title="Both the compressed and the plain variant say Vary: Accept-Encoding",
+        title="Both the compressed and the plain variant have Vary: Accept-Encoding",
         why="A shared cache otherwise hands the compressed body to a client that cannot read it.",
         source="RFC 9110 §12.5.5",
     ),

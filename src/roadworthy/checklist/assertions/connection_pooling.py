@@ -21,7 +21,7 @@ ASSERTIONS = (
         item="connection-pooling",
         severity=Severity.HIGH,
         title="The number of connections is bounded under load",
-        why="Above the bound the database refuses everybody, this service's neighbours included.",
+        why="Above the bound the database refuses everyone, this service's neighbours included.",
         source="ASVS 5.0 13.1.2, PostgreSQL SQLSTATE 53300",
     ),
     Assertion(
@@ -50,7 +50,9 @@ ASSERTIONS = (
         id="POOL-5",
         item="connection-pooling",
         severity=Severity.HIGH,
-        title=("When every connection is busy, further requests fail within a bound while liveness stays up"),
+        title=(
+            "When every connection is busy, further requests fail within a time limit while liveness stays up"
+        ),
         why="Waiting without a bound turns a slow database into a service that answers nobody.",
         source="ASVS 5.0 13.1.3, brianc/node-postgres#805",
     ),
@@ -61,7 +63,7 @@ ASSERTIONS = (
         title="Dropped connections are replaced without a restart",
         why=(
             "Databases fail over and firewalls drop idle connections; a pool that hands out dead ones fails"
-            " until somebody restarts it."
+            " until it is restarted."
         ),
         source="SQLAlchemy documentation: dealing with disconnects",
     ),

@@ -9,7 +9,7 @@ ASSERTIONS = (
         id="CTL-1",
         item="controllers",
         severity=Severity.HIGH,
-        title="Each route answers the success status that it documents",
+        title="Each route returns the success status that it documents",
         why=(
             "Clients and generated code branch on the documented status; 200 where 201 or 204 was promised "
             "breaks them."
@@ -28,7 +28,7 @@ ASSERTIONS = (
         id="CTL-3",
         item="controllers",
         severity=Severity.HIGH,
-        title="A resource that does not exist answers 404 on reading, changing and deleting alike",
+        title="Reading, changing or deleting a resource that does not exist returns 404",
         why="A 500, or a 200 with null in it, makes each client write a check of its own.",
         source="RFC 9110 §15.5.5",
     ),
@@ -37,7 +37,7 @@ ASSERTIONS = (
         item="controllers",
         severity=Severity.MEDIUM,
         title=(
-            "Malformed JSON answers 400, and well-formed but unacceptable values answer 422 with one entry "
+            "Malformed JSON returns 400; well-formed but unacceptable values return 422 with one entry "
             "per field"
         ),
         why=(
@@ -50,7 +50,7 @@ ASSERTIONS = (
         id="CTL-5",
         item="controllers",
         severity=Severity.MEDIUM,
-        title="A collision with what is stored answers 409 and changes nothing",
+        title="A conflict with stored data returns 409 and changes nothing",
         why=("A client can ask its user for another value only if it can tell a collision from a fault."),
         source="RFC 9110 §15.5.10",
     ),

@@ -42,7 +42,7 @@ ASSERTIONS = (
         id="COR-4",
         item="cors",
         severity=Severity.MEDIUM,
-        title="Vary: Origin stands on every response when the grant depends on the origin",
+        title="Every response has Vary: Origin when the grant depends on the origin",
         why="A cache otherwise serves one origin's grant, or the lack of one, to another.",
         source="WHATWG Fetch: CORS protocol and HTTP caches",
     ),
@@ -91,7 +91,9 @@ ASSERTIONS = (
         id="COR-9",
         item="cors",
         severity=Severity.LOW,
-        title=("Each field stands on the kind of response it belongs to, and what clients need is exposed"),
+        title=(
+            "Each CORS field is on the kind of response it belongs to, and clients can read what they need"
+        ),
         why=(
             "Preflight fields on ordinary responses mean nothing; a request id or Retry-After that is not "
             "exposed cannot be read by scripts."

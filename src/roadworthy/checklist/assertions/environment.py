@@ -39,7 +39,7 @@ ASSERTIONS = (
         item="environment",
         severity=Severity.HIGH,
         title=(
-            "A bad database URL fails soon or keeps the service not ready; it never falls back to another "
+            "A bad database URL fails fast or keeps the service not ready; it never falls back to another "
             "store"
         ),
         why=(

@@ -9,7 +9,7 @@ ASSERTIONS = (
         id="ERR-1",
         item="error-handling",
         severity=Severity.MEDIUM,
-        title="An unknown path answers 404 in a machine-readable format",
+        title="An unknown path returns 404 in a machine-readable format",
         why=(
             'A client that expects JSON breaks on an HTML page or on a 200 that means "nothing here". The '
             "status tells it what happened, and the body must parse."
@@ -20,7 +20,7 @@ ASSERTIONS = (
         id="ERR-2",
         item="error-handling",
         severity=Severity.MEDIUM,
-        title="A method that the resource lacks answers 405 with a complete Allow field",
+        title="A method that the resource lacks returns 405 with a complete Allow field",
         why=("Allow is how a client learns what it may do instead; a 405 without it breaks a MUST of HTTP."),
         source="RFC 9110 §9.1, §10.2.1, §15.5.6",
     ),
@@ -39,7 +39,7 @@ ASSERTIONS = (
         id="ERR-4",
         item="error-handling",
         severity=Severity.HIGH,
-        title="An unhandled exception answers a generic 5xx that leaks nothing",
+        title="An unhandled exception gives a generic 5xx that leaks nothing",
         why=(
             "Stack traces, SQL, paths and exception texts tell an attacker where to go next, and a closed "
             "connection tells an honest client nothing."
@@ -51,14 +51,14 @@ ASSERTIONS = (
         item="error-handling",
         severity=Severity.HIGH,
         title="The process survives failing requests and clients that leave",
-        why="An exception that ends a worker turns one bad request into an outage for everybody.",
+        why="An exception that ends a worker turns one bad request into an outage for everyone.",
         source="ASVS 5.0 16.5.4",
     ),
     Assertion(
         id="ERR-6",
         item="error-handling",
         severity=Severity.MEDIUM,
-        title="HEAD, OPTIONS, TRACE and unknown methods are answered as HTTP says",
+        title="HEAD, OPTIONS, TRACE and unknown methods are answered as HTTP requires",
         why=(
             "Monitors and caches send HEAD, browsers send OPTIONS, and a reflected TRACE hands out headers "
             "that scripts must not read."
@@ -70,11 +70,12 @@ ASSERTIONS = (
         item="error-handling",
         severity=Severity.HIGH,
         title=(
-            "A failing or silent dependency gives an error within a bound, and the service recovers by itself"
+            "A failing or silent dependency gives an error within a time limit, and the service recovers by "
+            "itself"
         ),
         why=(
             "A database that accepts connections and never answers otherwise holds every request until the "
-            "clients give up, and somebody has to restart the service."
+            "clients give up, and an operator has to restart the service."
         ),
         source="ASVS 5.0 13.1.3, 16.5.2",
     ),

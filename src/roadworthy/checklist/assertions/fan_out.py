@@ -9,7 +9,7 @@ ASSERTIONS = (
         id="FAN-1",
         item="fan-out",
         severity=Severity.MEDIUM,
-        title="Two independent reads take as long as the longer one, not as their sum",
+        title="Two independent reads take as long as the slower one, not their sum",
         why=("Waiting one after the other is the most common waste in services that only collect data."),
         source="Python documentation: asyncio.gather",
     ),
@@ -19,7 +19,7 @@ ASSERTIONS = (
         severity=Severity.HIGH,
         title="A large batch runs with bounded concurrency",
         why=(
-            "A goroutine or task for each of a thousand ids takes all connections and memory from everybody"
+            "A goroutine or task for each of a thousand ids takes all connections and memory from everyone"
             " else."
         ),
         source="API4:2023, ASVS 5.0 13.1.2",
@@ -28,8 +28,8 @@ ASSERTIONS = (
         id="FAN-3",
         item="fan-out",
         severity=Severity.MEDIUM,
-        title="Results come back in the order that was asked for, with a place for what is missing",
-        why=("Results in the order of arrival, as from a channel, match a user with somebody else's data."),
+        title="Results come back in the requested order, with a place for each missing one",
+        why=("Results in the order of arrival, as from a channel, match a user with another user's data."),
         source="Python documentation: asyncio.gather",
     ),
     Assertion(

@@ -25,7 +25,7 @@ ASSERTIONS = (
         id="SHUT-3",
         item="graceful-shutdown",
         severity=Severity.HIGH,
-        title="The process ends within its grace, idle connections notwithstanding",
+        title="The process ends within its grace period, even with idle connections open",
         why=(
             "After the grace the orchestrator kills the process, together with whatever was still running "
             "in it."
@@ -66,7 +66,7 @@ ASSERTIONS = (
         id="SHUT-7",
         item="graceful-shutdown",
         severity=Severity.LOW,
-        title="Responses during shutdown say Connection: close, and idle connections end soon",
+        title="Responses during shutdown have Connection: close, and idle connections end soon",
         why="A client that keeps its connection sends the next request into a closing socket.",
         source="RFC 9112 §9.6",
     ),
@@ -90,7 +90,9 @@ ASSERTIONS = (
         id="SHUT-10",
         item="graceful-shutdown",
         severity=Severity.LOW,
-        title=("SIGINT stops as well, a second SIGTERM truncates nothing, and the last record is flushed"),
+        title=(
+            "SIGINT stops the process too, a second SIGTERM truncates nothing, and the last record is flushed"
+        ),
         why=("Impatient tools repeat the signal, and the end of the log is the part that explains a stop."),
         source="The Twelve-Factor App IX, XI",
     ),

@@ -20,7 +20,7 @@ ASSERTIONS = (
         id="HLT-2",
         item="health-check",
         severity=Severity.MEDIUM,
-        title="Readiness is an endpoint of its own",
+        title="Readiness has its own endpoint",
         why=("One endpoint for both makes every reason to withhold traffic a reason to kill the process."),
         source="Kubernetes: container probes, zegl/kube-score pod-probes-identical",
     ),

@@ -31,9 +31,7 @@ ASSERTIONS = (
         id="LOG-3",
         item="logging",
         severity=Severity.MEDIUM,
-        title=(
-            "A record says when, how severe, which method and route, which status, how long and which request"
-        ),
+        title=("A record has the time, level, method, route, status, duration and request id"),
         why=(
             "Those are the questions of every incident; a time without an offset cannot be joined with the "
             "records of another machine."
@@ -44,10 +42,7 @@ ASSERTIONS = (
         id="LOG-4",
         item="logging",
         severity=Severity.MEDIUM,
-        title=(
-            "Every response carries the request id that stands in its record, and a hostile id is never "
-            "echoed"
-        ),
+        title=("Every response carries the request id of its record, and a hostile id is never echoed"),
         why=(
             "The id is how a customer's complaint is found in the log, on errors above all; an id taken "
             "over unchecked is a way to write into the log."
@@ -88,7 +83,7 @@ ASSERTIONS = (
         id="LOG-8",
         item="logging",
         severity=Severity.LOW,
-        title="Levels mean what they say, and start and stop leave a record",
+        title="Levels match their meaning, and the start and the stop are recorded",
         why=(
             "Alerts are built on the error level: a 404 at error wakes people for nothing, a 500 at info "
             "wakes nobody."

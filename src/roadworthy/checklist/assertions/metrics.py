@@ -9,7 +9,7 @@ ASSERTIONS = (
         id="MET-1",
         item="metrics",
         severity=Severity.MEDIUM,
-        title="The metrics endpoint answers 200 with a media type that Prometheus knows",
+        title="The metrics endpoint returns 200 with a media type that Prometheus accepts",
         why="Prometheus 3 refuses a scrape whose media type is missing or unknown.",
         source="Prometheus exposition formats, OpenMetrics 1.0",
     ),
@@ -86,8 +86,8 @@ ASSERTIONS = (
         severity=Severity.MEDIUM,
         title=("Metrics show no secret, are not public by accident and stay readable under a rate limit"),
         why=(
-            "Routes, rates and versions help an attacker, and the numbers matter most while somebody "
-            "overloads the service."
+            "Routes, rates and versions help an attacker, and the numbers matter most while the "
+            "service is overloaded."
         ),
         source="ASVS 5.0 13.4.5, OWASP REST Security Cheat Sheet",
     ),

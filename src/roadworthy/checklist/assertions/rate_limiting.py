@@ -29,7 +29,7 @@ ASSERTIONS = (
         item="rate-limiting",
         severity=Severity.MEDIUM,
         title="A refusal is 429 with a usable Retry-After in the common error shape",
-        why="A client that is not told when to come back comes back at once.",
+        why="A client that does not know when to retry retries at once.",
         source="RFC 6585 §4, RFC 9110 §10.2.3",
     ),
     Assertion(
@@ -44,7 +44,7 @@ ASSERTIONS = (
         id="RTL-5",
         item="rate-limiting",
         severity=Severity.LOW,
-        title="The rate-limit fields, where there are any, tell the truth",
+        title="The rate-limit fields, if sent, are correct",
         why="Clients pace themselves by these numbers; wrong ones are worse than none.",
         source="draft-ietf-httpapi-ratelimit-headers-11",
     ),

@@ -17,7 +17,7 @@ ASSERTIONS = (
         id="TXN-2",
         item="transactions",
         severity=Severity.CRITICAL,
-        title="Success is answered only after the commit has succeeded",
+        title="A success is returned only after the commit",
         why=("A commit can fail; an answer sent before it tells the client of data that does not exist."),
         source="PostgreSQL documentation: transactions, fastapi/fastapi#11143",
     ),
