@@ -54,7 +54,7 @@ class APIError(Exception):
     """An error with a status, a code and a message that the client may read.
 
     Parameters:
-        message: what the client is told; the class's default message when left out.
+        message: the text that the client gets; the class's default message when left out.
         status: HTTP status code, 400 to 599.
         code: stable machine-readable code, ``UPPER_SNAKE_CASE``.
         details: further members for the client, JSON values only. Never put what the client sent in here.
@@ -205,7 +205,7 @@ class ValidationError(APIError):
     """Raised when the request is well formed and its values are not acceptable (RFC 9110 §15.5.21).
 
     Parameters:
-        message: what the client is told.
+        message: the text that the client gets.
         details: further members for the client.
         errors: one entry per refused field.
     """
@@ -245,7 +245,7 @@ class UnavailableError(APIError):
     """Raised when the service cannot answer now and may soon (RFC 9110 §15.6.4).
 
     Parameters:
-        message: what the client is told.
+        message: the text that the client gets.
         retry_after: whole seconds after which a retry is worth it, at least 1.
     """
 

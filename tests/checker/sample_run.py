@@ -89,7 +89,7 @@ def sample_run(folder: Path | None = None, exit_code: ExitCode = ExitCode.FINDIN
         _result("ERR-6", Verdict.WARN, severity=Severity.LOW, findings=(mild, mild)),
         _result("CMP-3", Verdict.FAIL, findings=(finding,), waived=manifest.waivers[0]),
         _result("SHUT-1", Verdict.FAIL, findings=(finding,), evidence=(Timeline("shutdown", points),)),
-        _result("SHUT-4", Verdict.NOT_APPLICABLE, reason="the manifest says so"),
+        _result("SHUT-4", Verdict.NOT_APPLICABLE, reason="the manifest declares so"),
         _result("RTL-2", Verdict.INCONCLUSIVE, reason=f"no limit {HOSTILE}", flaky=True),
         _result("MET-1", Verdict.PASS, evidence=(series,), notes=("a note",)),
         _result("ENV-1", Verdict.ERROR, reason="the service was gone", unreachable=True),

@@ -93,12 +93,12 @@ def test_a_waived_finding_does_not_fail(tmp_path: Path) -> None:
     [
         (
             '[start]\ncomand = ["a"]',
-            "roadworthy.toml:2: start.comand: there is no such key; did you mean command?",
+            "roadworthy.toml:2: start.comand: unknown key; did you mean command?",
         ),
-        ("[health]\nlive = 3", "roadworthy.toml:2: health.live: has to be a text in quotes, not a number"),
+        ("[health]\nlive = 3", "roadworthy.toml:2: health.live: must be a quoted string, not a number"),
         ("[start", "roadworthy.toml:1: this is not TOML"),
         ('[start]\nurl = "http://example.com:80"', "is not this machine"),
-        ('[[waivers]]\nid = "CMP-99"\nreason = "x"', "there is no assertion 'CMP-99'; did you mean CMP-9?"),
+        ('[[waivers]]\nid = "CMP-99"\nreason = "x"', "unknown assertion 'CMP-99'; did you mean CMP-9?"),
         ("version = 1", "nothing to check"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Each item says how every stack is mended."""
+"""Each item has a fix for every stack."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The black-box checker: starts a service, drives it with traffic, faults and signals, says what is proved.
+"""The black-box checker: starts a service, drives it with traffic, faults and signals, reports findings.
 
 It knows URLs, bytes and processes, and of this project only the catalogue (:mod:`roadworthy.checklist`).
 The order of reading: :mod:`.probe` (what a probe is, and how to write one), :mod:`.bench` (what it works
-with), :mod:`.runner` (how a run goes), :mod:`.verdict` (what is said), :mod:`.report` (how it is told).
+with), :mod:`.runner` (how a run goes), :mod:`.verdict` (the results), :mod:`.report` (how they are shown).
 """
 
 from .errors import CheckError, ManifestError, StartFailed

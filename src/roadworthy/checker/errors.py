@@ -4,7 +4,7 @@ __all__ = ("CheckError", "ControlFailed", "ManifestError", "PortTaken", "StartFa
 
 
 class CheckError(Exception):
-    """Raised when a check cannot go on; ``str()`` says what is wrong and what to do about it."""
+    """Raised when a check cannot go on; ``str()`` names the problem and the remedy."""
 
 
 class ManifestError(CheckError):
@@ -20,7 +20,7 @@ class PortTaken(StartFailed):
 
 
 class TargetLost(CheckError):
-    """Raised when the service that was being checked is gone although nobody told it to stop."""
+    """Raised when the service that was being checked has ended without being asked to."""
 
 
 class ControlFailed(Exception):

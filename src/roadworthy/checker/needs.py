@@ -115,4 +115,4 @@ def _declared_absent(need: Need, manifest: Manifest) -> str:
         Need.REQUIRED_ENV: ("env.required" in manifest.lines, "env.required = []"),
     }
     holds, declaration = declarations.get(need, (False, ""))
-    return f"the manifest says {declaration}" if holds else ""
+    return f"the manifest declares {declaration}" if holds else ""

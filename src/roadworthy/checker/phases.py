@@ -9,7 +9,7 @@ __all__ = ("PHASES", "Phase", "PhasePlan", "Profile")
 
 
 class Profile(StrEnum):
-    """How much is done: ``quick`` leaves out load, faults, waiting and series of starts, and says so."""
+    """How much is done: ``quick`` leaves out load, faults, waiting and series of starts; reports say so."""
 
     QUICK = "quick"
     FULL = "full"

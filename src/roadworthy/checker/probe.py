@@ -20,7 +20,7 @@ A probe lives in ``probes/<item>.py``, one module per item or pattern, and is li
         return bench.verdict()
 
 1. **The docstring is the text users read** under "how it is probed" in ``roadworthy explain``.
-2. **No control, no pass.** ``bench.control(text, holds)`` says what shows that a violation would have been
+2. **No control, no pass.** ``bench.control(text, holds)`` names what shows that a violation would have been
    seen (the allowed origin is granted, one 429 was seen, the counter moves). When it does not hold the probe
    ends at once as inconclusive; a probe that never called it cannot pass.
 3. **No samples, no pass.** ``bench.sample()`` counts each thing that was judged; fewer than the ``samples``

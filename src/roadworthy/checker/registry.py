@@ -63,7 +63,7 @@ PROBES: dict[str, Probe] = {
 
 
 def probe_of(assertion_id: str) -> Probe | None:
-    """Return the probe of an assertion, or None while there is none."""
+    """Return the probe of an assertion, or None while it has no probe."""
     return PROBES.get(assertion_id)
 
 

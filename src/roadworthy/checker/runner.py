@@ -80,7 +80,7 @@ async def run_check(manifest: Manifest, options: Options | None = None, listener
     """Check a service and return what was found; when it is cancelled, what was found so far.
 
     Parameters:
-        listener: is told each event as it happens.
+        listener: receives each event as it happens.
 
     Raises:
         ManifestError: ``only`` names nothing, or the manifest refers to a variable that is not set.
@@ -185,7 +185,7 @@ class _Runner:
         assert self.context is not None
         shared = next((phase for phase in plan if PHASES[phase].shared), None)
         first = Stage(self.context, shared or next(iter(plan)))
-        # A service that does not start at all ends the run here, before anything is said about it.
+        # A service that does not start at all ends the run here, before anything is reported.
         if shared or not self.manifest.startable:
             await first.target()
         else:
@@ -244,7 +244,7 @@ class _Runner:
                     await stage.replace_target()
                 self.listener(ProbeStarted(each.assertion.id, each.assertion.title, stage.phase.value))
                 result = await self._one(stage, each)
-            # What failed is told when it was tried twice, unless nothing is tried twice.
+            # A failure is reported after its second try, unless nothing is tried twice.
             if told and (result.verdict is not Verdict.FAIL or not self.options.second_try):
                 self._keep(result)
             elif told:

@@ -118,7 +118,7 @@ class Stage:
 
     @property
     def lost(self) -> str:
-        """Why the shared process is gone although nobody told it to stop; empty while all is well."""
+        """Why the shared process has ended without being asked to; empty while it runs."""
         return self._target.lost if self._target is not None else ""
 
     async def notice_end(self) -> None:

@@ -36,7 +36,7 @@ __all__ = (
 
 
 class Verdict(StrEnum):
-    """What a check says about one assertion."""
+    """The result of a check for one assertion."""
 
     PASS = "pass"  # noqa: S105
     """Proved: a control showed that the probe can see, and every sample held."""
@@ -45,7 +45,7 @@ class Verdict(StrEnum):
     WARN = "warn"
     """It works, but against a SHOULD, or in a fragile way."""
     NOT_APPLICABLE = "n/a"
-    """The precondition is absent because the manifest says so."""
+    """The precondition is absent because of a declaration in the manifest."""
     INCONCLUSIVE = "inconclusive"
     """The precondition could not be created. Counts as not proved."""
     ERROR = "error"
@@ -209,7 +209,7 @@ def required(result: Result, strict: bool) -> bool:
 
 
 class ItemState(StrEnum):
-    """What is said about a whole item."""
+    """The result for a whole item."""
 
     PROVED = "proved"
     FAILED = "failed"
@@ -270,7 +270,7 @@ class ExitCode(IntEnum):
     INTERNAL = 70
     """The checker itself broke (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130
-    """It was told to stop (SIGINT, SIGTERM); what was found so far is in the reports."""
+    """Interrupted (SIGINT, SIGTERM); the reports have the findings so far."""
 
 
 def exit_code(
@@ -284,7 +284,7 @@ def exit_code(
 
     Parameters:
         allow_inconclusive: how many required assertions may stay without proof.
-        interrupted: whether it was told to stop before it was through.
+        interrupted: whether it was stopped before the end.
     """
     if interrupted:
         return ExitCode.INTERRUPTED

@@ -71,7 +71,7 @@ def item(item_id: str) -> Item:
     """Return the item of this id (``rate-limiting``).
 
     Raises:
-        LookupError: there is none; the message names the nearest one.
+        LookupError: the id is unknown; the message names the nearest one.
     """
     return _find(_ITEMS, item_id, "checklist item")
 
@@ -80,7 +80,7 @@ def pattern(pattern_id: str) -> Pattern:
     """Return the pattern of this id (``fan-out``).
 
     Raises:
-        LookupError: there is none; the message names the nearest one.
+        LookupError: the id is unknown; the message names the nearest one.
     """
     return _find(_PATTERNS, pattern_id, "code pattern")
 
@@ -89,7 +89,7 @@ def assertion(assertion_id: str) -> Assertion:
     """Return the assertion of this id (``RTL-6``).
 
     Raises:
-        LookupError: there is none; the message names the nearest one.
+        LookupError: the id is unknown; the message names the nearest one.
     """
     return _find(_ASSERTIONS, assertion_id, "assertion")
 

@@ -91,7 +91,7 @@ ITEMS = (
         family="HLT",
         title="Health check",
         why=(
-            "Liveness says whether to restart, readiness whether to send traffic. Mixing them up turns a "
+            "Liveness decides on a restart, readiness on traffic. Mixing them up turns a "
             "slow database into a restart loop."
         ),
         source="Kubernetes: liveness, readiness and startup probes",
@@ -102,7 +102,7 @@ ITEMS = (
         title="Metrics",
         why=(
             "Numbers that are wrong are worse than none. They must be exact over all workers, bounded in "
-            "size and not open to everybody."
+            "size and not open to everyone."
         ),
         source="Prometheus exposition formats, Prometheus instrumentation guide",
     ),

@@ -36,7 +36,7 @@ def load_application(target: str) -> Any:
     The current folder comes first on the import path.
 
     Raises:
-        UsageError: there is no such app; the message says what is there instead.
+        UsageError: there is no such app; the message lists what the module has instead.
         SettingsError: the module makes settings, and they are wrong.
     """
     module_name, colon, path = target.partition(":")

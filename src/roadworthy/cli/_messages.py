@@ -1,4 +1,4 @@
-"""How a command says what is wrong."""
+"""How a command reports what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("UsageError", "did_you_mean", "refuse")
 
 
 class UsageError(Exception):
-    """Raised when a command got something that cannot work; ``str()`` says what, and how to mend it."""
+    """Raised when a command cannot work with its input; ``str()`` names the input and the remedy."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -22,16 +22,16 @@ __all__ = ("FORMATS", "check")
 _MANIFEST = Path("roadworthy.toml")
 FORMATS = ("json", "text", "junit", "sarif", "html")
 
-_HELP = """Start a backend in any language, drive it with traffic, faults and signals, and say what is proved.
+_HELP = """Start a backend in any language, drive it with traffic, faults and signals, and report findings.
 
 TARGET is `main:app` (served by `roadworthy run`), a command after `--` (as in `roadworthy check -- node
-server.js`), a URL on this machine, or nothing: then roadworthy.toml says what to start.
+server.js`), or a URL on this machine. Without one, roadworthy.toml names what to start.
 
-Exit codes: 0 nothing that decides was found, 1 findings, 2 wrong usage or manifest, 3 the service did not
-start or was gone, 4 too much stayed without proof, 70 the checker broke, 130 it was interrupted (what was
-found so far is in the reports).
+Exit codes: 0 no required assertion failed, 1 findings, 2 wrong usage or manifest, 3 the service did not
+start or ended during the check, 4 too many required assertions stayed without proof, 70 the checker broke,
+130 interrupted (the reports have the findings so far).
 
-`check init` writes roadworthy.toml, and without one the same is inferred at each check; `check list` lists
+`check init` writes roadworthy.toml; without the file each check infers the same again. `check list` lists
 the assertions, `check waive` accepts a finding.
 """
 
@@ -71,13 +71,13 @@ def _run(
         str,
         typer.Option(
             metavar="quick|full",
-            help="full: everything. quick: no load, no faults, no waiting, one worker, no series of starts, "
-            "and it says what it left out. Samples are never fewer.",
+            help="full: everything. quick: no load, no faults, no waiting, one worker, no series of starts; "
+            "the report lists what was left out. Both take as many samples.",
         ),
     ] = "full",
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="roadworthy.toml of this folder by default.", show_default=False),
+        typer.Option(metavar="FILE", help="The manifest (./roadworthy.toml by default).", show_default=False),
     ] = None,
     report: Annotated[
         list[str] | None,
@@ -86,16 +86,20 @@ def _run(
         ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Medium assertions decide too, and warnings fail.")
+        bool, typer.Option("--strict", help="Require medium assertions as well, and fail on warnings.")
     ] = False,
     allow_inconclusive: Annotated[
-        int, typer.Option(metavar="N", help="So many required assertions may stay without proof.")
+        int, typer.Option(metavar="N", help="How many required assertions may stay without proof.")
     ] = 0,
-    listing: Annotated[bool, typer.Option("--list", help="List what would be tried, and exit.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show phases and what is missing; start nothing.")
+    listing: Annotated[
+        bool, typer.Option("--list", help="List the assertions that would be tried, and exit.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show notes of passed assertions too.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the phases and what the manifest lacks; start nothing.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show the notes of passed assertions too.")
+    ] = False,
 ) -> None:
     """Check a service."""
     from ..checker import ManifestError, Options, Profile

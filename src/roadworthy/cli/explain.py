@@ -24,14 +24,14 @@ def explain(
         typer.Option(metavar="NAME", help="Show the fix for this stack only, or none.", show_default=False),
     ] = "",
 ) -> None:
-    """Say what an assertion or an item means, how it is probed, and how each stack is mended."""
+    """Explain an assertion or an item: what it means, how it is probed, and the fix in each stack."""
     from ..checker import ManifestError
     from ..checker.registry import choose
     from ..checklist import ITEMS, PATTERNS
     from ..checklist.fixes import STACKS
 
     if stack and stack not in {*STACKS, "none"}:
-        refuse(f"--stack {stack} is none of {', '.join(STACKS)}, none{did_you_mean(stack, STACKS)}")
+        refuse(f"--stack {stack} is not one of {', '.join(STACKS)}, none{did_you_mean(stack, STACKS)}")
     try:
         chosen = choose((identifier,))
     except ManifestError as error:

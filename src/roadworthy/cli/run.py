@@ -39,7 +39,9 @@ def run(
     ],
     host: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Where to listen (127.0.0.1 by default).", show_default=False),
+        typer.Option(
+            metavar="ADDRESS", help="Address to listen on (127.0.0.1 by default).", show_default=False
+        ),
     ] = None,
     port: Annotated[
         str | None,
@@ -49,7 +51,7 @@ def run(
         str | None,
         typer.Option(
             metavar="N|off",
-            help="Port of metrics and health details; 0, off (9464 by default).",
+            help="Port for metrics and health details; 0 for any free one, off for none (9464 by default).",
             show_default=False,
         ),
     ] = None,
@@ -83,13 +85,17 @@ def run(
     drain_delay: Annotated[
         str | None,
         typer.Option(
-            metavar="SECONDS", help="From SIGTERM to closing the listener (5 by default).", show_default=False
+            metavar="SECONDS",
+            help="Time from SIGTERM to closing the listener (5 by default).",
+            show_default=False,
         ),
     ] = None,
     grace: Annotated[
         str | None,
         typer.Option(
-            metavar="SECONDS", help="For requests in flight after that (20 by default).", show_default=False
+            metavar="SECONDS",
+            help="Time for requests in flight after that (20 by default).",
+            show_default=False,
         ),
     ] = None,
     uds: Annotated[
@@ -107,14 +113,14 @@ def run(
         typer.Option(metavar="FILE", help="Its private key (PEM).", show_default=False),
     ] = None,
     reload: Annotated[
-        bool, typer.Option("--reload", help="For development: start again when a source file changes.")
+        bool, typer.Option("--reload", help="For development: restart when a source file changes.")
     ] = False,
 ) -> None:
     """Put the production layer around an ASGI app and serve it.
 
-    A flag wins over the environment; `roadworthy config` shows every setting. SIGTERM drains: readiness says
-    no, requests are served on, then the listener closes and what is in flight finishes. SIGHUP reloads the
-    code of several workers without losing a request.
+    A flag overrides the environment; `roadworthy config` shows every setting. SIGTERM drains: readiness
+    fails, requests are still served, then the listener closes and requests in flight finish. SIGHUP reloads
+    the code of several workers without losing a request.
     """
     import signal
 
@@ -227,7 +233,7 @@ def layered(target: str, *, first: bool = True) -> Layer:
     if first:
         judge(app.settings)
     try:
-        # Binds the per-route rules, so that one that covers no route is told before a port is opened.
+        # Binds the per-route rules, so that one that covers no route is reported before a port is opened.
         _ = app.operations
     except ValueError as error:
         raise UsageError(f"{target}: {error}") from None
@@ -237,7 +243,7 @@ def layered(target: str, *, first: bool = True) -> Layer:
 
 
 def _banner(target: str, settings: Settings) -> Callable[[Addresses], None] | None:
-    """Return what tells a person where the service is; None leaves it to a record."""
+    """Return what shows a person where the service is; None leaves it to a record."""
     if settings.env != "development" or not sys.stderr.isatty():
         return None
     from ._banner import show_banner

@@ -1,6 +1,6 @@
-"""What the service around a pattern tells, where there is one.
+"""What the service around a pattern provides, if there is one.
 
-The layer is asked only if somebody else has imported it: importing it takes half a second, and a script that
+The layer is asked only if it is imported already: importing it takes half a second, and a script that
 computes with these patterns has no use for it.
 """
 

@@ -21,13 +21,13 @@ __all__ = (
 
 
 def time_left() -> float:
-    """Return the seconds until the request's deadline; infinite where there is none."""
+    """Return the seconds until the request's deadline; infinite without one."""
     exchange = current_exchange.get()
     return inf if exchange is None else exchange.deadline - perf_counter()
 
 
 def user_key() -> str | None:
-    """Return who the request is for, as ``user_key`` of :func:`roadworthy.roadworthy` told the layer."""
+    """Return who the request is for, as ``user_key`` of :func:`roadworthy.roadworthy` returned it."""
     exchange = current_exchange.get()
     return None if exchange is None else exchange.user_key
 
@@ -40,7 +40,7 @@ def name_route(template: str) -> None:
 
 
 def before_response(settle: Callable[[int], Awaitable[None]]) -> bool:
-    """Have ``settle(status)`` awaited before the head of the response leaves; tell whether it will be.
+    """Have ``settle(status)`` awaited before the head of the response leaves; return whether it will be.
 
     It will not outside the layer, and not in a task that the request has started: what such a task does may
     outlive the response by intention. Nor once the app has begun its response.

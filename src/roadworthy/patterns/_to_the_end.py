@@ -25,5 +25,5 @@ async def to_the_end(work: Awaitable[None]) -> None:
         task.result()
         return
     if not task.cancelled():
-        task.exception()  # the cancellation is what is told
+        task.exception()  # the cancellation is what is raised
     raise cancelled  # itself: anyio knows its own by their message

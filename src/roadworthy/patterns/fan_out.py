@@ -322,7 +322,7 @@ def fan_out(
     Parameters:
         children: two to five awaitables, or one iterable of any number.
         limit: how many run at once, at least 1. When left out: half of the smallest open pool of connections,
-            so that one request does not keep all others from the database; 8 where there is none.
+            so that one request does not keep all others from the database; 8 without one.
         timeout: seconds for all of it, None for no deadline but the request's own.
         partial: put the exception of a child that fails into its place, and :class:`roadworthy.TimeoutError`
             into the places of those that the deadline ended, instead of raising. What is in the list is the

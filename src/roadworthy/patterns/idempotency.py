@@ -80,7 +80,7 @@ class AnswerStore(Protocol):
     """Where answers are kept: in the same store as the rows, or COMMIT could not span both."""
 
     async def find(self, principal: str, key: str, now: float) -> Answer | None:
-        """Return the answer that has not expired, None where there is none."""
+        """Return the unexpired answer, or None."""
         ...
 
     async def add(self, principal: str, key: str, answer: Answer, now: float) -> None:
@@ -105,11 +105,11 @@ def idempotent(
     body, and ``Idempotency-Replayed: true``.
 
     Parameters:
-        app: the app; inside the layer, which tells the errors.
+        app: the app; inside the layer, which encodes the errors.
         answers: where answers are kept; :class:`roadworthy.patterns.stores.answers.TableAnswers`.
         paths: templates of the paths that honour keys (``"/users/{id}/posts"``); all when left out.
         methods: that honour keys; the others are idempotent themselves (RFC 9110 §9.2.2), but for PATCH.
-        principal: says whose key it is; without it, ``user_key`` of :func:`roadworthy.roadworthy` where a
+        principal: returns whose key it is; without it, ``user_key`` of :func:`roadworthy.roadworthy` where a
             rule asked for it, and else all clients share one space of keys.
         expires_after: seconds that an answer is kept, at least 1. A day is longer than any client tries
             again.

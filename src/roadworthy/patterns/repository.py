@@ -73,12 +73,12 @@ class Repository(Protocol[_Row, _Key]):
         """Return a row.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: the row does not exist.
         """
         ...
 
     async def find(self, key: _Key) -> _Row | None:
-        """Return a row, None where there is none."""
+        """Return a row, or None if it does not exist."""
         ...
 
     async def get_many(self, keys: Sequence[_Key]) -> Sequence[_Row | None]:
@@ -96,7 +96,7 @@ class Repository(Protocol[_Row, _Key]):
             where: fields that rows must have these values in.
 
         Raises:
-            ValidationError: the cursor is none that was given out.
+            ValidationError: the cursor was not issued by this list.
             ValueError: the limit is out of its range.
         """
         ...
@@ -120,7 +120,7 @@ class Repository(Protocol[_Row, _Key]):
             version: the version that the caller has read; change nothing if the row has another by now.
 
         Raises:
-            NotFoundError: there is no such row, or a field names one that is not there.
+            NotFoundError: there is no such row, or a field names a missing row.
             VersionConflictError: the row has another version.
             ConflictError: another row has a value that has to be unique; the message names the field.
             TransactionError: this is no unit of work.

@@ -2,7 +2,7 @@
 
 A unit begins without a store. The first repository, session or connection that is used inside it begins the
 transaction, and whatever is used after that takes part in it: until then no connection is held. It is found
-by a context variable, so the method's signature says nothing of it, and tasks started inside it take part as
+by a context variable, so the method's signature does not show it, and tasks started inside it take part as
 well.
 
 COMMIT has returned before anyone hears of a success. A method that returned has committed; a unit that a
@@ -102,7 +102,7 @@ class UnitOfWork:
         """Commit now. When this returns, everything is permanent; when it raises, nothing is.
 
         Raises:
-            TransactionError: a part of it has failed although nobody told so, or a task that it started is
+            TransactionError: a part of it has failed without an exception, or a task that it started is
                 still at work in it.
         """
         if not self.ended:
@@ -356,7 +356,7 @@ def transactional(
     ) -> Callable[_Parameters, Coroutine[Any, Any, _Result]]:
         if not inspect.iscoroutinefunction(method):
             name = getattr(method, "__qualname__", repr(method))
-            raise TypeError(f"@transactional needs an async function, and {name} is none")
+            raise TypeError(f"@transactional needs an async function, and {name} is not one")
 
         @functools.wraps(method)
         async def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:

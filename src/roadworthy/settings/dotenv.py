@@ -43,7 +43,7 @@ def read_dotenv(
     Parameters:
         path: the file.
         encoding: of the file; a byte order mark of UTF-8 is no part of the first name.
-        is_read: tells whether a setting is read from the variable.
+        is_read: returns whether a setting is read from the variable.
     """
     text, problem = _text(path, encoding)
     if problem is not None:
@@ -67,7 +67,7 @@ def _text(path: Path, encoding: str) -> tuple[str, str | None]:
                 return "", None
             return "", "is a folder, where a file was expected; remove it or put the file in its place"
         if not stat.S_ISREG(kind):
-            # /dev/null is a custom to say that there is none; a pipe would keep the start waiting.
+            # /dev/null is a custom for "no file"; a pipe would block the start.
             return "", None if stat.S_ISCHR(kind) else "is not a regular file"
         content = path.read_bytes()
     except FileNotFoundError:

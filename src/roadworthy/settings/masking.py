@@ -24,7 +24,7 @@ _SHOWN_URLS = frozenset({"database_url", "redis_url"})
 
 
 def mask_url(url: str) -> str:
-    """Mask credentials and query values of a URL; a text that is none is masked whole.
+    """Mask credentials and query values of a URL; a text that is not a URL is masked whole.
 
     Credentials are everything up to the last ``@``, because a password that was not percent-encoded may
     contain any of the characters that a parser would end it at.

@@ -1,4 +1,4 @@
-"""What is said about wrong settings: the variable's name, what is allowed, the nearest match, never a value.
+"""Messages about wrong settings: the variable's name, what is allowed, the nearest match, never a value.
 
 pydantic's own texts are not used: some of them, and those of custom validators, repeat what was given, and a
 traceback of its exception printed every sibling secret (pydantic-settings#256, #530, #937).

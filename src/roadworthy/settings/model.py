@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     ops_host: Text = Field(
         default="127.0.0.1",
         description="Address the operations listener binds. Loopback by default: metrics and health details "
-        "tell an attacker a lot, and orchestrators' agents that need it can be given an address on purpose.",
+        "help an attacker; set an address if an orchestrator's agent has to reach it.",
     )
     ops_port: Port | Annotated[Literal["off"], Word] = Field(
         default=9464,
@@ -400,7 +400,7 @@ class Settings(BaseSettings):
     pool_timeout: Duration = Field(
         default=5.0,
         description="Seconds to wait for a pooled connection; then 503 with `Retry-After`. Well below "
-        "`request_timeout`, so that the cause can be told.",
+        "`request_timeout`, so that the client learns the cause.",
     )
 
     # Offloaded work
@@ -414,13 +414,13 @@ class Settings(BaseSettings):
         default=16,
         ge=0,
         description="Pieces of offloaded work that may wait for a process, 0 or more; further ones get 503 "
-        "with `Retry-After`. Short, because who waits long has left before the result.",
+        "with `Retry-After`. Short, because a client that waits long has left before the result.",
     )
     offload_timeout: Duration = Field(
         default=20.0,
         gt=0,
         description="Seconds from the call to the result of offloaded work; then its process is killed and "
-        "replaced, and the answer is 504. Below `request_timeout`, so that the cause can be told.",
+        "replaced, and the answer is 504. Below `request_timeout`, so that the client learns the cause.",
     )
     exit_on_unhandled: bool = Field(
         default=False,
@@ -432,7 +432,7 @@ class Settings(BaseSettings):
     # Shutdown
     drain_delay: Duration = Field(
         default=5.0,
-        description="Seconds between SIGTERM and closing the listener: readiness says no, requests are still "
+        description="Seconds between SIGTERM and closing the listener: readiness fails, requests are still "
         "served, balancers take the instance out. `drain_delay` + `grace` + `stream_grace` stay below 30 s, "
         "after which Kubernetes kills.",
     )
@@ -443,7 +443,7 @@ class Settings(BaseSettings):
     )
     stream_grace: Duration = Field(
         default=3.0,
-        description="Seconds that event streams may take to end after they were told to. See `drain_delay` "
+        description="Seconds that event streams may take to end after they were asked to. See `drain_delay` "
         "for the sum.",
     )
 
@@ -536,7 +536,7 @@ def load_settings(cls: type[Settings] = Settings, **overrides: Any) -> Settings:
 
 
 def set_flags(flags: Mapping[str, Any]) -> None:
-    """Make what the command line said outrank everything else in all settings made from now on.
+    """Make the command line's flags outrank every other source in settings loaded from now on.
 
     A module that makes its settings while it is imported thus sees the flags of the command that imports it.
 

@@ -89,7 +89,7 @@ def read_sources(
     Parameters:
         model: the settings class.
         arguments: what code passed, by field name.
-        flags: what the command line said, by field name.
+        flags: values from the command line, by field name.
         env_file: one path, several (a later one wins), or None.
         encoding: the files' encoding, UTF-8 when None.
         ours: the names of the project's own fields.

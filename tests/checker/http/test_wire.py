@@ -1,4 +1,4 @@
-"""The checker's HTTP client: every way in which an exchange can end is told from the others."""
+"""The checker's HTTP client: every way in which an exchange can end is kept apart."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def waivers(folder: Path) -> str:
         (["CMP-3"], "Missing option '--reason'"),
         (["CMP-3", "--reason", " "], "say why this is acceptable"),
         (["CMP-33", "--reason", "x"], "did you mean CMP-3?"),
-        (["CMP-3", "--reason", "x", "--expires", "soon"], "has to be a date"),
+        (["CMP-3", "--reason", "x", "--expires", "soon"], "must be a date"),
         (["CMP-3", "--reason", "x", "--expires", "2025-01-01"], "has come already"),
     ],
 )

@@ -47,7 +47,7 @@ def test_what_is_valid_has_no_problem() -> None:
         ('a_total{x="2",} 2e3', 'a_total{x="2"}', "has no value, or more than a value and a time"),
         ('a_total{x="2",} 2e3', 'a_total{x="2"} 1 2 3', "has no value, or more than a value and a time"),
         ('a_total{x="2",} 2e3', 'a_total{x="2"} 1 1.5', "the time of a_total is none"),
-        ('a_total{x="2",} 2e3', 'a_total{x="\\d"} 1', "a label has an escape that there is not"),
+        ('a_total{x="2",} 2e3', 'a_total{x="\\d"} 1', "a label has an unknown escape"),
         ('a_total{x="2",} 2e3', 'a_total{x="2} 1', "a quoted text has no end"),
         ('a_total{x="2",} 2e3', "a_total{x=2} 1", "a label has no quoted value"),
         ('a_total{x="2",} 2e3', 'a_total{x-y="2"} 1', "a label has no quoted value"),
@@ -56,14 +56,14 @@ def test_what_is_valid_has_no_problem() -> None:
         ('a_total{x="2",} 2e3', 'a_total{x="2"} -1', "the counter a_total is not a number from 0 on"),
         ('a_total{x="2",} 2e3', "<html>", "does not begin with a name"),
         ('a_total{x="2",} 2e3', 'a_total{x="2"} 1\na_total{x="2"} 1', "repeats the series of line 5"),
-        ("# TYPE a_total counter", "# TYPE a_total count", "TYPE of a_total is none that there is"),
+        ("# TYPE a_total counter", "# TYPE a_total count", "TYPE of a_total is unknown"),
         (
             "# TYPE a_total counter",
             "# TYPE a_total counter\n# TYPE a_total counter",
             "a second TYPE of a_total",
         ),
         ("# TYPE a_total counter", "# HELP a_total Again.", "a second HELP of a_total"),
-        ("free .5", "# TYPE free gauge\nfree 1\n# HELP free Late.", "HELP of free stands behind its samples"),
+        ("free .5", "# TYPE free gauge\nfree 1\n# HELP free Late.", "HELP of free comes after its samples"),
         ("free .5", 'free 1\na_total{x="3"} 1', "a_total is not in one group: other names stand in between"),
         ('b_seconds_bucket{le="+Inf"} 3\n', "", 'the histogram b_seconds has no bucket le="+Inf"'),
         ("b_seconds_count 3", "b_seconds_count 4", "the bucket +Inf of b_seconds is not its _count"),
@@ -93,8 +93,8 @@ def test_bytes_that_are_no_text() -> None:
 def test_openmetrics_has_an_end() -> None:
     """OpenMetrics ends with # EOF, has no empty lines and no other comments."""
     assert problems("# TYPE a counter\na_total 1\n# EOF\n", openmetrics=True) == []
-    assert problems("a 1\n", openmetrics=True) == ["OpenMetrics has to end with # EOF"]
-    assert problems("a 1\n# EOF\nb 1\n", openmetrics=True) == ["stands behind # EOF"]
+    assert problems("a 1\n", openmetrics=True) == ["OpenMetrics must end with # EOF"]
+    assert problems("a 1\n# EOF\nb 1\n", openmetrics=True) == ["comes after # EOF"]
     assert problems("a 1\n\n# EOF\n", openmetrics=True) == ["is empty, which OpenMetrics does not allow"]
     assert problems("# hi\n# EOF\n", openmetrics=True) == ["is a comment that cannot be read"]
 

@@ -85,7 +85,7 @@ def test_only_lines_since_then() -> None:
 
 
 def test_logfmt() -> None:
-    """Pairs are a record where the manifest says so: quotes, escapes, numbers, names with dots."""
+    """Pairs are a record where the manifest declares so: quotes, escapes, numbers, names with dots."""
     record = parse_record(
         line(r'time=2026-01-01T00:00:00Z level=info msg="said \"hi\"" http.status_code=404 took=1.5ms'),
         "logfmt",

@@ -1,4 +1,4 @@
-"""What Linux tells about processes: who computes, and who merely waits."""
+"""What Linux reports about processes: who computes, and who merely waits."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Bench(Resources, Judgement):
     ) -> AsyncGenerator[Target]:
         """Start a process of one's own (the parameters are those of :class:`~.target.Launch`).
 
-        Inside the block, requests go to it unless ``target=`` says otherwise.
+        Inside the block, requests go to it unless ``target=`` names another.
 
         Raises:
             StartFailed: it ended or did not become ready; with ``wait=False`` only when it cannot be started.

@@ -1,4 +1,4 @@
-"""A value that a JSON schema accepts, new each time where it says ``{unique}`` or ``{number}``."""
+"""A value that a JSON schema accepts, new each time where it has ``{unique}`` or ``{number}``."""
 
 from __future__ import annotations
 

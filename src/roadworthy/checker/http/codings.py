@@ -23,7 +23,7 @@ _SLICE = 1 << 10
 
 
 class Undecodable(Exception):
-    """Raised when bytes are not what their coding says."""
+    """Raised when bytes are invalid in their coding."""
 
 
 class Decoder(ABC):

@@ -1,4 +1,4 @@
-"""Reads one HTTP/1.1 response from bytes as they come, and says exactly how far it got.
+"""Reads one HTTP/1.1 response from bytes as they come, and reports exactly how far it got.
 
 Written for judging servers: nothing is repaired, decompressed or folded, and what does not follow RFC 9112 is
 named in :attr:`ResponseParser.malformed` instead of being raised.
@@ -64,7 +64,7 @@ class ResponseParser:
     trailers: bytearray = field(default_factory=bytearray)
     malformed: str | None = None
     framing: str = "none"
-    """``length``, ``chunked``, ``close`` or ``none``: how the end of the body is told."""
+    """``length``, ``chunked``, ``close`` or ``none``: what marks the end of the body."""
     body_bytes: int = 0
     """Bytes after the head, framing included."""
     _buffer: bytearray = field(default_factory=bytearray)

@@ -1,8 +1,8 @@
 """The checker's own HTTP/1.1 client: one connection is one object, and nothing happens unasked.
 
 No retry, no redirect, no decompression, no pooling, no ``Accept-Encoding`` of its own. Every event on a
-connection keeps its monotonic time, and every way in which an exchange can end is told from the others
-(:class:`Ending`): a refused connection says something else about a service than one that is accepted and left
+connection keeps its monotonic time, and every way in which an exchange can end is kept apart
+(:class:`Ending`): a refused connection means something else than one that is accepted and left
 silent, or that is reset, or that ends in the middle of a body.
 
 :func:`exchange` is for the ordinary case, :class:`Connection` for everything else.
@@ -110,7 +110,7 @@ class Request:
 class Answer:
     """What came back, and how it ended.
 
-    ``status`` is 0 when no response head came; :attr:`ending` says why.
+    ``status`` is 0 when no response head came; :attr:`ending` is the reason.
     """
 
     request: Request
@@ -122,7 +122,7 @@ class Answer:
     """Bytes after the head as they were on the wire, framing included; for HEAD what should not be there."""
     framing: str = "none"
     problem: str = ""
-    """What was not HTTP, or what the operating system said."""
+    """What was not HTTP, or the error of the operating system."""
     began: float = 0.0
     first_byte: float = 0.0
     ended: float = 0.0
@@ -158,16 +158,16 @@ class Answer:
 
     @property
     def media_type(self) -> str:
-        """The media type in lower case, without parameters; empty when there is none."""
+        """The media type in lower case, without parameters; empty without one."""
         return (self.field("content-type") or "").partition(";")[0].strip().lower()
 
     @property
     def text(self) -> str:
-        """The body as UTF-8; what is none is replaced."""
+        """The body decoded as UTF-8; invalid bytes are replaced."""
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """Return the body as JSON, or None when it is none."""
+        """Return the body as JSON, or None when it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -183,7 +183,7 @@ class Answer:
 
 
 class DialFailed(Exception):
-    """Raised when a connection could not be opened; ``ending`` says in which way."""
+    """Raised when a connection could not be opened; ``ending`` is the reason."""
 
     def __init__(self, ending: Ending, problem: str, at: float) -> None:
         super().__init__(f"{ending}: {problem}")

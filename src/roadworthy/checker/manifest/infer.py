@@ -64,9 +64,9 @@ class Inference:
     """What was found out.
 
     Parameters:
-        manifest: the given manifest with the facts filled in where it said nothing.
+        manifest: the given manifest, completed with the facts.
         facts: by their place in the manifest, in the order of discovery.
-        notes: what was tried and could not be told.
+        notes: what was tried and could not be determined.
     """
 
     manifest: Manifest
@@ -74,7 +74,7 @@ class Inference:
     notes: list[str] = field(default_factory=list[str])
 
     def add(self, place: str, value: Any, evidence: str) -> None:
-        """Keep a fact unless the manifest has said something there."""
+        """Keep a fact unless the manifest declares that key."""
         if place not in self.manifest.lines:
             self.facts.setdefault(place, Fact(value, evidence))
 
@@ -203,7 +203,7 @@ def _add_port(found: Inference, start: _Start) -> None:
     if name:
         found.add("listen.port_env", name, f"started with {name}={port}, it listened there")
     else:
-        found.add("listen.port", port, f"it listened there whatever {', '.join(_PORTS[:3])} said")
+        found.add("listen.port", port, f"it listened there regardless of {', '.join(_PORTS[:3])}")
 
 
 def _add_logs(found: Inference, service: Service) -> None:

@@ -59,7 +59,7 @@ class Explorer:
 
     Parameters:
         add: takes a place in the manifest, a value and the evidence.
-        note: takes what could not be told.
+        note: receives what could not be determined.
     """
 
     address: Address
@@ -77,7 +77,9 @@ class Explorer:
         """
         unknown = await self._get(f"/{secrets.token_hex(12)}")
         if unknown.status != 404:
-            self.note(f"a path at random is answered {unknown.status}, so paths are hard to tell apart")
+            self.note(
+                f"a path at random is answered {unknown.status}, so existing paths are hard to recognise"
+            )
         await self._find_document()
         await self._find_health(unknown)
         await self._find_metrics(others)
@@ -199,7 +201,7 @@ class Explorer:
         return True
 
     async def _try_changes(self, item: str, template: str, identifier: str) -> None:
-        """Change and delete what was created here, where the document says that one can."""
+        """Change and delete what was created here, where the document has such an operation."""
         path = template.replace("{id}", identifier)
         for method in ("PUT", "PATCH"):
             if method in self.document.methods(item):
@@ -256,7 +258,7 @@ class Explorer:
             number = re.match(r"\d{1,18}", limit)
             if number:
                 self.add("rate_limit.requests", int(number[0]), "the limit field of a response")
-                self.note("how long the window of the rate limit is was not said (rate_limit.window)")
+                self.note("the window of the rate limit could not be inferred (rate_limit.window)")
                 return
 
 

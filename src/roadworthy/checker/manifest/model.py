@@ -2,7 +2,7 @@
 
 Without a manifest, what can be seen from outside is inferred (:mod:`roadworthy.checker.manifest.infer`),
 which is also how ``roadworthy check init`` writes one. What is neither declared nor inferred makes the
-assertions that need it inconclusive, or, where the manifest says that the service does without, not
+assertions that need it inconclusive, or, where the manifest declares that the service works without it, not
 applicable.
 """
 
@@ -166,7 +166,7 @@ class Route:
     """One route of ``[routes]``.
 
     Parameters:
-        method: ``GET`` unless the role says otherwise.
+        method: ``GET`` unless the role implies another.
         path: with ``{id}`` where an id goes.
         body: JSON; ``{unique}`` in a text becomes something that was never sent before, and the text
             ``{number}`` a whole number that was not (for clients that choose the id themselves).
@@ -246,7 +246,7 @@ class RateLimit:
 
     Parameters:
         kind: ``window`` (fixed or sliding) or ``bucket`` (refilled evenly).
-        key: what is told apart: ``ip``, or the name of a request field.
+        key: what identifies a client: ``ip``, or the name of a request field.
         off: the service does without a limit of its own.
     """
 

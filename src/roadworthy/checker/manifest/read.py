@@ -111,25 +111,25 @@ def _explain(detail: ErrorDetails, path: str) -> str:
     """Say in the words of the file what is wrong with a value."""
     value, kind = detail["input"], detail["type"]
     if kind == "unexpected_keyword_argument":
-        return f"there is no such key{near(str(detail['loc'][-1]), _keys_beside(path))}"
+        return f"unknown key{near(str(detail['loc'][-1]), _keys_beside(path))}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {})["expected"]))
         if isinstance(value, str):
-            return f"{value!r} is none of {', '.join(choices)}{near(value, choices)}"
-        return f"has to be a text in quotes, not {_kind(value)}"
+            return f"{value!r} is not one of {', '.join(choices)}{near(value, choices)}"
+        return f"must be a quoted string, not {_kind(value)}"
     if kind == "missing":
         return "is required"
     if kind == "value_error":
         return str(detail.get("ctx", {})["error"])
     shapes = {
-        "string_type": f"has to be a text in quotes, not {_kind(value)}",
-        "bool_type": f"has to be true or false, not {_kind(value)}",
-        "dataclass_type": f"has to be a table, [{path}]",
-        "mapping_type": "has to be a table of texts",
-        "dict_type": f"has to be a table, [{path}]",
-        "tuple_type": 'has to be an array of texts, ["…", "…"]'
+        "string_type": f"must be a quoted string, not {_kind(value)}",
+        "bool_type": f"must be true or false, not {_kind(value)}",
+        "dataclass_type": f"must be a table, [{path}]",
+        "mapping_type": "must be a table of strings",
+        "dict_type": f"must be a table, [{path}]",
+        "tuple_type": 'must be an array of strings, ["…", "…"]'
         if path != "waivers"
-        else "has to be an array of tables, [[waivers]]",
+        else "must be an array of tables, [[waivers]]",
     }
     return shapes.get(kind, detail["msg"])
 

@@ -43,7 +43,7 @@ def _of_cors(cors: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _of_route(role: str, route: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     path, identifier = route.get("path"), route.get("id")
     if "role" in route:
-        yield f"routes.{role}.role", "there is no such key: the name of the table is the role"
+        yield f"routes.{role}.role", "unknown key: the name of the table is the role"
     if role in _NEEDS_ID and isinstance(path, str) and path.startswith("/") and "{id}" not in path:
         yield f"routes.{role}.path", "has to have {id} where the id goes"
     if role in _CREATES and isinstance(identifier, str | int) and not str(identifier).startswith("$"):

@@ -1,4 +1,4 @@
-"""The values of a manifest as they are written. Each mistake says what would be right."""
+"""The values of a manifest as they are written. Each error message names what would be right."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _seconds(value: object) -> float:
         return float(value)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip().lower(), re.ASCII)
     if not isinstance(value, str) or match is None or match[2] not in _SECONDS:
-        raise ValueError('has to be a time such as "30s", "500ms" or "2min"')
+        raise ValueError('must be a time such as "30s", "500ms" or "2min"')
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -76,7 +76,7 @@ def _bytes(value: object) -> int:
         return value
     match = re.fullmatch(r"(\d+)\s*([a-z]*)", str(value).strip().lower(), re.ASCII)
     if not isinstance(value, str) or match is None or match[2] not in _BYTES:
-        raise ValueError('has to be a size such as "1MiB", "64KiB" or a number of bytes')
+        raise ValueError('must be a size such as "1MiB", "64KiB" or a number of bytes')
     return int(match[1]) * _BYTES[match[2]]
 
 
@@ -85,7 +85,7 @@ def at_least(least: int) -> BeforeValidator:
 
     def judge(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"has to be a whole number from {least} up")
+            raise ValueError(f"must be a whole number from {least} up")
         return value
 
     return BeforeValidator(judge)
@@ -96,13 +96,13 @@ def _statuses(value: object) -> object:
         return value  # a manifest that facts are filled into is validated a second time
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value), re.ASCII)
     if not isinstance(value, str) or match is None:
-        raise ValueError('has to be a status or a range of them, "200-299"')
+        raise ValueError('must be a status or a range of them, "200-299"')
     return int(match[1]), int(match[2] or match[1])
 
 
 def _role(word: str) -> str:
     if word not in ROLES:
-        raise ValueError(f"there is no role {word!r}{near(word, ROLES)}")
+        raise ValueError(f"unknown role {word!r}{near(word, ROLES)}")
     return word
 
 
@@ -115,19 +115,19 @@ def _variable(value: object) -> object:
 
 def _identifier(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError("has to be a path such as $.id, or an id")
+        raise ValueError("must be a path such as $.id, or an id")
     return str(value)
 
 
 def _absolute(path: str) -> str:
     if not path.startswith("/"):
-        raise ValueError("has to begin with /")
+        raise ValueError("must begin with /")
     return path
 
 
 def _field_line(text: str) -> str:
     if text and not text.partition(":")[2].strip():
-        raise ValueError('has to be a field with its value, "Authorization: Bearer ${TOKEN}"')
+        raise ValueError('must be a field with its value, "Authorization: Bearer ${TOKEN}"')
     return text
 
 
@@ -135,7 +135,7 @@ def _assertion_id(identifier: str) -> str:
     known = {entry.id for entry in ASSERTIONS}
     known |= {one.rpartition("-")[0] for one in known}
     if identifier not in known:
-        raise ValueError(f"there is no assertion {identifier!r}{near(identifier, known, most=1)}")
+        raise ValueError(f"unknown assertion {identifier!r}{near(identifier, known, most=1)}")
     return identifier
 
 
@@ -151,7 +151,7 @@ def _day(value: object) -> str:
     try:
         return date.fromisoformat(str(value)).isoformat()
     except ValueError:
-        raise ValueError("has to be a date, 2027-01-31") from None
+        raise ValueError("must be a date, 2027-01-31") from None
 
 
 def loopback_url(text: str) -> str:

@@ -31,7 +31,7 @@ def manifest_text(inference: Inference) -> str:
         table, _, key = place.rpartition(".")
         value = f"{fact.value:g}s" if place in _SECONDS else fact.value
         tables.setdefault(table, []).append(f"{key} = {_toml(value)}  # inferred: {_comment(fact.evidence)}")
-    lines = ["# What `roadworthy check` is told about this service; written by `roadworthy check init`."]
+    lines = ["# What `roadworthy check` knows about this service; written by `roadworthy check init`."]
     if manifest.start.url:
         lines += [f"# {line}" for line in URL_MODE]
     for table, entries in tables.items():

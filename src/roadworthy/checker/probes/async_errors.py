@@ -120,7 +120,7 @@ async def _failures_have_one_handler(bench: Bench) -> Verdict:
     for kind, answer in failed.items():
         bench.expect(
             _shape(answer) == wanted,
-            f"a failure is told by another handler ({kind})",
+            f"a failure is answered by another handler ({kind})",
             wanted,
             _shape(answer),
             answer,

@@ -77,7 +77,7 @@ def _judge_hostile(bench: Bench, kind: str, origin: str, answer: Answer) -> bool
     if answer.field("access-control-allow-credentials") == "true":
         got += ", with credentials"
     if not bench.manifest.cors.policy and said == "*":
-        bench.note('every site may read; if that is meant, say so: cors.policy = "public"')
+        bench.note('every site may read; if intended, declare it: cors.policy = "public"')
     bench.fail(title, f"no grant for {origin}", got, answer, severity=severity)
     return True
 
@@ -164,10 +164,10 @@ async def _allowed_origins_are_granted(bench: Bench) -> Verdict:
         expected = f"Access-Control-Allow-Origin: {origin}" + (", and credentials" if credentials else "")
         bench.expect(not failed, "an allowed origin is refused by the browser", expected, failed, answer)
         if len(lines) > 1 and not failed:
-            bench.fail("the grant stands there twice", "one line", ", ".join(lines), answer)
+            bench.fail("the grant is sent twice", "one line", ", ".join(lines), answer)
         if not credentials and answer.field("access-control-allow-credentials") == "true" and not failed:
             bench.warn(
-                "credentials are allowed although the manifest does not say so",
+                "credentials are allowed although the manifest does not declare it",
                 "no Access-Control-Allow-Credentials, or cors.credentials = true",
                 "Access-Control-Allow-Credentials: true",
                 answer,
@@ -191,7 +191,7 @@ async def _vary_says_origin(bench: Bench) -> Verdict:
         varies = {word.lower() for word in words(answer, "vary")}
         bench.expect(
             not depends or varies & {"origin", "*"},
-            f"the grant depends on the origin and the response does not say so ({kind})",
+            f"the grant depends on the origin, but the response has no Vary: Origin ({kind})",
             "Vary: Origin",
             f"Vary: {answer.field('vary')}" if varies else "no Vary",
             answer,
@@ -299,9 +299,11 @@ async def _preflights_may_be_kept(bench: Bench) -> Verdict:
     bench.sample()
     said = answer.field("access-control-max-age")
     if said is None:
-        bench.warn("a preflight is asked again after five seconds", "Access-Control-Max-Age", "none", answer)
+        bench.warn(
+            "browsers repeat the preflight after five seconds", "Access-Control-Max-Age", "none", answer
+        )
     elif not said.isdecimal():
-        bench.fail("Access-Control-Max-Age is no number of seconds", "600 or the like", said, answer)
+        bench.fail("Access-Control-Max-Age is not a number of seconds", "600 or the like", said, answer)
     elif (seconds := whole_number(said)) is None or seconds > _LONGEST:
         bench.note(f"Access-Control-Max-Age: {said} is above what browsers keep (7,200 and 86,400 seconds)")
     return bench.verdict()
@@ -367,12 +369,12 @@ async def _fields_stand_where_they_belong(bench: Bench) -> Verdict:
 async def _nothing_is_granted_undeclared(bench: Bench) -> Verdict:
     """Looks for a grant on responses and preflights of a service that declares no cross-origin use."""
     if bench.manifest.cors.policy in {"origins", "public"}:
-        return bench.not_applicable(f'the manifest says cors.policy = "{bench.manifest.cors.policy}"')
+        return bench.not_applicable(f'the manifest declares cors.policy = "{bench.manifest.cors.policy}"')
     answers = {**await bench.shared(_grants), **await bench.shared(traffic)}
     bench.control(f"requests with an Origin are answered ({len(answers)})", len(answers) >= 4)
     for kind, answer in answers.items():
         said = answer.field("access-control-allow-origin")
-        title = "access across origins is granted and nobody declared it"
+        title = "undeclared access across origins is granted"
         if not bench.expect(said is None, title, "no grant", f"{said} ({kind})", answer):
             break
     return bench.verdict()

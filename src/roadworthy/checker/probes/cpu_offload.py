@@ -162,7 +162,7 @@ async def _a_full_queue_refuses(bench: Bench) -> Verdict:
         bench.fail("a queue without a bound", "503 with Retry-After for some", got)
     for answer in told:
         if not answer.field("retry-after"):
-            bench.fail("a full queue does not say when to come again", "Retry-After", "absent", answer)
+            bench.fail("a full queue does not say when to retry", "Retry-After", "absent", answer)
             break
     if other:
         bench.fail("computations fail when many are asked for", "200 or 503", str(other[0]), other[0])
@@ -189,7 +189,7 @@ async def _a_dead_worker_is_replaced(bench: Bench) -> Verdict:
             async with _busy(bench, 2) as answers:
                 worker = await _kill_one(bench)
                 if worker is None:
-                    return bench.not_applicable("it computes in no process of its own that could be killed")
+                    return bench.not_applicable("it computes in no process of its own")
                 bench.control("a process that computes was killed", worker)
                 at, wanted = bench.now(), len(answers) + 6
                 for _ in range(1000):
@@ -211,7 +211,7 @@ async def _a_dead_worker_is_replaced(bench: Bench) -> Verdict:
             alive = await bench.get(live)
             bench.expect(
                 back and alive.ok and target.process.ended is None,
-                "after a worker has died nothing is computed any more",
+                "nothing is computed after a worker has died",
                 "200 within 10 s",
                 f"{answer}, liveness {alive}",
                 answer,

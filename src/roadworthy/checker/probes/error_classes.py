@@ -18,7 +18,7 @@ from .shared import contract
 __all__ = ("PROBES",)
 
 _CODE = re.compile(r"[A-Za-z][\w.-]*")
-# The names under which the seven stacks and this project are told where they run.
+# The variables that name the environment for the seven stacks and this project.
 _ENVIRONMENT = ("ROADWORTHY_ENV", "NODE_ENV", "APP_ENV", "ENVIRONMENT", "ENV", "GO_ENV", "FLASK_ENV")
 _FORMAT = ("ROADWORTHY_ERROR_FORMAT", "ERROR_FORMAT")
 
@@ -85,7 +85,7 @@ async def _each_class_has_its_code(bench: Bench) -> Verdict:
                 statuses.setdefault(code, {}).setdefault(answer.status, answer)
         if len(codes) > 1:
             got = ", ".join(f"{status} {code}" for status, code in codes)
-            bench.fail(f"{kind} is told in several ways", "one status and code", got, *codes.values())
+            bench.fail(f"{kind} is reported in several ways", "one status and code", got, *codes.values())
     for code, told in statuses.items():
         if len(told) > 1:
             got = ", ".join(map(str, told))
@@ -149,7 +149,12 @@ async def _other_exceptions_are_500(bench: Bench) -> Verdict:
         elif re.search(r"(?i)exception$|(?-i:[a-z])Error$", code):
             bench.fail("the code is the name of the exception's class", "a fixed code", code, answer)
         if (route.message and route.message in answer.text) or bench.leaks(answer.text):
-            bench.fail("the text of an unknown exception is told", "a fixed message", "its text", answer)
+            bench.fail(
+                "the text of an unknown exception is shown to the client",
+                "a fixed message",
+                "its text",
+                answer,
+            )
     if len(told) > 1:
         bench.fail("code and message of unknown exceptions differ", "the same each time", str(len(told)))
     return bench.verdict()

@@ -46,10 +46,12 @@ async def _an_unknown_path_is_404(bench: Bench) -> Verdict:
             bench.fail("an unknown path is not 404", "404", str(answer), answer, route=f"GET {bench.base}/…")
         elif answer.media_type not in _JSON:
             bench.warn(
-                "a 404 that programs cannot read", "JSON", str(answer), answer, route=f"GET {bench.base}/…"
+                "a 404 that is not machine-readable", "JSON", str(answer), answer, route=f"GET {bench.base}/…"
             )
         elif not members(answer.json()):
-            bench.fail("the body of a 404 is no object", "a non-empty JSON object", answer.text[:200], answer)
+            bench.fail(
+                "the body of a 404 is not an object", "a non-empty JSON object", answer.text[:200], answer
+            )
     return bench.verdict()
 
 
@@ -94,7 +96,7 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
         bench.sample()
         if answer.status in {404, 501}:
             bench.warn(
-                "a method that the path lacks is not told from an unknown path", "405", str(answer), answer
+                "a method that the path lacks is treated as an unknown path", "405", str(answer), answer
             )
         elif answer.status != 405:
             bench.fail("a method that the path lacks is not refused with 405", "405", str(answer), answer)
@@ -145,7 +147,10 @@ async def _errors_have_one_shape(bench: Bench) -> Verdict:
         bench.sample()
         if kind not in readable:
             bench.fail(
-                f"the body of an error is no JSON object ({kind})", "one shape for all", str(answer), answer
+                f"the body of an error is not a JSON object ({kind})",
+                "one shape for all",
+                str(answer),
+                answer,
             )
         else:
             _judge_problem(bench, kind, answer)
@@ -207,7 +212,7 @@ async def _an_exception_leaks_nothing(bench: Bench) -> Verdict:
             )
             continue
         if answer.status < 500:
-            bench.fail("an exception is answered as if all were well", "5xx", str(answer), answer)
+            bench.fail("an exception is answered with a success", "5xx", str(answer), answer)
         if not answer.body:
             bench.fail("a 5xx without a body", "the common error shape", "nothing", answer)
         _judge_leaks(bench, route, answer)
@@ -297,7 +302,7 @@ async def _other_methods_follow_http(bench: Bench) -> Verdict:
         if options.field("allow") is None:
             bench.note("OPTIONS does not say Allow (RFC 9110 §9.3.7 leaves it open)")
     elif options.status != 405 or options.field("allow") is None:
-        bench.warn("OPTIONS is not understood", "200 or 204, or 405 with Allow", str(options), options)
+        bench.warn("OPTIONS is not supported", "200 or 204, or 405 with Allow", str(options), options)
     canary = bench.canary("X-Reflected")
     trace = await bench.request("TRACE", path, {"X-Reflected": canary})
     bench.sample()
@@ -389,7 +394,7 @@ def _judge_failure(bench: Bench, fault: Fault, limit: float, answer: Answer) -> 
     elif answer.status < 500:
         bench.fail(f"a dead store looks like the client's fault ({fault})", "503", str(answer), answer)
     elif answer.status not in {503, 504}:
-        bench.warn(f"a dead store is not told as such ({fault})", "503", str(answer), answer)
+        bench.warn(f"a dead store is not reported as unavailable ({fault})", "503", str(answer), answer)
     if answer.complete and (found := internals(answer.text)):
         bench.fail("the error shows how the service is built", "nothing internal", ", ".join(found), answer)
 

@@ -251,10 +251,10 @@ async def _a_large_response_is_not_cut(bench: Bench) -> Verdict:
             return bench.fail(
                 "a response was cut short by SIGTERM", f"complete ({whole.framing})", got, answer
             )
-        # A stream may be told to end early, as long as it says so; a document may not.
+        # A stream may end early, as long as the client can tell; a document may not.
         if not streamed and len(answer.body) != len(whole.body):
             got = f"{len(answer.body)} of {len(whole.body)} bytes, and an end as if it were whole"
-            return bench.fail("a response was cut short and says it is whole", "all of it", got, answer)
+            return bench.fail("a response was cut short but looks complete", "all of it", got, answer)
     return bench.verdict()
 
 
@@ -438,7 +438,7 @@ async def _nothing_is_left(bench: Bench) -> Verdict:
             "a wrapper that does not pass the signal on (npm start, sh -c) needs exec, or the plain command"
         )
     if not stop.port_free:
-        bench.fail("the port stays open", "it can be bound again", "somebody listens", replay=stop.command)
+        bench.fail("the port stays open", "it can be bound again", "something listens", replay=stop.command)
     return bench.verdict()
 
 

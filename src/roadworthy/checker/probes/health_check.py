@@ -107,7 +107,7 @@ async def _readiness_waits_for_the_store(bench: Bench) -> Verdict:
             bench.note(f"the service ends with {ended} when its store refuses at the start")
             bench.expect(
                 ended.status != 0,
-                "a start without the store ends as if all were well",
+                "a start without the store exits with status 0",
                 "non-zero",
                 str(ended),
             )
@@ -117,7 +117,7 @@ async def _readiness_waits_for_the_store(bench: Bench) -> Verdict:
         came, answer = await bench.until(lambda: bench.get(ready, seconds=2), lambda answer: answer.ok, 10)
         if not came:
             return bench.fail(
-                "readiness does not come by itself", "2xx within 10 s of the store", str(answer), answer
+                "readiness does not return by itself", "2xx within 10 s of the store", str(answer), answer
             )
         await _first_request(bench)
     return bench.verdict()
@@ -180,7 +180,7 @@ async def _liveness_needs_no_store(bench: Bench) -> Verdict:
                 slow = answer.seconds > bench.patience(_TIMEOUT)
                 bench.expect(
                     answer.ok and not slow,
-                    f"liveness suffers when the store is down ({fault})",
+                    f"liveness fails when the store is down ({fault})",
                     f"2xx within {_TIMEOUT:g} s",
                     f"{answer} after {answer.seconds:.2f} s",
                     answer,
@@ -190,7 +190,7 @@ async def _liveness_needs_no_store(bench: Bench) -> Verdict:
 
 @probe("HLT-5", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.READY, Need.STORE), quick=False, seconds=90)
 async def _readiness_follows_the_declaration(bench: Bench) -> Verdict:
-    """Takes the store away and compares readiness with what ``health.requires`` says."""
+    """Takes the store away and compares readiness with ``health.requires``."""
     ready, requires = bench.manifest.health.ready, bench.manifest.health.requires
     if Fault.REFUSE not in _faults(bench):
         return bench.not_applicable("the store is a local file, which does not go away")
@@ -203,7 +203,7 @@ async def _readiness_follows_the_declaration(bench: Bench) -> Verdict:
             lambda: bench.get(ready, seconds=2), lambda answer: not answer.ok, 15 if required else 3
         )
     if requires is None:
-        bench.note(f"without its store readiness is {answer}")
+        bench.note(f"readiness without its store is {answer}")
         return bench.not_applicable("health.requires does not say whether readiness depends on the store")
     bench.sample()
     if required and not flipped:
@@ -307,7 +307,7 @@ def _judge_caching(bench: Bench, path: str, answer: Answer) -> None:
 def _judge_counting(
     bench: Bench, before: dict[Sample, float], after: dict[Sample, float], count: int
 ) -> None:
-    """Health requests may be counted where a label tells them apart, and nowhere else."""
+    """Health requests may be counted where a label separates them, and nowhere else."""
     name = bench.manifest.metrics.requests
     if not name:
         bench.note("metrics.requests names no counter, so the counting of health requests was not judged")
@@ -336,17 +336,20 @@ async def _status_and_body_agree(bench: Bench) -> Verdict:
         bench.sample()
         if answer.ok and _DOWN.search(answer.text):
             bench.fail(
-                "a success whose body says otherwise",
+                "a success whose body reports a failure",
                 "a body that agrees with 2xx",
                 answer.text[:200],
                 answer,
             )
         if not answer.ok and _UP.search(answer.text):
             got = f"{answer.status} with {answer.text[:200]}"
-            bench.fail("a failure whose body says that all is well", "a body that agrees", got, answer)
+            bench.fail("a failure whose body reports success", "a body that agrees", got, answer)
         if answer.body[:1] == b"{" and members(answer.json()) and "json" not in answer.media_type:
             bench.warn(
-                "JSON that does not say so", "application/json", answer.media_type or "nothing", answer
+                "JSON is sent with another media type",
+                "application/json",
+                answer.media_type or "nothing",
+                answer,
             )
     return bench.verdict()
 

@@ -98,7 +98,7 @@ async def _types_are_true(bench: Bench) -> Verdict:
     _tell(bench, "the media type is missing or false", "the type of the body", false)
     pages = any(is_page(answer) for _, answer in bare.values())
     severity = None if pages else Severity.LOW
-    _tell(bench, "a text does not say its charset", "a charset parameter", bare, severity=severity)
+    _tell(bench, "a text has no charset", "a charset parameter", bare, severity=severity)
     return bench.verdict()
 
 
@@ -211,10 +211,10 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
         return bench.inconclusive("needs data of the API (routes.create and routes.read)")
     _tell(bench, "personal data may be stored by shared caches", "no-store", stored)
     if authenticated:
-        _tell(bench, "nothing forbids caches to store personal data", "no-store", unsaid)
+        _tell(bench, "nothing forbids caches from storing personal data", "no-store", unsaid)
     else:
-        # Nobody said that it is personal: without credentials it may be meant for everybody.
-        title = "nothing says whether data may be stored"
+        # It is not declared personal: without credentials it may be public.
+        title = "no field states whether data may be stored"
         _tell(bench, title, "no-store, or public on purpose", unsaid, severity=Severity.LOW, warns=True)
     return bench.verdict()
 
@@ -237,13 +237,13 @@ async def _no_version_is_told(bench: Bench) -> Verdict:
         ]
         if told:
             wrong[kind] = (", ".join(told), answer)
-    _tell(bench, "a response tells what the service runs on", "no product version", wrong)
+    _tell(bench, "a response reveals what the service runs on", "no product version", wrong)
     return bench.verdict()
 
 
 @probe("HDR-8", phase=Phase.SERVE)
 async def _cookies_are_kept_safe(bench: Bench) -> Verdict:
-    """Reads every Set-Cookie of the traffic, which says that it came over HTTPS."""
+    """Reads every Set-Cookie of the traffic, which is declared to come over HTTPS."""
     answers = await _seen(bench)
     found = [(kind, answer, cookie) for kind, answer in answers.items() for cookie in cookies_of(answer)]
     if not found:
@@ -275,7 +275,7 @@ async def _pages_state_their_isolation(bench: Bench) -> Verdict:
             lacking.append(" or ".join(isolating))
         if lacking:
             wrong[kind] = (f"without {', '.join(lacking)}", answer)
-    _tell(bench, "a page leaves open what other sites learn of it", "each of them", wrong, warns=True)
+    _tell(bench, "a page does not limit what other sites learn from it", "each of them", wrong, warns=True)
     return bench.verdict()
 
 

@@ -64,7 +64,7 @@ class OpenApi:
         return found
 
     def body_schema(self, method: str, path: str) -> dict[str, Any]:
-        """Return the schema of an operation's JSON body; empty when there is none."""
+        """Return the schema of an operation's JSON body; empty without one."""
         content = members(members(self.operation(method, path).get("requestBody")).get("content"))
         return self.resolve(members(content.get("application/json")).get("schema"))
 

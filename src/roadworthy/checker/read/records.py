@@ -1,6 +1,6 @@
 """What a service writes, read as records, one a line, under whatever names its fields have.
 
-A record is a JSON object, or, where the manifest says ``logs.format = "logfmt"``, ``key=value`` pairs.
+A record is a JSON object, or, where the manifest declares ``logs.format = "logfmt"``, ``key=value`` pairs.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Record:
 
 
 def parse_record(line: Line, form: str = "json") -> Record | None:
-    """Return the line as a record, or None when it is none.
+    """Return the line as a record, or None when it is not one.
 
     Parameters:
         form: what a record is: ``logfmt`` for pairs, anything else for a JSON object.

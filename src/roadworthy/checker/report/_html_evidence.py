@@ -70,7 +70,7 @@ def _table(each: Table) -> Markup:
 
 
 def _timeline(each: Timeline) -> Markup:
-    """Draw lanes over time; each mark has a number, and the list below says what it is."""
+    """Draw lanes over time; each mark has a number, and the list below explains it."""
     lanes = list(dict.fromkeys(point.lane for point in each.points))
     runs = _runs(each.points)
     start = min((run.first for run in runs), default=0.0)

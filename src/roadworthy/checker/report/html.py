@@ -25,10 +25,10 @@ _SEVERITIES = tuple(Severity)
 _SEEN = (Verdict.FAIL, Verdict.WARN)
 _OPEN = (Verdict.INCONCLUSIVE, Verdict.ERROR)
 _CODES = {
-    ExitCode.OK: "nothing that decides was found",
+    ExitCode.OK: "no required assertion failed",
     ExitCode.FINDINGS: "there are findings",
     ExitCode.UNREACHABLE: "the service did not start, or was gone",
-    ExitCode.INCONCLUSIVE: "too much stayed without proof",
+    ExitCode.INCONCLUSIVE: "too many required assertions stayed without proof",
     ExitCode.INTERNAL: "the checker broke",
     ExitCode.INTERRUPTED: "the check was interrupted",
 }

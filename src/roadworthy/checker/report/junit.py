@@ -78,7 +78,7 @@ def _case(suite: ElementTree.Element, entry: dict[str, Any], result: Result, run
 
 
 def _outcome(result: Result, run: Run) -> tuple[str, str]:
-    """Return the element that tells a case's outcome, none for a pass, and its message."""
+    """Return the element for a case's outcome, empty for a pass, and its message."""
     decides = required(result, run.strict)
     titles = "; ".join(finding.title for finding in result.findings)
     if result.waived:

@@ -135,7 +135,7 @@ def _result(
         "level": level,
         "message": {"text": told(entry, finding)},
         "locations": [place],
-        # The second of two equal findings is told apart as code hosts tell equal lines apart.
+        # The second of two equal findings gets a number, as code hosts number equal lines.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding['fingerprint']}:{number}"},
         "properties": {
             name: finding[name] for name in ("verdict", "severity", "expected", "got", "route", "replay")

@@ -37,7 +37,7 @@ _STATES = {
 _UNTRIED = {Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE}
 _SHOWN = 0.05
 _LONGEST = 160
-"""Seconds from which on it is told how long a probe took."""
+"""Seconds from which on the duration of a probe is shown."""
 
 
 class Terminal:
@@ -102,7 +102,7 @@ class Terminal:
             and result.seconds < _SHOWN
             and not self._verbose
         ):
-            return  # nothing was declared to try it on; the end tells that of all of them at once
+            return  # nothing was declared to try it on; the summary lists all of these at once
         verdict = "waived" if result.waived else str(result.verdict)
         line = Text.assemble(
             (f"{verdict:<13}", _COLOURS[result.verdict]), f"{result.id:<8}", assertion(result.id).title

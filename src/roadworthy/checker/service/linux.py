@@ -1,4 +1,4 @@
-"""What Linux tells about processes: the tree of a session, its sockets, files and memory (proc(5))."""
+"""What Linux reports about processes: the tree of a session, its sockets, files and memory (proc(5))."""
 
 from __future__ import annotations
 

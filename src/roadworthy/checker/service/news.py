@@ -9,7 +9,7 @@ __all__ = ("News",)
 
 
 class News:
-    """What a connection or a process has to tell to those who wait for it."""
+    """The events of a connection or a process, for those that wait for them."""
 
     def __init__(self) -> None:
         self._condition = asyncio.Condition()

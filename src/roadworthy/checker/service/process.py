@@ -1,4 +1,4 @@
-"""The service as a process: started in a session of its own, heard, looked at, told to stop, always ended.
+"""The service as a process: started in a session of its own, read, observed, stopped, always ended.
 
 A signal goes to the started process only, as a container runtime sends it to process 1: a signal to the group
 would hide a wrapper that does not pass it on. What is left at the end is killed by its group, also when the
@@ -323,7 +323,7 @@ def require_free(host: str, port: int) -> None:
     """Refuse to start a service where something else listens already.
 
     Raises:
-        PortTaken: somebody does.
+        PortTaken: something listens there.
     """
     if not is_free(host, port):
         raise PortTaken(

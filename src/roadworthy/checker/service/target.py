@@ -124,7 +124,7 @@ class Target:
 
     @property
     def lost(self) -> str:
-        """Why it is gone although nobody told it to stop; empty while all is well."""
+        """Why it has ended without being asked to; empty while it runs."""
         service = self.service
         if service is None or service.ended is None or service.told_to_stop:
             return ""

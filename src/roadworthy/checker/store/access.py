@@ -43,7 +43,7 @@ class Store:
     counted: bool = True
     """Whether the numbers below are counted at all."""
     opens: int = 0
-    """Sessions opened so far; asking for TLS or for a cancellation is none."""
+    """Sessions opened so far; a request for TLS or for a cancellation does not count."""
     live: int = 0
     """Sessions open now."""
     peak: int = 0

@@ -55,9 +55,9 @@ class Session:
     """What a proxy knows of one connection to a PostgreSQL server.
 
     Parameters:
-        begun: whether it has become a session; a request for TLS or for a cancellation is none.
+        begun: whether it has become a session; a request for TLS or for a cancellation does not count.
         hidden: it is encrypted, so no more than bytes can be seen.
-        farewell: the client has said Terminate.
+        farewell: the client has sent Terminate.
         status: of the last ReadyForQuery: ``I`` idle, ``T`` in a transaction, ``E`` in a failed one.
         since: when the last message of either side passed, as ``time.monotonic()``.
         commits: how many times the client has asked for a COMMIT.

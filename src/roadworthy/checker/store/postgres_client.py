@@ -20,7 +20,7 @@ _CLEAR, _MD5, _SASL, _SASL_GOES_ON, _SASL_ENDS = 3, 5, 10, 11, 12
 
 
 class AskFailed(Exception):
-    """Raised when the server could not be asked; the text says why, without a password."""
+    """Raised when the server could not be asked; the text is the reason, without a password."""
 
 
 async def ask(url: str, statement: str, seconds: float = 5.0) -> list[list[str | None]]:

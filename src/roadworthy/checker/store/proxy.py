@@ -21,7 +21,7 @@ from .postgres import Session
 __all__ = ("FaultProxy",)
 
 _BACKLOG = 512
-# Where the messages are not understood: as a word in whatever is said, and as Redis has it.
+# Where messages are not parsed: the word anywhere, and its name in Redis.
 _COMMIT = re.compile(rb"\b(?:commit|exec)\b", re.IGNORECASE)
 # MySQL's COM_QUIT: a packet of one byte with the number 0 (MySQL documentation: client/server protocol).
 _MYSQL_QUIT = b"\x01\x00\x00\x00\x01"
@@ -46,7 +46,7 @@ class _Pair:
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     def says_commit(self, data: bytes) -> bool:
-        """Take note of what the service sends, and tell whether it asks for a commit."""
+        """Record what the service sends, and return whether it asks for a commit."""
         if self.session is None:
             return _COMMIT.search(data) is not None
         before = self.session.commits
@@ -138,7 +138,7 @@ class FaultProxy(Store):
         return sum(any(port == self.port for _, (_, port) in established([pid])) for pid in pids)
 
     def left_in_transaction(self, seconds: float) -> int | None:
-        """Return how many sessions idle in an open transaction for longer, which PostgreSQL tells."""
+        """Return how many sessions idle in an open transaction for longer, which PostgreSQL reports."""
         if self._kind != "postgres":
             return None
         before = time.monotonic() - seconds
@@ -257,7 +257,7 @@ class FaultProxy(Store):
         self._end(pair)
 
     async def _outward(self, pair: _Pair, server: socket.socket) -> None:
-        """Pass on what the service says."""
+        """Forward what the service sends."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while data := await loop.sock_recv(pair.client, 65_536):
@@ -275,7 +275,7 @@ class FaultProxy(Store):
                 await loop.sock_sendall(server, data)
 
     async def _inward(self, pair: _Pair, server: socket.socket) -> None:
-        """Pass on what the server says."""
+        """Forward what the server sends."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while data := await loop.sock_recv(server, 65_536):

@@ -1,4 +1,4 @@
-"""An SQLite file as a store: who opens it is told by inotify(7), its journal mode by its header."""
+"""An SQLite file as a store: inotify(7) reports who opens it, its header the journal mode."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class SqliteFile(Store):
     """An SQLite file; stalling it means to hold its write lock.
 
     A session is an open handle, and what goes to the server is a change of the file or of its journal. The
-    kernel tells of opening only once when it happens twice with nothing in between, so ``opens`` is exact for
-    requests one after another; ``live`` is counted in /proc. What the checker itself opens counts too.
+    kernel reports two openings with nothing in between as one, so ``opens`` is exact for requests one after
+    another; ``live`` is counted in /proc. What the checker itself opens counts too.
 
     Its commits fail as on a full disk: the service's processes may not write to files any more
     (RLIMIT_FSIZE), and an SQLite transaction that fits into memory first writes when it commits.
@@ -110,7 +110,7 @@ class SqliteFile(Store):
         self.peak = max(self.peak, self.live)
 
     def left_in_transaction(self, seconds: float) -> int | None:
-        """Return 1 when somebody keeps the write lock for longer."""
+        """Return 1 when a process keeps the write lock for longer."""
         try:
             self._lock("IMMEDIATE", seconds).close()
         except sqlite3.OperationalError as error:
@@ -173,14 +173,14 @@ class SqliteFile(Store):
 
 
 def _watch(folder: Path) -> int:
-    """Return a descriptor that tells of opening, changing and closing in a folder; -1 where there is none."""
+    """Return a descriptor that reports opening, changing and closing in a folder; -1 without one."""
     if not sys.platform.startswith("linux") or not folder.is_dir():
         return -1
     libc = ctypes.CDLL(None, use_errno=True)
     watch = int(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
     if watch < 0:
         return -1
-    # Closing is asked for too, so that two openings in a row are told apart.
+    # Closing is asked for too, so that two openings in a row are separate events.
     wanted = _MODIFY | _CLOSE_WRITE | _CLOSE_READ | _OPEN
     if libc.inotify_add_watch(watch, os.fsencode(folder), wanted) < 0:
         os.close(watch)

@@ -79,8 +79,7 @@ class OffloadPool:
         executor: do the work there instead of in processes of the pool's own: a ``ThreadPoolExecutor`` for
             work that releases the interpreter's lock (compression, hashes, numpy), Dask's
             ``client.get_executor()`` for other machines. It is shut down with the pool. What runs in it
-            cannot be ended: at the deadline the caller is told, and the work keeps its place until it is
-            done.
+            cannot be ended: at the deadline the caller gets the error; the work keeps its place to its end.
         niceness: by how much worker processes stand back behind the one that serves, 0 to 19.
         name: for records, metrics and health.
 
@@ -271,7 +270,7 @@ class OffloadPool:
 
 
 class _DeadlineError(Exception):
-    """The deadline of a piece of work, told from a timeout that the work itself raised."""
+    """The deadline of a piece of work, distinct from a timeout that the work itself raised."""
 
 
 async def offload(

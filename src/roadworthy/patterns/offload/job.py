@@ -13,7 +13,7 @@ __all__ = ("Crew", "Job", "name_of")
 
 
 class Job:
-    """A function with its arguments, and the future that somebody waits for.
+    """A function with its arguments, and the future that the caller waits for.
 
     Attributes:
         context: the caller's, for records.
@@ -60,7 +60,7 @@ class Crew(Protocol):
     """Why they cannot work now, "" when they can."""
 
     async def start(self, free: Callable[[], None]) -> None:
-        """Be ready for work; call ``free`` whenever somebody becomes free."""
+        """Be ready for work; call ``free`` whenever a worker becomes free."""
 
     async def stop(self) -> None:
         """Be gone, whatever still runs; safe when repeated."""
@@ -74,7 +74,7 @@ class Crew(Protocol):
         """Refuse what these workers can never do.
 
         Raises:
-            TypeError: the message says why and what to do.
+            TypeError: the message has the reason and the remedy.
         """
 
     def take(self, job: Job) -> bool:

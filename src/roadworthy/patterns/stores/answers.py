@@ -65,7 +65,7 @@ class TableAnswers:
         self._table = table
 
     async def find(self, principal: str, key: str, now: float) -> Answer | None:
-        """Return the answer that has not expired, None where there is none."""
+        """Return the unexpired answer, or None."""
         table = self._table
         statement = select(table).where(
             table.c.principal == principal, table.c.key == key, table.c.expires > now

@@ -44,7 +44,7 @@ class Backend(Protocol):
         ...
 
     def unique_columns(self, error: Exception, table: Table) -> tuple[str, ...]:
-        """Return the columns whose values another row has, () when the error says something else."""
+        """Return the columns whose values another row has, () for other errors."""
         ...
 
     async def missing_parent(

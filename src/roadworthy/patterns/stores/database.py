@@ -41,7 +41,7 @@ class Database:
         name: for records, metrics and health.
 
     Raises:
-        ValueError: the URL is none, or names a kind of database that is not known. The message does not
+        ValueError: the URL is invalid, or names an unknown kind of database. The message does not
             repeat it.
     """
 

@@ -58,7 +58,7 @@ class MemoryStore:
         return False
 
     def translate(self, error: Exception) -> Exception | None:
-        """Return None: its errors are told as they are."""
+        """Return None: its errors are raised unchanged."""
         return None
 
     def end(self, rules: Rules) -> None:
@@ -170,7 +170,7 @@ class MemoryRepository(Generic[_Row, _Key]):
         return existing(await self.find(key), self.label)
 
     async def find(self, key: _Key) -> _Row | None:
-        """Return a row, None where there is none."""
+        """Return a row, or None if it does not exist."""
         values = (await self.store.rows(self)).get(key)
         return None if values is None else self._shown(values)
 
@@ -252,7 +252,7 @@ class MemoryAnswers:
         self._store = store
 
     async def find(self, principal: str, key: str, now: float) -> Answer | None:
-        """Return the answer that has not expired, None where there is none."""
+        """Return the unexpired answer, or None."""
         row = (await self._store.rows(self)).get((principal, key))
         answer: Answer | None = None if row is None else row["answer"]
         return answer if answer is not None and answer.expires > now else None

@@ -25,7 +25,7 @@ _TAKEN = frozenset(
         sqlite3.SQLITE_CONSTRAINT_ROWID,
     )
 )
-# ON DELETE RESTRICT is told as a trigger.
+# ON DELETE RESTRICT is reported as a trigger.
 _REFERRED_TO = frozenset((sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, sqlite3.SQLITE_CONSTRAINT_TRIGGER))
 _CONFLICTS = _TAKEN | _REFERRED_TO | {sqlite3.SQLITE_CONSTRAINT_CHECK}
 

@@ -42,7 +42,7 @@ class TableRepository(Generic[_Row, _Key]):
     """A :class:`~roadworthy.patterns.repository.Repository` whose rows are those of a table.
 
     A service's own repository inherits from it and adds its statements with :meth:`select`, :meth:`fetch`,
-    :meth:`fetch_all` and :meth:`execute`, whose errors are told in the same way.
+    :meth:`fetch_all` and :meth:`execute`, whose errors are translated in the same way.
 
     Parameters:
         database: where the table is.
@@ -95,7 +95,7 @@ class TableRepository(Generic[_Row, _Key]):
         return existing(await self.find(key), self.label)
 
     async def find(self, key: _Key) -> _Row | None:
-        """Return a row, None where there is none."""
+        """Return a row, or None if it does not exist."""
         if not _can_be(key):
             return None
         return await self.fetch(self.select().where(self._key == key))
@@ -167,7 +167,7 @@ class TableRepository(Generic[_Row, _Key]):
 
         Parameters:
             statement: a SELECT, or a change with RETURNING, of the columns of a row.
-            values: what it writes, to tell which row of another table is missing.
+            values: what it writes, to find which row of another table is missing.
 
         Raises:
             ConflictError, NotFoundError, TransactionError: as :meth:`insert` does.

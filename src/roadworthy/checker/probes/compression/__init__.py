@@ -69,7 +69,7 @@ async def _both_variants_say_vary(bench: Bench) -> Verdict:
     facts = await negotiated(bench)
     coded = facts.coded[facts.usual]
     for kind, answer in (("plain", facts.plain), ("compressed", coded)):
-        # What is not stored cannot be handed to the wrong client; still, a proxy may be told to store.
+        # What is not stored cannot be handed to the wrong client; still, a proxy may be configured to store.
         stored = "no-store" not in (answer.field("cache-control") or "")
         bench.expect(
             {"accept-encoding", "*"} & _varies(answer),
@@ -90,7 +90,7 @@ async def _both_variants_say_vary(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-# Each with the codings that must not be used for it; identity is not told by a field and always allowed here.
+# Each with the codings that must not be used for it; identity has no field and is always allowed here.
 _FORBIDDING: tuple[tuple[str, frozenset[str]], ...] = (
     ("gzip;q=0", frozenset(CODINGS)),
     ("gzip;q=0.000, identity", frozenset(CODINGS)),
@@ -165,7 +165,7 @@ async def _the_preferred_coding_is_used(bench: Bench) -> Verdict:
     if used_codings(answer):
         # RFC 9110 §12.5.3 allows any coding then; a client that does not decode does not say so either.
         bench.warn(
-            "a client that says nothing gets a coding", "plain", ", ".join(used_codings(answer)), answer
+            "a client without Accept-Encoding gets a coding", "plain", ", ".join(used_codings(answer)), answer
         )
     return bench.verdict()
 

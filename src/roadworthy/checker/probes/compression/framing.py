@@ -22,7 +22,7 @@ __all__ = ("codings_and_lengths_are_true", "streams_are_not_held_back")
 
 @dataclass(slots=True, eq=False)
 class _Line:
-    """One connection for several requests: a body that is longer than it says spoils the next answer."""
+    """One connection for several requests: a body that is longer than declared spoils the next answer."""
 
     bench: Bench
     connection: Connection | None = None
@@ -66,7 +66,7 @@ async def codings_and_lengths_are_true(bench: Bench) -> Verdict:
             if gone.status == 204:
                 bench.expect(
                     gone.field("content-encoding") is None and gone.field("content-length") is None,
-                    "a response without body says how its body is coded or how long it is",
+                    "a response without a body has fields of one",
                     "neither Content-Encoding nor Content-Length",
                     f"{gone.field('content-encoding')}, {gone.field('content-length')}",
                     gone,
@@ -97,7 +97,9 @@ def _judge_once(bench: Bench, facts: Facts, answer: Answer) -> None:
         body = b""
     known = next((name for name, start in _STARTS.items() if body.startswith(start)), "")
     if known and not facts.plain.body.startswith(_STARTS[known]):
-        bench.fail("the body is coded twice and says so once", "a text", f"{known} inside {used[0]}", answer)
+        bench.fail(
+            "the body is coded twice but declares one coding", "a text", f"{known} inside {used[0]}", answer
+        )
 
 
 # How coded bytes begin: no text does.
@@ -115,7 +117,7 @@ def _judge_head(bench: Bench, facts: Facts, whole: Answer, head: Answer) -> None
         kind = ", ".join(used_codings(head)) or "plain"
         expected = f"Content-Length: {len(variant.body)}, or none"
         bench.fail(
-            f"HEAD tells a false length ({kind})", expected, f"Content-Length: {length}", head, variant
+            f"HEAD returns a false length ({kind})", expected, f"Content-Length: {length}", head, variant
         )
 
 
@@ -129,8 +131,8 @@ async def _judge_range(bench: Bench, facts: Facts, line: _Line) -> None:
     size = int(match[2]) - int(match[1]) + 1 if match else -1
     bench.expect(
         answer.complete and len(answer.body) == size,
-        "a part of a body is not the part that it says",
-        f"{size} bytes, as Content-Range says",
+        "a partial body is not the declared part",
+        f"{size} bytes, as in Content-Range",
         str(answer),
         answer,
     )

@@ -58,7 +58,7 @@ async def _a_full_pool_is_bounded(bench: Bench) -> Verdict:
         elif answer.status < 500 and answer.status != 429:
             bench.fail("a full pool looks like the client's fault", "503", str(answer), answer)
         elif answer.status not in {429, 503, 504}:
-            bench.warn("a full pool is not told as an overload", "503", str(answer), answer)
+            bench.warn("a full pool is not reported as overload", "503", str(answer), answer)
     back, answer = await bench.until(touch, lambda answer: answer.ok, 10)
     await end(held)
     if not back:
@@ -211,9 +211,9 @@ async def _connections_are_closed_in_the_end(bench: Bench) -> Verdict:
         if not said and not silent:
             return bench.inconclusive("the connections are encrypted, so their farewell cannot be seen")
         if silent:
-            title = "connections were dropped at the end instead of closed"
+            title = "connections were dropped at the stop instead of closed"
             bench.fail(
-                title, "each ends as its protocol asks for", f"{silent} of {said + silent} were dropped"
+                title, "each ends as its protocol requires", f"{silent} of {said + silent} were dropped"
             )
     return bench.verdict()
 

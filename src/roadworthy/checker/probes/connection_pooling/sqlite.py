@@ -49,7 +49,7 @@ async def _writers_wait_for_each_other(bench: Bench) -> Verdict:
         bench.fail("parallel writers fail", "every one succeeds, if need be later", got, bad[0])
     locked = [line for line in bench.target.process.lines if line.at >= since and _LOCKED.search(line.text)]
     if locked and not bad:
-        bench.warn("the log tells of a locked database", "writers wait", locked[0].text[:200])
+        bench.warn("the log reports a locked database", "writers wait", locked[0].text[:200])
     if store.peak > _MOST_HANDLES:
         bench.fail("handles of the file grow with the requests", f"at most {_MOST_HANDLES}", f"{store.peak}")
     bench.note(f"journal mode {store.journal}; at most {store.peak} handles at once")

@@ -38,7 +38,7 @@ def store_of(bench: Bench) -> Store:
     """Return the store behind the target.
 
     Raises:
-        ControlFailed: there is none that could be watched.
+        ControlFailed: no store can be observed.
     """
     store = bench.target.store
     if store is None or not store.counted:

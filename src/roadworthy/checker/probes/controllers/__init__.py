@@ -18,7 +18,7 @@ from .lists import PROBES as _LISTS
 
 __all__ = ("PROBES",)
 
-# RFC 9110 §15.3, §9.3.3-9.3.5: what a success of each method may be where nothing says it more exactly.
+# RFC 9110 §15.3, §9.3.3-9.3.5: what a success of each method may be where nothing is more specific.
 _USUAL = {
     "create": {201, 202},
     "read": {200},
@@ -170,7 +170,7 @@ async def _judge_unacceptable(bench: Bench, route: Route, path: str) -> None:
                 for entry in contract.entries_of(answer)}  # fmt: skip
         bench.expect(
             len(told) == len(wrong),
-            f"{route} does not tell each wrong field",
+            f"{route} does not name each wrong field",
             f"{len(wrong)} entries: {', '.join(wrong)}",
             f"{len(told)}: {', '.join(sorted(told))}",
             answer,

@@ -17,7 +17,7 @@ from ..shared.together import many
 
 __all__ = ("PROBES",)
 
-# One more than the largest page of the reference API, so that an unbounded page can be told from a full one.
+# One more than the largest page of the reference API, so that an unbounded page differs from a full one.
 _MOST = 100
 _PAGE = 7
 

@@ -58,7 +58,7 @@ def _judge_refusal(bench: Bench, what: str, name: str, outcome: Outcome, *, mild
         mild: many take an empty value for none, which is a matter of taste as long as it serves.
     """
     tell = bench.warn if mild and (outcome.ports or outcome.refused) else bench.fail
-    expected = f"an end that is not 0, and {name} in the message"
+    expected = f"a non-zero exit status, and {name} in the message"
     if not outcome.refused:
         tell(f"the start goes on with {what}", expected, str(outcome), evidence=outcome.shown())
     elif name not in outcome.output:
@@ -111,7 +111,7 @@ async def _a_bad_store_is_noticed(bench: Bench) -> Verdict:
     await usual_start(bench)
     for what, outcome in (await bad_store_starts(bench)).items():
         bench.sample()
-        expected = "an end that is not 0, or readiness that stays negative"
+        expected = "a non-zero exit status, or readiness that stays negative"
         if outcome.created is not None and outcome.created.ok:
             got = f"routes.create was answered {outcome.created.status}"
             bench.fail(
@@ -124,9 +124,9 @@ async def _a_bad_store_is_noticed(bench: Bench) -> Verdict:
         elif outcome.ready and bench.manifest.health.ready:
             bench.fail(f"with {what} the service is ready", expected, str(outcome), evidence=outcome.shown())
         elif outcome.ended is not None and not outcome.refused:
-            bench.fail(f"with {what} it ends as if all were well", expected, str(outcome))
+            bench.fail(f"with {what} it exits with status 0", expected, str(outcome))
         elif not outcome.output.strip():
-            bench.warn(f"with {what} nothing is said about it", "a record of the cause", "no output")
+            bench.warn(f"with {what} nothing is reported", "a record of the cause", "no output")
     return bench.verdict()
 
 

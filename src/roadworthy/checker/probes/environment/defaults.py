@@ -18,7 +18,7 @@ from .starts import BAD_LEVEL, BAD_PORT, start_with, usual_start
 
 __all__ = ("PROBES",)
 
-# Variables by which frameworks are told to debug, or not to.
+# Variables that switch the debugging of frameworks on or off.
 _MODE = re.compile(
     r"(?:^|_)(?:DEBUG|ENV|ENVIRONMENT|MODE|STAGE)$|^(?:SPRING_PROFILES_ACTIVE|ASPNETCORE_ENVIRONMENT|GIN_MODE)$"
 )
@@ -86,7 +86,7 @@ async def _the_environment_wins(bench: Bench) -> Verdict:
         bench.expect(
             other not in ports and target.address.port in ports,
             "a .env file wins over the environment",
-            f"{name}={target.address.port}, as the environment says",
+            f"{name}={target.address.port}, as in the environment",
             f"it listens on {', '.join(map(str, sorted(ports))) or 'nothing'}",
         )
     return bench.verdict()
@@ -129,13 +129,13 @@ async def _judge_debugging(bench: Bench) -> None:
             found.append("a page of a debugger")
         if found:
             bench.fail(
-                "by default errors are shown as to a developer", "nothing internal", ", ".join(found), answer
+                "by default errors show debugging details", "nothing internal", ", ".join(found), answer
             )
     for path in _CONSOLES:
         answer = await bench.get(path)
         bench.sample()
         if answer.ok and answer.body != unknown.body:
-            bench.fail("a page for debugging is open", "404", str(answer), answer)
+            bench.fail("a debug page is open", "404", str(answer), answer)
 
 
 @probe("ENV-10", phase=Phase.START, needs=(Need.COMMAND,), quick=False, seconds=180)
@@ -144,7 +144,7 @@ async def _variables_do_something(bench: Bench) -> Verdict:
     manifest = bench.manifest
     if not manifest.env.optional:
         if "env.optional" in manifest.lines:
-            return bench.not_applicable("the manifest says env.optional = []")
+            return bench.not_applicable("the manifest declares env.optional = []")
         return bench.inconclusive("needs the variables that the service documents (env.optional)")
     await usual_start(bench)
     known = {manifest.listen.port_env: BAD_PORT, manifest.env.log_level: BAD_LEVEL}
@@ -155,7 +155,7 @@ async def _variables_do_something(bench: Bench) -> Verdict:
         documented = any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) for text in documents)
         if not outcome.refused and name not in outcome.output and not documented:
             bench.fail(
-                f"{name} does nothing that can be seen",
+                f"{name} has no visible effect",
                 "a bad value is refused or reported, or its default is documented",
                 f"{outcome}, and no document has its name",
             )

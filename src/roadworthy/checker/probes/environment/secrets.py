@@ -149,7 +149,7 @@ async def _weak_secrets_are_refused(bench: Bench) -> Verdict:
             if not outcome.refused:
                 bench.fail(
                     f"{name} may be {what}",
-                    f"an end that is not 0, and {name} in the message",
+                    f"a non-zero exit status, and {name} in the message",
                     str(outcome),
                     evidence=outcome.shown(),
                 )

@@ -58,7 +58,7 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Whether the start was given up with a status that says so."""
+        """Whether the start was given up with a non-zero status."""
         return self.ended is not None and self.ended.status != 0
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Outcome:
         if self.ended is not None:
             return f"it ended with {self.ended}"
         if not self.ports:
-            return "it runs and listens nowhere"
+            return "it runs and does not listen"
         on = ", ".join(str(port) for port in sorted(self.ports))
         return f"it {'is ready' if self.ready else 'runs'} and listens on {on}"
 

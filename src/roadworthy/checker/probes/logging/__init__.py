@@ -39,11 +39,11 @@ def _shown(title: str, lines: list[Line]) -> tuple[Lines, ...]:
 
 @probe("LOG-1", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=COUNT)
 async def _one_record_each(bench: Bench) -> Verdict:
-    """Sends 25 requests that can be told apart, waits two seconds, and counts the records of each."""
+    """Sends 25 distinguishable requests, waits two seconds, and counts the records of each."""
     logs = bench.manifest.logs
     if logs.file or not logs.access:
         declared = f"logs.file = {logs.file!r}" if logs.file else "logs.access = false"
-        return bench.not_applicable(f"the manifest says {declared}")
+        return bench.not_applicable(f"the manifest declares {declared}")
     seen = await bench.shared(collect)
     bench.control("the requests were answered", all(one.answer.complete for one in seen.sent))
     missing: list[Sent] = []
@@ -111,13 +111,13 @@ async def _every_line_is_a_record(bench: Bench) -> Verdict:
     bench.control(f"requests leave lines: {len(lines)}", lines)
     bench.sample(max(len(lines), len(own.sent)))
     wrong = [line for line in lines if parse_record(line, bench.manifest.logs.format) is None]
-    # A hundredth is left to libraries that write before anybody can stop them.
+    # A hundredth is left to libraries that write before the service can stop them.
     if len(wrong) * 100 > len(lines):
         shapes = {_shape(line.text): line for line in wrong}
         form = "logfmt" if bench.manifest.logs.format == "logfmt" else "a JSON object"
-        got = f"{len(wrong)} of {len(lines)} lines are none, in {len(shapes)} shapes"
+        got = f"{len(wrong)} of {len(lines)} lines are not, in {len(shapes)} shapes"
         shown = _shown("one line of each shape", list(shapes.values()))
-        return bench.fail("a line is no record that programs can read", form, got, evidence=shown)
+        return bench.fail("a line is not a machine-readable record", form, got, evidence=shown)
     return bench.verdict()
 
 
@@ -134,7 +134,7 @@ async def _records_have_their_fields(bench: Bench) -> Verdict:
         found = seen.records(one)
         lacks: list[str] = []
         if access_lines(seen.lines, one, seen.form) and not found:
-            lacks = ["fields that a program can read"]
+            lacks = ["machine-readable fields"]
         for record in found:
             lacks += _lacking(record, one.answer, max(5.0, bench.patience(5.0)))
         bench.sample(len(found) or bool(lacks))
@@ -144,12 +144,12 @@ async def _records_have_their_fields(bench: Bench) -> Verdict:
             record_lines = access_lines(seen.lines, one, seen.form)
             shown = _shown("the record", record_lines)
             expected, got = "every field of an access record", f"lacks {', '.join(fresh)}"
-            bench.fail("a record does not say enough", expected, got, one.answer, evidence=shown)
+            bench.fail("a record lacks fields", expected, got, one.answer, evidence=shown)
     return bench.verdict()
 
 
 def _lacking(record: Record, answer: Answer, tolerance: float) -> Iterator[str]:
-    """Yield what an access record does not say, or says wrongly."""
+    """Yield what an access record lacks or has wrong."""
     now = time.time() - (time.monotonic() - record.line.at)
     problem = _time_problem(record.get("time"), now, tolerance)
     if problem:
@@ -306,7 +306,7 @@ async def _judge_hostile(bench: Bench) -> None:
             record.get("request_id") in {value, wire} for record in bench.records(since)
         ):
             bench.fail(
-                f"a hostile id is taken over into a record ({name})",
+                f"a hostile id is written to a record ({name})",
                 "an id of the service's own",
                 "the same id",
                 answer,

@@ -47,7 +47,7 @@ def spelled(bench: Bench, level: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What one level tells.
+    """The records of one level.
 
     Parameters:
         lines: of ten ordinary requests.
@@ -114,13 +114,13 @@ async def _the_level_is_obeyed(bench: Bench) -> Verdict:
     if counts["error"]:
         shown = Lines("lines at the level error", tuple(line.text[:300] for line in told["error"].lines[:5]))
         got = f"{counts['error']} lines"
-        bench.fail("at the level error ordinary requests are told", "no line", got, evidence=(shown,))
+        bench.fail("ordinary requests are recorded at the level error", "no line", got, evidence=(shown,))
     failed = told["error"].failed
     if failed is not None and failed.status >= 500 and not told["error"].after:
-        bench.fail("at the level error a failure is not told", "an error record", "none", failed)
+        bench.fail("a failure is not recorded at the level error", "an error record", "none", failed)
     if counts["debug"] < counts["info"]:
         expected, got = f"at least {counts['info']} lines", f"{counts['debug']}"
-        bench.fail("at the level debug less is told than at info", expected, got)
+        bench.fail("the level debug records less than info", expected, got)
     return bench.verdict()
 
 
@@ -176,7 +176,7 @@ def _named(records: list[Record]) -> str:
 async def _no_log_files(bench: Bench) -> Verdict:
     """Looks for its own requests in the files that the service has open, and in those it has changed."""
     if bench.manifest.logs.file:
-        return bench.not_applicable(f"the manifest says logs.file = {bench.manifest.logs.file!r}")
+        return bench.not_applicable(f"the manifest declares logs.file = {bench.manifest.logs.file!r}")
     process = bench.target.process
     before = {file: _size(file) for file in _open_files(bench)}
     seen = await bench.shared(collect)

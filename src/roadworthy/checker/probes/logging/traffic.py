@@ -1,4 +1,4 @@
-"""Requests whose lines in the log can be told apart, and which of those lines are access records."""
+"""Requests whose lines in the log are distinguishable, and which of those lines are access records."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Traffic:
     """Requests, and every line that was written from the first of them on.
 
     Parameters:
-        unnamed: responses that cannot be found again, because nothing tells them apart.
+        unnamed: responses that cannot be found again, because nothing distinguishes them.
     """
 
     sent: tuple[Sent, ...]
@@ -70,7 +70,9 @@ def elsewhere(bench: Bench) -> str:
     """Return why the records cannot be read, or nothing when they are on the standard streams."""
     logs = bench.manifest.logs
     return (
-        f"the manifest says logs.file = {logs.file!r}, and the check reads the streams" if logs.file else ""
+        f"the manifest declares logs.file = {logs.file!r}, and the check reads the streams"
+        if logs.file
+        else ""
     )
 
 
@@ -87,7 +89,7 @@ async def traffic(bench: Bench, count: int) -> Traffic:
     unnamed: list[Answer] = []
     routes = [route for role in ("list", "create") if (route := bench.manifest.routes.by_role.get(role))]
     while len(sent) < count:
-        # A declared route has nothing unique in its path: only an id tells its lines apart.
+        # A declared route has nothing unique in its path: only an id distinguishes its lines.
         if routes and len(sent) % 5 in {3, 4}:
             one = Sent("", await bench.call(routes[len(sent) % len(routes)], patient=False))
             if one.id:
@@ -115,7 +117,7 @@ def access_lines(lines: Sequence[Line], one: Sent, form: str = "json") -> list[L
     """Return the lines that report a request with its status, whatever their form."""
     found = [line for line in lines if one.is_in(line) and _reports(line, one.answer, form)]
     if len(found) > 1:
-        # A handled error may be told with its status too; it is no second access record.
+        # A handled error may be recorded with its status too; that is no second access record.
         plain = [line for line in found if not _is_error(line, form)]
         found = plain or found[:1]
     return found

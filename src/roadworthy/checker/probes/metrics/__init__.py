@@ -57,9 +57,9 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
             expected = "text/plain; version=0.0.4, or application/openmetrics-text"
             bench.fail("a media type that Prometheus 3 refuses", expected, told or "none", answer)
         elif version is None:
-            bench.warn("the media type does not say its version", "version=0.0.4", told, answer)
+            bench.warn("the media type has no version", "version=0.0.4", told, answer)
         elif version[1] not in known:
-            bench.fail("a version of the format that there is not", " or ".join(sorted(known)), told, answer)
+            bench.fail("an unknown version of the format", " or ".join(sorted(known)), told, answer)
     return bench.verdict()
 
 

@@ -72,12 +72,12 @@ def request_counter(bench: Bench, moved: Mapping[Sample, float], count: int) -> 
         if fits and not re.search(r"bytes|size", sample.name):
             sums[sample.name] += round(value)
     named = {name: value for name, value in sums.items() if value > 0}
-    # A counter says status and method more often than the count of a histogram does.
+    # A counter has status and method more often than the count of a histogram does.
     return min(named, key=lambda name: (abs(named[name] - count), name.endswith("_count"), name), default="")
 
 
 def split(moved: Mapping[Sample, float], name: str) -> dict[tuple[str, str], float]:
-    """Return how far a counter moved by method and status, as far as its labels tell them."""
+    """Return how far a counter moved by method and status, as far as its labels have them."""
     found: dict[tuple[str, str], float] = {}
     for sample, value in moved.items():
         if sample.name == name and value:

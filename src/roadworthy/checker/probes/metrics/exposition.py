@@ -1,7 +1,7 @@
 """A strict reader of what Prometheus scrapes: every line that it would refuse, and families to judge.
 
 The rules are those of Prometheus' "Exposition formats" (text 0.0.4, 1.0.0) and of OpenMetrics 1.0; where the
-two differ, ``openmetrics`` says which it is.
+two differ, ``openmetrics`` selects one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Value:
 
 @dataclass(slots=True)
 class Family:
-    """The samples of one name, with what is said about it."""
+    """The samples of one name, with its HELP, TYPE and UNIT."""
 
     name: str
     type: str = ""
@@ -108,7 +108,7 @@ class _Reader:
 
     def line(self, number: int, line: str) -> None:
         if self._ended:
-            self.wrong(number, "stands behind # EOF")
+            self.wrong(number, "comes after # EOF")
         elif line == "# EOF" and self._open:
             self._ended = True
         elif line.startswith("#"):
@@ -123,7 +123,7 @@ class _Reader:
 
     def end(self, last: int) -> None:
         if self._open and not self._ended:
-            self.wrong(last, "OpenMetrics has to end with # EOF")
+            self.wrong(last, "OpenMetrics must end with # EOF")
         for family in self.found.families.values():
             for number, text in _shape(family):
                 self.wrong(number, text)
@@ -149,12 +149,12 @@ class _Reader:
             return
         family = self._family(number, name)
         if family.values:
-            self.wrong(number, f"{kind} of {name} stands behind its samples")
+            self.wrong(number, f"{kind} of {name} comes after its samples")
         if kind == "TYPE":
             if family.type:
                 self.wrong(number, f"a second TYPE of {name}")
             if text not in (_OPEN_TYPES if self._open else _TYPES):
-                self.wrong(number, f"TYPE of {name} is none that there is")
+                self.wrong(number, f"TYPE of {name} is unknown")
             family.type = text
         elif kind == "HELP":
             if family.help is not None:
@@ -173,7 +173,7 @@ class _Reader:
         if not _NUMBER.fullmatch(words[0]):
             raise _Malformed(f"the value of {name} is no number")
         if len(words) == 2 and not re.fullmatch(r"-?\d+" if not self._open else r"-?\d+(\.\d+)?", words[1]):
-            raise _Malformed(f"the time of {name} is none")
+            raise _Malformed(f"the timestamp of {name} is invalid")
         ordered = tuple(sorted(labels))
         if len(dict(labels)) < len(labels):
             self.wrong(number, f"{name} has a label twice")
@@ -217,7 +217,7 @@ def _series(line: str) -> tuple[str, list[tuple[str, str]], str]:
         else:
             found = _LABEL_NAME.match(line, at)
             if found is None:
-                raise _Malformed("a label has no name that is allowed")
+                raise _Malformed("a label has an invalid name")
             key, at = found[0], found.end()
         if not line.startswith('="', at):
             raise _Malformed("a label has no quoted value")
@@ -247,7 +247,7 @@ def _quoted(line: str, at: int) -> tuple[str, int]:
             return "".join(found), at + 1
         escaped = line[at + 1 : at + 2]
         if escaped not in {"\\", '"', "n"}:
-            raise _Malformed("a label has an escape that there is not")
+            raise _Malformed("a label has an unknown escape")
         found.append("\n" if escaped == "n" else escaped)
         at += 2
     raise _Malformed("a quoted text has no end")

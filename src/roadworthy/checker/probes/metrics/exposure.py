@@ -32,8 +32,8 @@ async def _metrics_are_kept_to_themselves(bench: Bench) -> Verdict:
     bench.sample()
     if public.ok and read_samples(public.text) and not metrics.public:
         bench.warn(
-            "metrics stand on the public listener",
-            "a listener of their own or credentials; or metrics.public = true, where that is meant",
+            "metrics are on the public listener",
+            "a listener of their own or credentials; or metrics.public = true, if intended",
             str(public),
             public,
         )

@@ -44,7 +44,7 @@ async def _mixture(bench: Bench) -> list[Answer]:
 
 
 async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
-    """Send the mixture and compare what the counter says with what was sent."""
+    """Send the mixture and compare the counter with what was sent."""
     answers = await _mixture(bench)
     bench.control(f"{_ALL} requests were answered", all(answer.complete for answer in answers))
     bench.sample(len(answers))
@@ -65,7 +65,7 @@ async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
         (method, status, str(count), f"{found.get((method, status), 0.0):g}")
         for (method, status), count in sorted(wanted.items())
     )
-    shown = (Table(f"what {name} says", ("method", "status", "sent", "counted"), rows),)
+    shown = (Table(f"values of {name}", ("method", "status", "sent", "counted"), rows),)
     if grown != _ALL:
         bench.fail("the counter is not exact", f"{name} +{_ALL}", f"+{grown:g}", evidence=shown)
         return
@@ -80,7 +80,7 @@ async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
             f"{method or '?'} {status or '?'} {count:g}" for (method, status), count in found.items()
         )
         text = ", ".join(f"{method} {status} {count:g}" for (method, status), count in expected.items())
-        bench.fail("the counter does not tell methods and statuses apart", text, got, evidence=shown)
+        bench.fail("the counter does not separate methods and statuses", text, got, evidence=shown)
 
 
 @probe("MET-4", phase=Phase.SERVE, needs=(Need.METRICS,), samples=_ALL, seconds=90)
@@ -128,7 +128,7 @@ async def _durations_and_requests_in_flight(bench: Bench) -> Verdict:
     else:
         bench.note("no route raises (routes.fails), so the counting of failures was not tried")
     if idle is None:
-        bench.note("no gauge tells the requests in flight")
+        bench.note("no gauge shows the requests in flight")
     elif "slow" in routes:
         await _judge_in_flight(bench, idle)
     else:
@@ -196,7 +196,7 @@ async def _judge_in_flight(bench: Bench, idle: float) -> None:
 
 
 async def _at_rest(bench: Bench) -> float | None:
-    """Return the least that the gauge says within a second: of several workers it may be a moment old."""
+    """Return the lowest value of the gauge within a second: of several workers it may be a moment old."""
     least, deadline = _in_flight(await bench.scrape()), bench.now() + bench.patience(1.0)
     while least and bench.now() < deadline:
         await asyncio.sleep(0.05)

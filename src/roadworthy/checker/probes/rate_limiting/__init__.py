@@ -37,7 +37,7 @@ async def _a_limit_exists(bench: Bench) -> Verdict:
     """Sends requests until one is refused: three times the declared limit, or 500 where none is declared."""
     manifest = bench.manifest
     if manifest.rate_limit.off:
-        return bench.not_applicable("the manifest says rate_limit.off = true")
+        return bench.not_applicable("the manifest declares rate_limit.off = true")
     limit = await bench.shared(find_limit)
     first = limit.flood.answers[0]
     bench.control(f"the first request is admitted ({limit.route}: {first})", first.complete)
@@ -158,7 +158,9 @@ def _judge_field(bench: Bench, limit: Limit, answer: Answer, after: float) -> No
     # draft-ietf-httpapi-ratelimit-headers-11 §6: Retry-After SHOULD NOT be earlier than the end of t.
     if said is not None and said.dialect == "RateLimit" and said.reset is not None and after < said.reset:
         expected = f"not before t={said.reset}"
-        bench.warn("Retry-After is earlier than the field RateLimit says", expected, f"{after:g}", answer)
+        bench.warn(
+            "Retry-After is earlier than the time in the field RateLimit", expected, f"{after:g}", answer
+        )
 
 
 def _judge_shape(bench: Bench, answer: Answer, other: Answer) -> None:
@@ -171,12 +173,12 @@ def _judge_shape(bench: Bench, answer: Answer, other: Answer) -> None:
         expected, got = ", ".join(usual), ", ".join(mine)
         bench.fail("a refusal has other members than other errors", expected, got, answer, other)
     elif not mine:
-        bench.warn("a refusal that programs cannot read", "a JSON object", str(answer), answer)
+        bench.warn("a refusal that is not machine-readable", "a JSON object", str(answer), answer)
 
 
 @probe("RTL-4", phase=Phase.LIMITS, quick=False, seconds=180)
 async def _the_promise_holds(bench: Bench) -> Verdict:
-    """Uses up the limit, waits as long as Retry-After says and a second more, and asks once."""
+    """Uses up the limit, waits for Retry-After and a second more, and sends one request."""
     limit = await bench.shared(find_limit)
     client = await limit.fresh(bench)
     refusal = (await limit.exhausted(bench, client)).refused[0]
@@ -185,7 +187,7 @@ async def _the_promise_holds(bench: Bench) -> Verdict:
         waits = "there is no usable Retry-After" if after is None else f"it would take {after:g} s"
         return bench.inconclusive(f"{waits} (see RTL-3; check.rate_limit may name a shorter window)")
     again = await client.ask(bench, limit.route)
-    bench.control("without waiting the next request is refused as well", again.status == 429)
+    bench.control("the next request without waiting is refused as well", again.status == 429)
     # The later of two refusals may name a later time, and it is the last word.
     await asyncio.sleep(max(after, _retry_after(again) or 0.0) + 1)
     answer = await client.ask(bench, limit.route)

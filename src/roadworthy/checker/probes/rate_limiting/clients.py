@@ -37,7 +37,7 @@ _numbers = itertools.count(2)
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody the service tells from others: by address, by forwarded address, or by a field."""
+    """A client that the service recognises: by address, by forwarded address, or by a field."""
 
     source: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
@@ -86,7 +86,7 @@ class Limit:
     """The limit of the service, as declared and as found.
 
     Parameters:
-        requests: requests per window; None when neither the manifest nor a field says so.
+        requests: requests per window; None when neither the manifest nor a field has it.
         window: in seconds.
         kind: ``window``, ``bucket`` or empty.
         flood: what a first client sent until it was refused.
@@ -112,7 +112,7 @@ class Limit:
 
     @property
     def apart(self) -> bool:
-        """Whether clients are told apart, so that a new one has its whole quota at once."""
+        """Whether the service separates clients, so that a new one has its whole quota at once."""
         return bool(self.other.admitted) and not self.other.refused
 
     @property
@@ -120,12 +120,12 @@ class Limit:
         """The number of requests per window.
 
         Raises:
-            ControlFailed: nobody says what it is, or nobody was refused.
+            ControlFailed: the limit is unknown, or no request was refused.
         """
         if not self.reached:
             raise ControlFailed(f"no request was refused (see RTL-1): {len(self.flood.answers)} were sent")
         if self.requests is None:
-            raise ControlFailed("neither rate_limit.requests nor a field of the response says what it is")
+            raise ControlFailed("neither rate_limit.requests nor a field of the response names the limit")
         return self.requests
 
     def refill(self, seconds: float) -> int:
@@ -232,7 +232,7 @@ async def find_limit(bench: Bench) -> Limit:
 
 
 def declared_limit(bench: Bench) -> Limit:
-    """Return what the manifest says.
+    """Return what the manifest declares.
 
     Raises:
         ControlFailed: there is no route to try it on.
@@ -248,7 +248,7 @@ def declared_limit(bench: Bench) -> Limit:
 
 
 def new_client(bench: Bench, addressed: bool) -> Client:
-    """Return somebody who has not asked yet; without an address of its own, where there is none to have."""
+    """Return a fresh client; without an address of its own if this machine has no further one."""
     said = bench.manifest.rate_limit
     if said.key != "ip":
         return Client(fields=((said.key, bench.unique()),))

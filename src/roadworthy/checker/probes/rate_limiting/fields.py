@@ -1,4 +1,4 @@
-"""What a response says about the client's limit, in any of the dialects that are in use."""
+"""The client's limit in the fields of a response, in any of the dialects that are in use."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _MEMBER = re.compile(r"\s*(limit|remaining|reset)\s*=\s*(-?\d+)\s*(?:,|$)")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one response says.
+    """The limit as one response has it.
 
     Parameters:
-        dialect: the fields it says it with.
+        dialect: the fields that carry it.
         limit: requests per ``window`` seconds.
         remaining: requests that are left.
-        reset: seconds until there are more, where the dialect says so in seconds.
+        reset: seconds until there are more, where the dialect counts in seconds.
         problem: what cannot be read; a client ignores such fields.
     """
 
@@ -103,7 +103,7 @@ def _separate(dialect: str, texts: dict[str, str | None]) -> Told:
 
 
 def _items(text: str) -> list[tuple[str, dict[str, str]]]:
-    """Return names and parameters of a structured list; nothing when it is none."""
+    """Return names and parameters of a structured list; nothing when it is malformed."""
     found: list[tuple[str, dict[str, str]]] = []
     at = 0
     while at < len(text):

@@ -80,7 +80,7 @@ _MALFORMED: tuple[tuple[str, bytes], ...] = (
 
 @probe("VAL-1", phase=Phase.SERVE, needs=_NEEDS, samples=10)
 async def _malformed_bodies_are_refused(bench: Bench) -> Verdict:
-    """Sends JSON that is none, no body at all, and values of another kind at the top."""
+    """Sends malformed JSON, no body at all, and values of another kind at the top."""
     known = await valid(bench)
     # A reader of streams takes the first value of several: only a valid one shows that this was enough.
     first = json.dumps(bench.fresh(known.route.body)).encode()
@@ -164,7 +164,7 @@ async def _judge_type(bench: Bench, known: Valid, name: str, other: str) -> None
         there, kept = found_in((await read_back(bench, answer)).json(), name)
         if there and type_of(kept) in {kind, "integer" if kind == "number" else kind}:
             bench.sample()
-            bench.note(f"{name}: {other} is turned into {kind}")
+            bench.note(f"{name}: {other} is changed to {kind}")
             return
     judge_refused(bench, f"{other} instead of {kind}", answer)
 
@@ -218,7 +218,7 @@ async def _unknown_fields_are_not_stored(bench: Bench) -> Verdict:
             title = "a prototype is polluted: another resource shows what was planted"
             bench.fail(title, "untouched", planted, other, severity=Severity.CRITICAL)
     if ignored:
-        bench.note("unknown fields are ignored; refusing them would tell a client of its mistake")
+        bench.note("unknown fields are ignored; refusing them would show a client its mistake")
     return await closing(bench)
 
 

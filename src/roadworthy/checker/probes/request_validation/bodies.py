@@ -39,7 +39,7 @@ class Valid:
 
     Parameters:
         types: the JSON type of each field, by the service's document or by the declared body.
-        required: the fields that the document requires, or None where it says nothing.
+        required: the fields that the document requires, or None if it does not name any.
         shown: the fields that the resource shows when it is read.
     """
 
@@ -158,7 +158,7 @@ def refused(answer: Answer) -> bool:
     """Tell whether a request was refused for what is in it.
 
     Raises:
-        ControlFailed: it was refused for who sent it, so nothing was said about what is in it.
+        ControlFailed: it was refused because of its sender, so its content was not judged.
     """
     if answer.status in {401, 403}:
         raise ControlFailed(f"the service wants other credentials ({answer}); see auth.header")

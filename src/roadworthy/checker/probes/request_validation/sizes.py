@@ -168,6 +168,6 @@ async def _judge_promise(bench: Bench, known: Valid) -> None:
         await connection.send(data + b" ")
         answer = await connection.answer(request, bench.patience(1))
     if answer.status >= 500 and answer.status not in {501, 503, 504}:
-        bench.fail("a promised body of 100 MB makes the service fail", "413", str(answer), answer)
+        bench.fail("a declared body of 100 MB makes the service fail", "413", str(answer), answer)
     elif answer.status == 0:
-        bench.note("a promised body of 100 MB is waited for, although its length is known")
+        bench.note("the service waits for a body of 100 MB, although its length is known")

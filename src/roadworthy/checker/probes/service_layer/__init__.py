@@ -67,7 +67,7 @@ def _judge_alike(bench: Bench, rule: str, answers: list[Answer]) -> None:
         told.setdefault(words, answer)
     bench.expect(
         len(told) == 1 and answers[0].status >= 400,
-        f"a rule is told in several ways: {rule}",
+        f"a rule is reported in several ways: {rule}",
         "the same refusal through every route",
         "; ".join(f"{one.request.method} {one.request.path[:60]}: {words}" for words, one in told.items()),
         *list(told.values())[:3],
@@ -175,7 +175,7 @@ async def _responses_hold_documented_fields(bench: Bench) -> Verdict:
         for value in _resources(role, answer):
             shapes.setdefault(frozenset(value), answer)
         if names := sorted(_names(answer.json())):
-            title = f"{routes[role]} shows what is nobody's business"
+            title = f"{routes[role]} shows a secret member"
             bench.fail(title, "documented members", ", ".join(names), answer)
     if len(shapes) > 1:
         first, *others = shapes

@@ -154,7 +154,7 @@ async def overview(bench: Bench, identifier: Any, **options: Any) -> Answer:
 
 
 def code_of(answer: Answer) -> str:
-    """Return the code for programs in an error, in either of the two shapes; empty when there is none."""
+    """Return the code for programs in an error, in either of the two shapes; empty without one."""
     body = members(answer.json())
     code = body.get("code") or members(body.get("error")).get("code")
     return code if isinstance(code, str) else ""

@@ -1,4 +1,4 @@
-"""What a service tells about a failure: the request id of its response, and its records."""
+"""What a service reports about a failure: the request id of its response, and its records."""
 
 from __future__ import annotations
 

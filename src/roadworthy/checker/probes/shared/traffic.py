@@ -16,7 +16,7 @@ ORIGIN = "https://check.roadworthy.example"
 
 _JSON = {"Content-Type": "application/json"}
 _PAGES = ("/", "/docs")
-# A service that admits more than this before it says 429 is not brought to it here.
+# A service that admits more than this before a 429 is not driven to its limit here.
 _MOST_FOR_429 = 200
 
 
@@ -28,7 +28,7 @@ def origin_of(bench: Bench) -> str:
 async def traffic(bench: Bench) -> dict[str, Answer]:
     """Return answers by their kind: successes, pages, and each error that can be provoked.
 
-    All come from a page of the allowed origin, through a proxy that says it was spoken to over HTTPS. Use it
+    All come from a page of the allowed origin, through a proxy that was reached over HTTPS. Use it
     with ``bench.shared(traffic)``.
     """
     asked = {"Origin": origin_of(bench), "X-Forwarded-Proto": "https"}

@@ -174,7 +174,7 @@ async def _no_update_is_lost(bench: Bench) -> Verdict:
         holders = [one for one in (holder, *racing) if set(mine) <= await _ids(bench, one)]
         if len(holders) != 1 or holders[0] not in [one for one, _ in won]:
             bench.fail(
-                "the children are not with the one who was told to have them",
+                "the children are not with the parent that the answer names",
                 "the winner",
                 f"{len(holders)} holders",
             )
@@ -237,7 +237,7 @@ async def _delete_while_children_come(bench: Bench) -> None:
         answer = await bench.get(path) if path else deleted
         orphan = path and answer.ok
         if bench.has(Need.TRANSFERS):
-            # Who may not move a child because it belongs to somebody else learns that it is still there.
+            # Who may not move a child because it belongs to another user learns that it is still there.
             answer = await contract.transfer(bench, here.raw, there.raw, [identifier])
             nothing = await contract.transfer(bench, here.raw, there.raw, [contract.missing(identifier)])
             orphan = orphan or answer.status != nothing.status

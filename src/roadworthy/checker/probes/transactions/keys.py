@@ -23,7 +23,7 @@ async def _a_key_counts_once(bench: Bench) -> Verdict:
     """Repeats a request with its key: one after the other, all at once, with another body, after a kill."""
     route = bench.manifest.routes.by_role["create"]
     if not bench.has(Need.TRANSFERS) and not await _documented(bench, route):
-        return bench.not_applicable("nothing says that an Idempotency-Key is honoured")
+        return bench.not_applicable("nothing shows that an Idempotency-Key is honoured")
     owner = await contract.parent(bench)
     if bench.has(Need.CHILD_CREATE):
         # Two equal children do not collide, so that only the key can keep the second one away.
@@ -67,7 +67,7 @@ async def _all_at_once(bench: Bench, route: Route, path: str) -> None:
     for _ in range(3):
         key, body = bench.unique(), bench.fresh(route.body)
         answers = await asyncio.gather(*(_send(bench, route, path, key, body) for _ in range(5)))
-        # Whoever comes while the first is still at work may be told to wait.
+        # A request that arrives while the first is in progress may be asked to wait.
         _judge(bench, "at the same time", [answer for answer in answers if answer.status not in {409, 425}])
 
 
@@ -91,7 +91,7 @@ def _judge(bench: Bench, how: str, answers: list[Answer]) -> None:
     bench.expect(
         len(ids) == 1,
         f"a request repeated with its key ({how}) does not take effect once",
-        "one resource, told each time",
+        "one resource, returned each time",
         f"{len(ids)} resources",
         *answers[:2],
     )

@@ -38,7 +38,7 @@ async def _nothing_is_served_too_early(bench: Bench) -> Verdict:
             early += [await bench.call(route, seconds=5, patient=False) for _ in range(3)]
             served, answer = await bench.until(lambda: bench.call(route), lambda answer: answer.ok, 10)
             bench.control("the service serves once it has started", served)
-            # Not yet is an answer (503); that something is not there is none.
+            # 503 means "not ready yet"; 404 is wrong.
             wrong = [one for one in early if not one.ok and one.status not in {429, 503}]
             bench.expect(
                 not wrong,
@@ -94,7 +94,7 @@ async def _the_environment_decides(bench: Bench) -> Verdict:
 
 
 async def _judge_stores(bench: Bench, first: Target, second: Target) -> None:
-    """Judge that each process keeps its data where its variable says."""
+    """Judge that each process keeps its data in the store that its variable names."""
     if first.store is None or second.store is None:
         bench.note("no store is declared (database.env), so only port and log level were compared")
         return
@@ -131,7 +131,7 @@ async def _judge_stores(bench: Bench, first: Target, second: Target) -> None:
     seconds=120,
 )
 async def _a_failed_start_ends(bench: Bench) -> Verdict:
-    """Starts on a port that is taken, on one that is no number, and with a store that is none."""
+    """Starts on a port that is taken, on a non-numeric port, and with an invalid store URL."""
     port, store = bench.manifest.listen.port_env, bench.manifest.database.env
     async with bench.launch() as target:
         bench.control("started rightly it serves", target.process.ended is None)
@@ -139,9 +139,9 @@ async def _a_failed_start_ends(bench: Bench) -> Verdict:
         taken.bind((bench.manifest.listen.host, 0))
         taken.listen()
         await _judge_start(bench, "the port is taken", {port: str(taken.getsockname()[1])})
-    await _judge_start(bench, "the port is no number", {port: "not-a-port"})
+    await _judge_start(bench, "the port is not a number", {port: "not-a-port"})
     if store:
-        await _judge_start(bench, "the store's URL is none", {store: "nonsense://nowhere"}, must_end=False)
+        await _judge_start(bench, "the store's URL is invalid", {store: "nonsense://nowhere"}, must_end=False)
     return bench.verdict()
 
 
@@ -154,14 +154,14 @@ async def _judge_start(bench: Bench, why: str, env: dict[str, str | None], *, mu
             if must_end and not process.listening():
                 bench.sample()
                 title = f"a start that fails hangs ({why})"
-                bench.fail(title, "an exit status that is not 0", "it neither serves nor ends")
+                bench.fail(title, "a non-zero exit status", "it neither serves nor ends")
             else:
                 bench.note(f"it starts although {why}")
             return
         bench.expect(
             ended.status != 0,
-            f"a start that fails ends as if all were well ({why})",
-            "an exit status that is not 0",
+            f"a failed start exits with status 0 ({why})",
+            "a non-zero exit status",
             str(ended),
         )
         # Children may need a moment to notice that their parent is gone.

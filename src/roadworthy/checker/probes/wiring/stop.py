@@ -41,7 +41,7 @@ async def _parts_stop_in_order(bench: Bench) -> Verdict:
                 answer = await bench.call(route, seconds=10, patient=False)
                 answers.append(answer)
                 if not answer.status:
-                    # Nobody listens any more; what comes later says nothing new.
+                    # The listener is closed; later connections show nothing new.
                     await asyncio.sleep(0.05)
 
         tasks = [asyncio.create_task(go_on()) for _ in range(3)]
@@ -69,7 +69,7 @@ async def _parts_stop_in_order(bench: Bench) -> Verdict:
 
 
 def _judge_records(bench: Bench, lines: list[Line], told: float) -> None:
-    """Judge what is said about the stop: that it begins, that it is over, and in which order parts go."""
+    """Judge the records of the stop: its beginning, its end, and the order in which parts close."""
     paths = {route.path.partition("?")[0].partition("{")[0] for route in bench.manifest.routes}
     steps = [
         line for line in lines if line.at >= told and not any(path and path in line.text for path in paths)
