@@ -46,7 +46,7 @@ def test_what_is_valid_has_no_problem() -> None:
         ('a_total{x="2",} 2e3', 'a_total{x="2"} 2,5', "the value of a_total is no number"),
         ('a_total{x="2",} 2e3', 'a_total{x="2"}', "has no value, or more than a value and a time"),
         ('a_total{x="2",} 2e3', 'a_total{x="2"} 1 2 3', "has no value, or more than a value and a time"),
-        ('a_total{x="2",} 2e3', 'a_total{x="2"} 1 1.5', "the time of a_total is none"),
+        ('a_total{x="2",} 2e3', 'a_total{x="2"} 1 1.5', "the timestamp of a_total is invalid"),
         ('a_total{x="2",} 2e3', 'a_total{x="\\d"} 1', "a label has an unknown escape"),
         ('a_total{x="2",} 2e3', 'a_total{x="2} 1', "a quoted text has no end"),
         ('a_total{x="2",} 2e3', "a_total{x=2} 1", "a label has no quoted value"),

@@ -6,7 +6,7 @@ import pytest
 
 from roadworthy.checker.http.response import Head
 from roadworthy.checker.http.wire import Address, Answer, Ending, Request
-from roadworthy.checker.probes.rate_limiting.fields import Told, told
+from roadworthy.checker.probes.rate_limiting.fields import Quota, quota_of
 
 
 def _answer(**fields: str) -> Answer:
@@ -20,23 +20,23 @@ def _answer(**fields: str) -> Answer:
     [
         (
             {"RateLimit_Policy": '"default";q=20;w=2', "RateLimit": '"default";r=19;t=2'},
-            Told("RateLimit", 20, 2, 19, 2),
+            Quota("RateLimit", 20, 2, 19, 2),
         ),
         (
             {"RateLimit_Policy": '"5-in-1min"; q=5; w=60; pk=:ZjM4:', "RateLimit": '"5-in-1min"; r=4; t=60'},
-            Told("RateLimit", 5, 60, 4, 60),
+            Quota("RateLimit", 5, 60, 4, 60),
         ),
         (
             {"RateLimit_Policy": '"day";q=900;w=86400, "a,b";q=20;w=2', "RateLimit": '"day";r=9, "a,b";r=3'},
-            Told("RateLimit", 20, 2, 3, None),
+            Quota("RateLimit", 20, 2, 3, None),
         ),
         (
             {"RateLimit_Policy": "10;w=60", "RateLimit": "limit=10, remaining=9, reset=60"},
-            Told("RateLimit (draft 7)", 10, 60, 9, 60),
+            Quota("RateLimit (draft 7)", 10, 60, 9, 60),
         ),
         (
             {"RateLimit_Limit": "10, 10;w=60", "RateLimit_Remaining": "9", "RateLimit_Reset": "60"},
-            Told("RateLimit-*", 10, None, 9, 60),
+            Quota("RateLimit-*", 10, None, 9, 60),
         ),
         (
             {
@@ -44,14 +44,14 @@ def _answer(**fields: str) -> Answer:
                 "X_RateLimit_Remaining": "9",
                 "X_RateLimit_Reset": "1767225600",
             },
-            Told("X-RateLimit-*", 10, None, 9, None),
+            Quota("X-RateLimit-*", 10, None, 9, None),
         ),
         ({"Retry_After": "1"}, None),
     ],
 )
-def test_every_dialect_is_read(fields: dict[str, str], expected: Told | None) -> None:
+def test_every_dialect_is_read(fields: dict[str, str], expected: Quota | None) -> None:
     """Structured fields of drafts 8 to 11, draft 7, and the fields from before the drafts."""
-    assert told(_answer(**fields), 20) == expected
+    assert quota_of(_answer(**fields), 20) == expected
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_every_dialect_is_read(fields: dict[str, str], expected: Told | None) ->
     ],
 )
 def test_what_a_client_would_ignore_is_a_problem(fields: dict[str, str]) -> None:
-    """Fields that cannot be read are told as such and not guessed."""
-    found = told(_answer(**fields))
+    """Fields that cannot be read are reported as such and not guessed."""
+    found = quota_of(_answer(**fields))
     assert found is not None
     assert found.problem

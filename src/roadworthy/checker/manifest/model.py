@@ -175,7 +175,7 @@ class Route:
         status: the success status, where it is not obvious.
         headers: further fields to send.
         message: the text of the exception that ``fails`` raises, which no client may read; ``{canary}`` in
-            its path is replaced by one where the service can be told what to raise.
+            its path is replaced, if the service raises the text that a request names.
     """
 
     role: str

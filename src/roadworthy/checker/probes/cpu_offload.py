@@ -272,8 +272,8 @@ async def _computations_run_side_by_side(bench: Bench) -> Verdict:
     shown = tuple((f"{one:.2f}", f"{two:.2f}", f"{both:.0%}") for one, two, both in rows)
     columns = ("one row, s", "two at once, s", "of the time two ran")
     bench.show(Table(f"{_ROW} computations in a row", columns, shown))
-    # Threads that wait for a lock sleep; those that wait for a busy machine do not. So the looks tell it also
-    # where others use up the processors and two rows take twice as long whatever the service does. Measured:
+    # Threads that wait for a lock sleep; those that wait for a busy machine do not. So this works even
+    # when others use up the processors and two rows take twice as long whatever the service does. Measured:
     # 94 to 100 % with two processes, 55 to 65 % with two threads of Python, below 15 % one after the other.
     if running < 0.75 and ratio >= 1.3:
         got = f"{ratio:.1f} times as long, both running {running:.0%} of the time"

@@ -95,7 +95,7 @@ async def _each_class_has_its_code(bench: Bench) -> Verdict:
 
 @probe("ECL-2", phase=Phase.SERVE, needs=(Need.CREATE,), samples=3)
 async def _details_arrive(bench: Bench) -> Verdict:
-    """Makes single fields wrong, one after the other and deep in a list, and reads which ones are told."""
+    """Makes single fields wrong, one after the other and deep in a list, and reads which the answer names."""
     routes = bench.manifest.routes.by_role
     one = await contract.parent(bench)
     bench.control("valid values are accepted", one.answer.ok)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("told",)
+__all__ = ("as_text",)
 
 
-def told(entry: dict[str, Any], finding: dict[str, Any]) -> str:
+def as_text(entry: dict[str, Any], finding: dict[str, Any]) -> str:
     """Return title, expected and got, the reason and the command that shows it again, a line each.
 
     Parameters:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from ..events import Run
 from ..verdict import ExitCode, Result, Verdict, required
-from ._plain import told
+from ._plain import as_text
 from .json import document
 
 __all__ = ("write",)
@@ -66,7 +66,7 @@ def _case(suite: ElementTree.Element, entry: dict[str, Any], result: Result, run
         time=f"{entry['cost']['seconds']:.3f}",
     )
     kind, message = _outcome(result, run)
-    text = _clean("\n\n".join(told(entry, finding) for finding in entry["findings"]))
+    text = _clean("\n\n".join(as_text(entry, finding) for finding in entry["findings"]))
     if kind:
         element = ElementTree.SubElement(case, kind, message=_clean(message))
         if kind != "skipped":

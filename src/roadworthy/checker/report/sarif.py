@@ -20,7 +20,7 @@ from ..events import Run
 from ..probe import Probe
 from ..registry import probe_of
 from ..verdict import ExitCode, Verdict
-from ._plain import told
+from ._plain import as_text
 from .json import document
 
 __all__ = ("write",)
@@ -133,7 +133,7 @@ def _result(
         "ruleIndex": rule,
         "kind": "fail",
         "level": level,
-        "message": {"text": told(entry, finding)},
+        "message": {"text": as_text(entry, finding)},
         "locations": [place],
         # The second of two equal findings gets a number, as code hosts number equal lines.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding['fingerprint']}:{number}"},

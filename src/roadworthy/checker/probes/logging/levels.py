@@ -46,7 +46,7 @@ def spelled(bench: Bench, level: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _LevelRecords:
     """The records of one level.
 
     Parameters:
@@ -60,7 +60,7 @@ class _Told:
     after: list[Line]
 
 
-async def _told(bench: Bench, level: str) -> _Told:
+async def _records_at(bench: Bench, level: str) -> _LevelRecords:
     """Start at a level, send ten ordinary requests and one that fails."""
     route = bench.manifest.routes.by_role.get("list")
     path = route.path if route and route.method == "GET" else bench.manifest.health.live or "/"
@@ -84,7 +84,7 @@ async def _told(bench: Bench, level: str) -> _Told:
         failed = await bench.call(fails) if fails is not None else None
         if failed is not None:
             await process.wait_line(lambda text: "error" in text.lower(), bench.patience(2.0), since)
-        return _Told(lines, failed, said())
+        return _LevelRecords(lines, failed, said())
 
 
 def _loud(line: Line, form: str) -> bool:
@@ -98,11 +98,11 @@ async def _the_level_is_obeyed(bench: Bench) -> Verdict:
     form = bench.manifest.logs.format
     if (why := elsewhere(bench)) or not bench.manifest.logs.access:
         return bench.inconclusive(why or "without access records (logs.access) levels cannot be compared")
-    told: dict[str, _Told] = {}
+    told: dict[str, _LevelRecords] = {}
     counts: dict[str, int] = {}
     for level in ("info", "error", "debug"):
         try:
-            told[level] = await _told(bench, level)
+            told[level] = await _records_at(bench, level)
         except StartFailed as error:
             return bench.inconclusive(f"the service does not start at the level {level}: {error}")
         counts[level] = sum(not _loud(line, form) for line in told[level].lines)

@@ -21,7 +21,7 @@ from ...read.exposition import total
 from ...read.shapes import members
 from ...verdict import Table, Verdict
 from .clients import Burst, Client, Limit, find_limit, forged_address
-from .fields import told
+from .fields import quota_of
 from .workers import PROBES as _OF_WORKERS
 
 __all__ = ("PROBES",)
@@ -154,7 +154,7 @@ def _retry_after(answer: Answer) -> float | None:
 
 
 def _judge_field(bench: Bench, limit: Limit, answer: Answer, after: float) -> None:
-    said = told(answer, limit.requests)
+    said = quota_of(answer, limit.requests)
     # draft-ietf-httpapi-ratelimit-headers-11 §6: Retry-After SHOULD NOT be earlier than the end of t.
     if said is not None and said.dialect == "RateLimit" and said.reset is not None and after < said.reset:
         expected = f"not before t={said.reset}"
@@ -204,7 +204,7 @@ async def _fields_tell_the_truth(bench: Bench) -> Verdict:
     count = limit.count
     client = await limit.fresh(bench)
     burst = await limit.exhausted(bench, client)
-    read = [(answer, told(answer, count)) for answer in burst.answers]
+    read = [(answer, quota_of(answer, count)) for answer in burst.answers]
     seen = [(answer, said) for answer, said in read if said is not None]
     if not seen:
         return bench.not_applicable("the responses have no rate-limit fields, which is allowed")

@@ -14,7 +14,7 @@ from ...errors import ControlFailed
 from ...http.wire import Answer
 from ...manifest.model import Route
 from ..shared.together import many
-from .fields import told
+from .fields import quota_of
 
 __all__ = (
     "Burst",
@@ -206,7 +206,7 @@ async def find_limit(bench: Bench) -> Limit:
         probing = new_client(bench, addressed=False)
         first = await probing.ask(bench, limit.route)
     limit.client = probing
-    said = told(first, limit.requests)
+    said = quota_of(first, limit.requests)
     if said is not None and limit.requests is None:
         limit.requests, limit.window = said.limit, said.window or limit.window
     most = max(3 * (limit.requests or 0), _UNDECLARED)

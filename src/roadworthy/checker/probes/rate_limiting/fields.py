@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...http.show import cut
 from ...http.wire import Answer
 
-__all__ = ("Told", "told")
+__all__ = ("Quota", "quota_of")
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _VALUE = rf"(?:{_STRING}|:[A-Za-z0-9+/=]*:|-?[\w.*/%]+)"
@@ -22,7 +22,7 @@ _MEMBER = re.compile(r"\s*(limit|remaining|reset)\s*=\s*(-?\d+)\s*(?:,|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Quota:
     """The limit as one response has it.
 
     Parameters:
@@ -41,7 +41,7 @@ class Told:
     problem: str = ""
 
 
-def told(answer: Answer, wanted: int | None = None) -> Told | None:
+def quota_of(answer: Answer, wanted: int | None = None) -> Quota | None:
     """Read the fields of a response; None when it has none of them.
 
     Parameters:
@@ -58,11 +58,11 @@ def told(answer: Answer, wanted: int | None = None) -> Told | None:
     return None
 
 
-def _members(member: dict[str, str], policy: str | None) -> Told:
+def _members(member: dict[str, str], policy: str | None) -> Quota:
     """Draft 7: ``limit=10, remaining=9, reset=60``, and ``10;w=60`` as the policy."""
     items = _items(policy or "")
     window = items[0][1].get("w") if items else None
-    return Told(
+    return Quota(
         "RateLimit (draft 7)",
         _whole(member.get("limit")),
         _whole(window),
@@ -72,19 +72,19 @@ def _members(member: dict[str, str], policy: str | None) -> Told:
     )
 
 
-def _structured(state: str, policy: str | None, wanted: int | None) -> Told:
+def _structured(state: str, policy: str | None, wanted: int | None) -> Quota:
     """Draft 8 and later: ``"default";r=9;t=60``, and ``"default";q=10;w=60`` as the policy."""
     dialect = "RateLimit"
     states, policies = _items(state), dict(_items(policy or "") or ())
     if not states:
-        return Told(dialect, problem=f"RateLimit cannot be read: {cut(state, _LONGEST)}")
+        return Quota(dialect, problem=f"RateLimit cannot be read: {cut(state, _LONGEST)}")
     if policy is not None and not policies:
-        return Told(dialect, problem=f"RateLimit-Policy cannot be read: {cut(policy, _LONGEST)}")
+        return Quota(dialect, problem=f"RateLimit-Policy cannot be read: {cut(policy, _LONGEST)}")
     fitting = [each for each in states if _whole(policies.get(each[0], {}).get("q")) == wanted]
     name, values = (fitting or states)[0]
     remaining, agreed = _whole(values.get("r")), policies.get(name, {})
     problem = "" if remaining is not None else f"RateLimit without a whole number r: {cut(state, _LONGEST)}"
-    return Told(
+    return Quota(
         dialect,
         _whole(agreed.get("q")),
         _whole(agreed.get("w")),
@@ -94,12 +94,12 @@ def _structured(state: str, policy: str | None, wanted: int | None) -> Told:
     )
 
 
-def _separate(dialect: str, texts: dict[str, str | None]) -> Told:
+def _separate(dialect: str, texts: dict[str, str | None]) -> Quota:
     limit, remaining = _whole(texts["limit"]), _whole(texts["remaining"])
     problem = "" if remaining is not None else f"{dialect}-Remaining is no whole number"
     # X-RateLimit-Reset is seconds in some services and the time of day in others.
     reset = _whole(texts["reset"]) if dialect == "RateLimit" else None
-    return Told(f"{dialect}-*", limit, None, remaining, reset, problem)
+    return Quota(f"{dialect}-*", limit, None, remaining, reset, problem)
 
 
 def _items(text: str) -> list[tuple[str, dict[str, str]]]:
