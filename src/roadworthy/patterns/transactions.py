@@ -102,7 +102,7 @@ class UnitOfWork:
         """Commit now. When this returns, everything is permanent; when it raises, nothing is.
 
         Raises:
-            TransactionError: a part of it has failed without an exception, or a task that it started is
+            TransactionError: a part of it has failed and its error was swallowed, or a task it started is
                 still at work in it.
         """
         if not self.ended:
