@@ -6,7 +6,7 @@ import sys
 
 import uvicorn
 
-from roadworthy.server.protocol import HttpProtocol
+from roadworthy.server.http.connection import HttpProtocol
 
 if __name__ == "__main__":
     uvicorn.run(sys.argv[1], port=int(sys.argv[2]), http=HttpProtocol, access_log=False, log_level="warning")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, StrictBool
@@ -92,8 +92,8 @@ def at_least(least: int) -> BeforeValidator:
 
 
 def _statuses(value: object) -> object:
-    if isinstance(value, tuple):
-        return value  # a manifest that facts are filled into is validated a second time
+    if isinstance(value, tuple):  # a manifest that facts are filled into is validated a second time
+        return cast("tuple[int, int]", value)
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value), re.ASCII)
     if not isinstance(value, str) or match is None:
         raise ValueError('must be a status or a range of them, "200-299"')
