@@ -319,6 +319,7 @@ PARSERS = (
 # name of who calls them.
 NOT_HOSTILE = {
     "checker.bench.bodies": "a path of the manifest",
+    "checker.store.kinds": "the scheme of a URL of the manifest",
     "checker.store.proxy": "one search for two words in what the service says to its store",
     "checker.manifest.infer_routes": "a pattern with one parameter, made of a path of the service's document",
     "checker.store.postgres_client": "a store of the check's own",
