@@ -59,9 +59,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+ROOT = Path(__file__).parents[2]
+ASIDE = Path("/mnt")
+"""Where a namespace has the checkout, which may itself stand below a place that is mounted over."""
+
+
 def inside(mounts: list[str], *command: str) -> list[str]:
     """Return a command line that runs a command after the mounts, in a namespace that ends with it."""
-    return ["unshare", "-m", "sh", "-ec", " && ".join([*mounts, 'exec "$@"']), "sh", *command]
+    mounts = [f"mount --bind '{ROOT}' {ASIDE}", f"export PYTHONPATH={ASIDE}/src", *mounts, 'exec "$@"']
+    return ["unshare", "-m", "sh", "-ec", " && ".join(mounts), "sh", *map(_aside, command)]
+
+
+def _aside(word: str) -> str:
+    return str(ASIDE / Path(word).relative_to(ROOT)) if word.startswith(f"{ROOT}/") else word
 
 
 def found(mounts: list[str], **variables: str) -> str:
