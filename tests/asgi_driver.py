@@ -35,6 +35,20 @@ def http_scope(method: str = "GET", path: str = "/", headers: Headers | None = N
     }
 
 
+def websocket_scope(headers: Headers | None = None, **more: Any) -> Scope:
+    """Return the scope of a handshake over HTTP/1.1, which a response may refuse."""
+    scope = http_scope("GET", "/ws", headers)
+    del scope["method"]
+    return {
+        **scope,
+        "type": "websocket",
+        "scheme": "ws",
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}},
+        **more,
+    }
+
+
 class Driven:
     """What came back."""
 

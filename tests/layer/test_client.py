@@ -12,7 +12,7 @@ from roadworthy import roadworthy
 from roadworthy.layer.client import Client
 from roadworthy.settings import Settings
 from roadworthy.types import Message, Receive, Scope, Send
-from tests.asgi_driver import ask, http_scope
+from tests.asgi_driver import ask, websocket_scope
 
 from .conftest import MakeExchange, make_exchange
 
@@ -403,7 +403,7 @@ async def test_the_app_sees_the_client_that_a_trusted_proxy_reports(
         async def send(message: Message) -> None:
             assert message["type"] in ("websocket.close", "websocket.http.response.start")
 
-        scope = {**http_scope(headers=headers), "type": "websocket", "scheme": "ws", "subprotocols": []}
+        scope = websocket_scope(headers=headers)
         await service(scope, receive, send)
     names = {"http": {"plain": "http", "secure": "https"}, "websocket": {"plain": "ws", "secure": "wss"}}
     assert seen == [(client, names[kind][scheme])]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from roadworthy.types import Headers, Message
-from tests.asgi_driver import Call, http_scope
+from tests.asgi_driver import Call, http_scope, websocket_scope
 from tests.layer.route_apps import BODY_LIMIT, Built, build, urls_of
 
 pytestmark = [
@@ -188,20 +188,7 @@ async def test_a_refused_websocket_names_its_route(framework: str, capfd: pytest
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "websocket",
-        "http_version": "1.1",
-        "scheme": "ws",
-        "query_string": b"",
-        "root_path": "",
-        "path": "/ws",
-        "raw_path": b"/ws",
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 1),
-        "headers": [(b"host", b"localhost"), (b"origin", b"https://evil.example")],
-        "subprotocols": [],
-        "extensions": {"websocket.http.response": {}},
-    }
+    scope = websocket_scope(headers=[(b"origin", b"https://evil.example")])
     await built.layer(scope, receive, send)
     assert sent[0]["status"] == 403
     (record,) = _records(capfd, built)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from roadworthy import RouteRule
 from roadworthy.types import Message, Receive, Scope, Send
-from tests.asgi_driver import Call, Driven, http_scope
+from tests.asgi_driver import Call, Driven, http_scope, websocket_scope
 from tests.layer.route_apps import BODY_LIMIT, BUILDERS, RULES, TIMEOUT, Built, build, urls_of
 
 pytestmark = [
@@ -281,20 +281,7 @@ async def test_a_websocket_is_under_the_rule_of_its_route(framework: str, raw: s
         async def send(message: Message) -> None:
             sent.append(message)  # noqa: B023
 
-        scope = {
-            "type": "websocket",
-            "http_version": "1.1",
-            "scheme": "ws",
-            "query_string": b"",
-            "root_path": "",
-            "path": unquote(raw),
-            "raw_path": raw.encode(),
-            "headers": [(b"host", b"localhost")],
-            "client": (client, 1),
-            "server": ("127.0.0.1", 1),
-            "subprotocols": [],
-            "extensions": {"websocket.http.response": {}},
-        }
+        scope = websocket_scope(path=unquote(raw), raw_path=raw.encode(), client=(client, 1))
         await built.layer(scope, receive, send)
         opened += sent[0]["type"] == "websocket.accept"
         denied += sent[0].get("status") == 429

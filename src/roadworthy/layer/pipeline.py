@@ -116,7 +116,7 @@ class Pass:
         self._watch()
         self._recorded = not alone
         self.behind_proxies = bool(settings.trusted_proxies)
-        """Somebody else may report who the client is."""
+        """Trusted proxies are configured: one of them may report another client than the peer."""
         self._traced = True
 
     # The steps are written out: CPython runs a call that it has seen at its place before without a new frame

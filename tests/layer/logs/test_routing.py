@@ -165,16 +165,12 @@ def test_configuring_twice_writes_once(routed: Stream) -> None:
     assert routed.one()["message"] == "once"
 
 
+_OF_SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "hypercorn.error", "_granian", "granian.access")
+
+
 def test_records_of_servers_are_routed_and_their_access_lines_are_not(make: Callable[..., Stream]) -> None:
     """The servers' own records come out in our form, without query strings; their access lines are silent."""
-    for name in (
-        "uvicorn",
-        "uvicorn.error",
-        "uvicorn.access",
-        "hypercorn.error",
-        "_granian",
-        "granian.access",
-    ):
+    for name in _OF_SERVERS:
         logger = stdlib_logging.getLogger(name)
         logger.addHandler(stdlib_logging.StreamHandler(sys.stderr))
         logger.propagate = False
@@ -193,14 +189,7 @@ def test_records_of_servers_are_routed_and_their_access_lines_are_not(make: Call
         assert "canary" not in json.dumps(records)
     finally:
         stream.item.restore()
-        for name in (
-            "uvicorn",
-            "uvicorn.error",
-            "uvicorn.access",
-            "hypercorn.error",
-            "_granian",
-            "granian.access",
-        ):
+        for name in _OF_SERVERS:
             logger = stdlib_logging.getLogger(name)
             logger.handlers.clear()
             logger.propagate = True

@@ -20,7 +20,7 @@ def for_target(target: Sequence[str], manifest: Manifest) -> Manifest:
         target: ``["http://127.0.0.1:8000"]``, ``["main:app"]``, or a command and its arguments.
 
     Raises:
-        ManifestError: it is none of these.
+        ManifestError: the target is neither a URL, nor an app, nor a command.
     """
     if not target:
         if not manifest.start.command and not manifest.start.url:

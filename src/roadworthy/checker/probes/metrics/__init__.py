@@ -48,18 +48,18 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
     for accept in (_ACCEPT, _PLAIN):
         answer = await _scrape(bench, accept)
         bench.sample()
-        told = answer.field("content-type") or ""
-        version = re.search(r";\s*version=\"?([\d.]+)", told)
+        content_type = answer.field("content-type") or ""
+        version = re.search(r";\s*version=\"?([\d.]+)", content_type)
         known = _VERSIONS.get(answer.media_type)
         if answer.status != 200 or not answer.complete:
             bench.fail("the metrics endpoint does not answer a scrape", "200", str(answer), answer)
         elif known is None:
             expected = "text/plain; version=0.0.4, or application/openmetrics-text"
-            bench.fail("a media type that Prometheus 3 refuses", expected, told or "none", answer)
+            bench.fail("a media type that Prometheus 3 refuses", expected, content_type or "none", answer)
         elif version is None:
-            bench.warn("the media type has no version", "version=0.0.4", told, answer)
+            bench.warn("the media type has no version", "version=0.0.4", content_type, answer)
         elif version[1] not in known:
-            bench.fail("an unknown version of the format", " or ".join(sorted(known)), told, answer)
+            bench.fail("an unknown version of the format", " or ".join(sorted(known)), content_type, answer)
     return bench.verdict()
 
 
