@@ -10,6 +10,8 @@ import pytest
 # A developer's own settings must not decide what a test sees.
 for _name in [name for name in os.environ if name.startswith("ROADWORTHY_")]:
     del os.environ[_name]
+# Without buffers a process that is started ends otherwise where nobody reads what it wrote.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 # Run by nohup or a script's "&", the services that tests start would ignore what the tests send them. A
 # signal that is handled, by doing nothing, goes back to its default in a process that is started.

@@ -4,6 +4,8 @@ Reset, because nothing works as its manual says otherwise:
 
 - **Standard streams that are closed** (cron, daemonizers): ``/dev/null`` is opened on them, as daemon(7) has
   it. Else the next socket gets the number 0, 1 or 2, and what is started takes it for its input or output.
+- **Standard error without a reader** (a pipe whose other end is closed): ``/dev/null``, too. Else a message
+  that cannot be written replaces the exit code by 120, Python's own for a stream that cannot be flushed.
 - **Blocked signals** (sigprocmask(2): execve keeps the mask): none is blocked any more, as daemon(7) has it.
   A blocked SIGTERM ends nothing.
 - **SIGCHLD ignored** (wait(2)): back to its default. Else the kernel reaps children by itself, and subprocess
@@ -25,12 +27,13 @@ Respected, because whoever started the process has chosen it:
 - **Parent-death signal** (prctl(2)): kept for this process; workers have their own.
 - **Alarms and timers** (alarm(2)), **SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU:** as they are.
 - **The interpreter's variables** (``PYTHON*``): workers have the same.
-- **The terminal, or a pipe without a reader:** input is not read; a stream that is gone costs its lines.
+- **The terminal, or an output without a reader:** input is not read; a stream that is gone costs its lines.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from types import FrameType
@@ -77,3 +80,14 @@ def _open_streams() -> None:
                 stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
                 setattr(sys, name, stream)
                 setattr(sys, f"__{name}__", stream)
+    if _has_no_reader(2):
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+
+def _has_no_reader(number: int) -> bool:
+    """Return whether this is a pipe whose other end is closed: poll(2) reports POLLERR for its writer."""
+    poll = select.poll()
+    poll.register(number, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))

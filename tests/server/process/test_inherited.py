@@ -193,18 +193,34 @@ def test_descriptors_beyond_those_of_select(tmp_path: Path) -> None:
         assert process.exit_code() == 0
 
 
-def test_a_refusal_without_a_reader_keeps_its_exit_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["run", "nowhere:app"], 2),
+        (["run", "nowhere:app", "--workers", "2"], 2),
+        (["run", "main:app", "--no-such-flag"], 2),
+        (["run", "main:app", "--port", "high"], 2),
+        (["config", "--no-such-flag"], 2),
+        (["explain", "NO-SUCH-ITEM"], 2),
+        (["check", "--only", "NO-SUCH-ITEM", "main:app"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_refusal_without_a_reader_keeps_its_exit_code(
+    tmp_path: Path, words: list[str], code: int, variables: dict[str, str]
+) -> None:
     """Where standard error is a pipe that nobody reads, the exit code still says what is wrong."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "roadworthy", "run", "nowhere:app"], cwd=tmp_path, env=environment(),
+            [sys.executable, "-m", "roadworthy", *words], cwd=tmp_path, env=environment(variables),
             stderr=writing, timeout=DEADLINE, check=False,
         )  # fmt: skip
     finally:
         os.close(writing)
-    assert done.returncode == 2
+    assert done.returncode == code
 
 
 def test_a_background_check_gives_its_service_the_signals(tmp_path: Path) -> None:
