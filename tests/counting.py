@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import DEADLINE
+
 __all__ = ("count_in_processes", "hold_locks")
 
 _PROGRAM = str(Path(__file__).parent / "apps" / "counting.py")
@@ -24,7 +26,7 @@ def count_in_processes(kind: str, where: str, rate: str, decisions: int, process
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
-        answers = [process.communicate(timeout=60)[0] for process in started]
+        answers = [process.communicate(timeout=DEADLINE)[0] for process in started]
     finally:
         for process in started:
             process.kill()

@@ -13,9 +13,9 @@ from typing import Any
 
 import redis
 
-__all__ = ("RedisServer",)
+from tests.patience import DEADLINE
 
-_DEADLINE = 10.0
+__all__ = ("RedisServer",)
 
 
 class RedisServer:
@@ -52,7 +52,7 @@ class RedisServer:
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         command += ["--save", "", "--appendonly", "no", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + _DEADLINE
+        deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
             with self.client() as client:
                 try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.free_port import free_port
+from tests.patience import DEADLINE
 
 __all__ = ("REFERENCE", "Running", "reference_service")
 
@@ -58,7 +59,7 @@ def reference_service(folder: Path, entry: str = "reference.main:app", **setting
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DEADLINE
         while True:
             assert process.poll() is None, log.read_text(errors="replace")
             assert time.monotonic() < deadline, log.read_text(errors="replace")
@@ -71,7 +72,7 @@ def reference_service(folder: Path, entry: str = "reference.main:app", **setting
     finally:
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

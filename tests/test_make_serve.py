@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.free_port import free_port
+from tests.patience import DEADLINE
 from tests.reference_service import REFERENCE
 from tests.server.service import environment, get, running
 
 _MODULE = ["-m", "reference.serve"]
-_DEADLINE = 60.0
 
 
 def _settings(folder: Path) -> dict[str, str]:
@@ -49,18 +49,18 @@ def test_the_requests_that_are_printed_work(tmp_path: Path, operations: str) -> 
     )  # fmt: skip
     os.close(follower)
     shown = ""
-    end = time.monotonic() + _DEADLINE
+    end = time.monotonic() + DEADLINE
     try:
         while "listening" not in shown and time.monotonic() < end:
             shown += os.read(leader, 65536).decode().replace("\r\n", "\n")
         lines = [line for line in shown.splitlines() if line.startswith("curl ")]
         answers = [
-            subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=_DEADLINE, check=True)
+            subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=DEADLINE, check=True)
             for line in lines
         ]
     finally:
         process.kill()
-        process.wait(_DEADLINE)
+        process.wait(DEADLINE)
         os.close(leader)
     assert f"service     http://127.0.0.1:{settings['PORT']} " in shown
     assert ("operations  " in shown) is (operations == "open")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import DEADLINE
+
 _PAGE = (Path(__file__).parents[1] / "README.md").read_text()
 _SERVICE = re.compile(r"^```python\n# main\.py\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 _CONSOLE = re.compile(r"^```console\n(.+?)^```$", re.MULTILINE | re.DOTALL)
@@ -41,7 +43,7 @@ def test_a_command_prints_what_the_page_shows(tmp_path: Path, command: str, line
     done = subprocess.run(
         [sys.executable, "-m", program, *arguments],
         cwd=tmp_path, env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=DEADLINE, check=False,
     )  # fmt: skip
     printed = [re.sub(r"  \d+\.\d s$", "", line) for line in done.stdout.splitlines()]
     positions = [printed.index(line) for line in lines]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from roadworthy.checker.manifest.model import Manifest
 from roadworthy.checker.read.masking import Masker
 from roadworthy.checker.service.process import Service
 from roadworthy.checker.service.target import Launch, Target, launch
+from tests.patience import eventually
 
 __all__ = ("Observed", "observe_stop")
 
@@ -94,13 +94,6 @@ def _was_read(server: int, client: int) -> bool:
     return False
 
 
-async def _until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, f"never: {what}"
-        await asyncio.sleep(0.01)
-
-
 async def observe_stop(manifest: Manifest, folder: Path) -> Observed:
     """Start the target, send SIGTERM to the started process during a request, and tell what happened."""
     target = await launch(manifest, Launch(), folder, Masker())
@@ -118,7 +111,7 @@ async def _observe(target: Target, service: Service) -> Observed:
     keeps = idle.keeps
     busy = await _Client.open(port)
     busy.send("/slow")
-    await _until(lambda: _was_read(port, busy.port), "the server reads the request")
+    await eventually(lambda: _was_read(port, busy.port), "the server reads the request")
     in_flight = asyncio.create_task(busy.answer(_LONGEST_STOP))
     told = service.signal()
     new, reused = "refused", ""

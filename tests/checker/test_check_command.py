@@ -13,6 +13,7 @@ import pytest
 
 from roadworthy.checker.report.json import SCHEMA
 from tests.free_port import free_port
+from tests.patience import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 ZOO = [sys.executable, "-m", "tests.zoo"]
@@ -26,7 +27,7 @@ def check(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProc
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200", **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
         check=False,
     )
 

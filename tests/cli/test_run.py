@@ -15,7 +15,8 @@ import pytest
 
 from roadworthy.cli._application import load_application
 from roadworthy.cli._messages import UsageError
-from tests.server.service import command, environment, get, running, until
+from tests.patience import DEADLINE, until
+from tests.server.service import command, environment, get, running
 
 ASGI = "async def app(scope, receive, send): ...\n"
 CANARY = "Canary-7f3a91-must-not-appear"
@@ -42,7 +43,7 @@ def test_windows_is_refused_with_the_way_out(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stdout == ""
@@ -261,12 +262,12 @@ def test_a_person_in_development_gets_a_banner(tmp_path: Path) -> None:
     os.close(follower)
     shown = b""
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + DEADLINE
         while b"Ctrl-C stops" not in shown and time.monotonic() < end:
             shown += os.read(leader, 65536)
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(DEADLINE)
         os.close(leader)
     text = shown.decode()
     for part in ("main:hello", "http://127.0.0.1:", "/metrics", "development", "600/minute"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from tests.patience import DEADLINE
 from tests.servers import SERVERS, Server, ServerKind, serving
 
 APPS = {
@@ -45,6 +46,6 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     framework, kind = request.param
     with (
         serving(kind, APPS[framework], tmp_path_factory.mktemp("cell"), SETTINGS, "/livez") as server,
-        httpx.Client(base_url=server.url, timeout=10) as client,
+        httpx.Client(base_url=server.url, timeout=DEADLINE) as client,
     ):
         yield Cell(framework, kind, server, client)

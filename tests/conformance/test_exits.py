@@ -12,6 +12,7 @@ import pytest
 
 from roadworthy.layer.request_fields import FIELDS, Repeats
 from tests.conformance.conftest import SETTINGS, Cell
+from tests.patience import DEADLINE
 from tests.servers import ServerKind, serving
 
 KINDS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "OwnExit")
@@ -34,7 +35,7 @@ def test_a_handler_that_exits_ends_its_request_alone(app: str, kind: ServerKind,
     """It is a 500 with one record, and the server answers the next request."""
     places = ("handler",) if app == "plain" else ("handler", "sync")
     with serving(kind, APPS[app], tmp_path, SETTINGS, "/livez") as server:
-        with httpx.Client(base_url=server.url, timeout=30) as client:
+        with httpx.Client(base_url=server.url, timeout=DEADLINE) as client:
             for place in places:
                 for leave in KINDS:
                     given = uuid.uuid4().hex
@@ -56,7 +57,7 @@ def test_a_handler_that_exits_ends_its_request_alone(app: str, kind: ServerKind,
 
 def _head(cell: Cell, data: bytes) -> bytes:
     """Send bytes and return the head of the first response, or what there is before the connection ends."""
-    with socket.create_connection(("127.0.0.1", cell.server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", cell.server.port), timeout=DEADLINE) as connection:
         connection.sendall(data)
         seen = b""
         while b"\r\n\r\n" not in seen and (chunk := connection.recv(65536)):

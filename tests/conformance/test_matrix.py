@@ -17,6 +17,7 @@ from websockets.typing import Origin
 
 from tests.apps.common import BIG_LIST, CANARY, EVENTS, TEXT_CHUNKS
 from tests.conformance.conftest import APPS, SETTINGS, Cell
+from tests.patience import DEADLINE
 from tests.servers import SERVERS, ServerKind, serving
 
 ORIGIN = "https://good.example"
@@ -287,7 +288,7 @@ def test_a_websocket_echoes(cell: Cell) -> None:
     here = f"127.0.0.1:{cell.server.port}"
     with connect(f"ws://{here}/ws", origin=Origin(f"http://{here}")) as ws:
         ws.send("hello")
-        assert ws.recv(timeout=10) == "hello"
+        assert ws.recv(timeout=DEADLINE) == "hello"
 
 
 def test_a_websocket_of_another_origin_is_refused(cell: Cell) -> None:
@@ -303,7 +304,7 @@ def test_a_broken_stream_does_not_look_whole(cell: Cell) -> None:
     """A stream that fails in the middle ends without its last chunk, so that the client can tell."""
     if cell.framework != "fastapi":
         pytest.skip("one framework is enough: the layer ends the response, not the framework")
-    with socket.create_connection(("127.0.0.1", cell.server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", cell.server.port), timeout=DEADLINE) as connection:
         connection.sendall(b"GET /broken-stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         seen = b""
         while chunk := connection.recv(4096):
@@ -333,7 +334,7 @@ def test_sigterm_drains(framework: str, kind: ServerKind, tmp_path: Any) -> None
         pytest.skip("hypercorn waits without end for a stream whose app never asks for its client")
     settings = {**SETTINGS, "ROADWORTHY_DRAIN_DELAY": "2"}
     with serving(kind, APPS[framework], tmp_path, settings, "/livez") as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as connection:
             connection.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             seen = b""
             while EVENTS[-1].encode() not in seen:

@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from tests.patience import DEADLINE
+
 from ..reference_service import Running, reference_service
 
 __all__ = ("Ledger", "kill_while_writing")
@@ -109,7 +111,7 @@ def _writes_until_killed(running: Running, ledger: Ledger, seconds: float) -> No
     for writer in writers:
         writer.start()
     # Not before every writer had an answer on average: killing an idle process shows nothing.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE
     while len(ledger.users) < before + _WRITERS and time.monotonic() < deadline:
         time.sleep(0.005)
     time.sleep(seconds)
@@ -122,7 +124,7 @@ def _writes_until_killed(running: Running, ledger: Ledger, seconds: float) -> No
 
 def _repeat_unanswered(url: str, ledger: Ledger) -> None:
     # Twice each: done before the kill or not, it is done once now, and both get the same answer.
-    with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=url, trust_env=False, timeout=DEADLINE) as client:
         for key, (path, body) in list(ledger.unanswered.items()):
             first, again = [
                 client.post(path, json=body, headers={"Idempotency-Key": key}).raise_for_status()
@@ -137,7 +139,7 @@ def _repeat_unanswered(url: str, ledger: Ledger) -> None:
 def _write(url: str, ledger: Ledger, name: str) -> None:
     # Four kinds of write: two users, two posts of the first, both posts given to the second, and every fourth
     # time a user who is deleted again; until no answer comes. What got no answer may have been done or not.
-    with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=url, trust_env=False, timeout=DEADLINE) as client:
 
         def create(path: str, key: str, body: Body) -> int:
             ledger.unanswered[key] = (path, body)

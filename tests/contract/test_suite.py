@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from contract.rows import ROWS
 
+from tests.patience import DEADLINE
+
 from ..reference_service import reference_service
 from .current_test import CONTROL
 from .test_reference import open_rows, run_suite
@@ -61,7 +63,7 @@ class FaultyProxy:
                     self.end_headers()
                     return
                 path = self.path if self.path != proxy.without else "/nowhere"
-                connection = HTTPConnection(urlsplit(target).netloc, timeout=60)
+                connection = HTTPConnection(urlsplit(target).netloc, timeout=DEADLINE)
                 try:
                     headers = {name: value for name, value in self.headers.items() if name != "Connection"}
                     connection.request(self.command, path, body, headers)

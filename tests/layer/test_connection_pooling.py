@@ -28,6 +28,7 @@ from roadworthy.layer.exchange import Reply
 from roadworthy.layer.health_check import HealthCheck
 from roadworthy.layer.metrics import Metrics
 from roadworthy.settings import Settings
+from tests.patience import DEADLINE
 
 from .conftest import make_exchange
 
@@ -61,7 +62,7 @@ async def _threads_ended() -> AsyncIterator[None]:
     closed raises, in whatever test runs by then.
     """
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE
     while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "a connection was left open"
         await asyncio.sleep(0.005)
@@ -155,7 +156,7 @@ class TestOrder:
             assert time.monotonic() - began < 2
             assert not health.ready()
             assert health.details()["checks"]["orders"]["error"] == "TimeoutError"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             while not health.ready():
                 await asyncio.sleep(0.005)
         await health.stop()

@@ -7,6 +7,7 @@ import pytest
 from roadworthy import Settings
 from roadworthy.layer.graceful_shutdown import GracefulShutdown, State
 from tests.layer.conftest import make_exchange
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ async def test_a_handler_can_wait_for_the_drain() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     item.begin_drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await waiting
         await item.wait_for_drain()
 

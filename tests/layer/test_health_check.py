@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from roadworthy.errors import MethodNotAllowedError
 from roadworthy.layer.exchange import Reply
 from roadworthy.layer.health_check import HealthCheck
 from roadworthy.settings import Settings
+from tests.patience import eventually
 
 from .conftest import MakeExchange, make_exchange
 
@@ -30,14 +31,6 @@ def status(item: HealthCheck, path: str, method: str = "GET") -> int:
     reply = item.admit(make_exchange(method, path))
     assert isinstance(reply, Reply)
     return reply.status
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        await asyncio.sleep(0.005)
 
 
 class Dependency:
@@ -129,7 +122,7 @@ class TestStates:
         assert database.asked == 1
         assert (status(item, "/readyz"), status(item, "/startupz"), status(item, "/livez")) == (503, 200, 200)
         database.error = None
-        await until(lambda: status(item, "/readyz") == 200)
+        await eventually(lambda: status(item, "/readyz") == 200)
         await item.stop()
 
 
@@ -156,10 +149,10 @@ class TestChecks:
         item.serving()
         assert status(item, "/readyz") == 200
         database.error = OSError("down")
-        await until(lambda: status(item, "/readyz") == 503)
+        await eventually(lambda: status(item, "/readyz") == 503)
         assert status(item, "/livez") == 200
         database.error = None
-        await until(lambda: status(item, "/readyz") == 200)
+        await eventually(lambda: status(item, "/readyz") == 200)
         await item.stop()
 
     async def test_an_optional_failure_only_shows_in_the_details(self) -> None:
@@ -181,7 +174,7 @@ class TestChecks:
         await item.start()
         item.serving()
         database.error = None
-        await until(lambda: status(item, "/readyz") == 200, 2.0)
+        await eventually(lambda: status(item, "/readyz") == 200)
         await item.stop()
 
     async def test_several_failures_in_a_row_where_asked_for(self) -> None:
@@ -197,7 +190,7 @@ class TestChecks:
             seen.append((database.asked - begun, status(item, "/readyz")))
             return seen[-1][1] == 503
 
-        await until(turned)
+        await eventually(turned)
         assert seen[-1][0] >= 3
         await item.stop()
 
@@ -213,7 +206,7 @@ class TestChecks:
         item.serving()
         assert item.details()["checks"]["database"]["error"] == type(error).__name__
         database.error = None
-        await until(lambda: status(item, "/readyz") == 200)
+        await eventually(lambda: status(item, "/readyz") == 200)
         await item.stop()
 
     async def test_a_check_that_is_not_async_fails(self) -> None:
@@ -243,7 +236,7 @@ class TestChecks:
             seen.add(item.details()["checks"]["database"]["error"])
             return status(item, "/readyz") == 200
 
-        await until(recovered)
+        await eventually(recovered)
         assert seen <= {"TimeoutError", None}, "the end of the hung run was taken for a result"
         await item.stop()
 
@@ -263,7 +256,7 @@ class TestChecks:
         item.add("other", other.check)
         await item.start()
         item.serving()
-        await until(lambda: other.asked >= 10)
+        await eventually(lambda: other.asked >= 10)
         assert begun == 1
         assert status(item, "/readyz") == 503
         stop = asyncio.ensure_future(item.stop())
@@ -279,7 +272,7 @@ class TestChecks:
         item.serving()
         assert status(item, "/readyz") == 200
         await item.stop()
-        await until(lambda: status(item, "/readyz") == 503)
+        await eventually(lambda: status(item, "/readyz") == 503)
         assert item.details()["checks"]["database"]["status"] == "stale"
         assert item.details()["status"] == "unavailable"
 
@@ -290,7 +283,7 @@ class TestChecks:
         item.serving()
         item.add("late", late.check)
         assert status(item, "/readyz") == 503
-        await until(lambda: status(item, "/readyz") == 200)
+        await eventually(lambda: status(item, "/readyz") == 200)
         await item.stop()
 
     @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"interval": 0}, {"failures": 0}])
@@ -318,12 +311,12 @@ class TestLeaks:
         with caplog.at_level(logging.INFO, "roadworthy.health"):
             await item.start()
             item.serving()
-            await until(lambda: database.asked >= 4)
+            await eventually(lambda: database.asked >= 4)
             reply = item.admit(make_exchange("GET", "/readyz"))
             database.error = None
-            await until(lambda: status(item, "/readyz") == 200)
+            await eventually(lambda: status(item, "/readyz") == 200)
             asked = database.asked
-            await until(lambda: database.asked >= asked + 3)
+            await eventually(lambda: database.asked >= asked + 3)
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
         assert isinstance(reply, Reply)
         assert "hunter2" not in caplog.text + reply.body.decode() + json.dumps(item.details())

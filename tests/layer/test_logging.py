@@ -28,6 +28,7 @@ from roadworthy.layer.exchange import current_exchange
 from roadworthy.layer.logging import Logging
 from roadworthy.layer.logs.writer import LogWriter
 from roadworthy.settings import Settings
+from tests.patience import DEADLINE
 
 from .logs.stream import Stream, raised, served
 
@@ -343,7 +344,7 @@ except ValueError:
             break
         shown += data
     os.close(ours)
-    assert process.wait(30) == 0
+    assert process.wait(DEADLINE) == 0
     return shown.decode().replace("\r\n", "\n")
 
 
@@ -414,7 +415,7 @@ asyncio.run(item.stop())
 logging.getLogger("shop").info("last")
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=DEADLINE)
     assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["first", "last"]
 
 
@@ -471,7 +472,7 @@ def _free_port() -> int:
 
 def _get(port: int, path: str) -> bytes:
     """Send one request and give everything that came back."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         with connection.makefile("rb") as answer:
             try:
@@ -501,7 +502,7 @@ def test_under_a_server_each_request_has_one_record(tmp_path: Path, command: lis
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DEADLINE
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -515,7 +516,7 @@ def test_under_a_server_each_request_has_one_record(tmp_path: Path, command: lis
         assert _get(port, "/%0a%1b[31mforged").endswith(b"ok")
     finally:
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=DEADLINE)
     # What a server says before it has imported the app is in its own form.
     lines = [line for line in out.splitlines() if line.startswith(b"{")]
     records = [json.loads(line) for line in lines]

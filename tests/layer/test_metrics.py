@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from roadworthy.layer.metrics import BUCKETS, Metrics
 from roadworthy.settings import Settings
+from tests.patience import DEADLINE
 
 from .conftest import MakeExchange
 
@@ -305,7 +306,9 @@ class TestAppMetrics:
         )
         for number in ("2", "5"):
             environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-            subprocess.run([sys.executable, "-c", script, number], env=environment, check=True, timeout=30)
+            subprocess.run(
+                [sys.executable, "-c", script, number], env=environment, check=True, timeout=DEADLINE
+            )
         (tmp_path / "counter_99999.db").touch()
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
         assert value(scrape(Metrics(settings())), "orders_total") == 7
@@ -354,7 +357,7 @@ class TestWatch:
             blocked_until = time.monotonic() + 0.6
             while time.monotonic() < blocked_until:
                 pass
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + DEADLINE
             while not (lag := value(scrape(metrics), "event_loop_lag_seconds")):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)
@@ -416,7 +419,7 @@ class Worker:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(DEADLINE)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):

@@ -6,6 +6,7 @@ import pytest
 
 from roadworthy import Settings
 from roadworthy.layer.overload import Overload
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +16,7 @@ def _item(ceiling: int = 1, queue: int = 1, timeout: float = 5.0) -> Overload:
 
 
 async def _waiting(item: Overload, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while item.waiting != count:
             await asyncio.sleep(0)
 

@@ -20,6 +20,7 @@ from roadworthy import Layer, RouteRule, roadworthy
 from roadworthy.layer.selftest import BrokenPromiseError, self_test
 from roadworthy.types import Headers, Receive, Scope, Send
 from tests.asgi_driver import Call, Driven, ask, http_scope
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.anyio
 ORIGIN = "https://app.example"
@@ -126,7 +127,7 @@ async def test_a_stalled_body_and_a_full_service_have_the_same_shape() -> None:
     origin = (b"origin", ORIGIN.encode())
     app = layered(body_timeout=0.05, max_in_flight=1, queue_size=0)
     stalled = Call(app, http_scope("POST", "/accounts", [origin, JSON, (b"content-length", b"9")]))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while app.pass_.overload.in_flight == 0:
             await asyncio.sleep(0)
     assert_the_shape(await request(app, "GET", "/ok"), 503, "UNAVAILABLE")
@@ -231,7 +232,7 @@ async def test_a_route_may_stop_working_for_a_client_that_has_left() -> None:
     service = roadworthy(app, routes={"GET /": RouteRule(cancel_on_disconnect=True)})
     call = Call(service, http_scope())
     call.feed()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await began.wait()
     call.leave()
     assert (await call.done()).messages == []
@@ -303,7 +304,7 @@ async def test_what_runs_after_the_response_is_not_interrupted(settings: dict[st
     await call.until_sent(2)
     # Servers say http.disconnect as soon as the response is complete, whether or not the client is there.
     call.leave()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         (live,) = service.pass_.live
         while "request_timeout" in settings and live.deadline != inf:
             await asyncio.sleep(0)

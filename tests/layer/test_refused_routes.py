@@ -14,6 +14,7 @@ import pytest
 from roadworthy.types import Headers, Message
 from tests.asgi_driver import Call, http_scope, websocket_scope
 from tests.layer.route_apps import BODY_LIMIT, Built, build, urls_of
+from tests.patience import DEADLINE
 
 pytestmark = [
     pytest.mark.anyio,
@@ -157,7 +158,7 @@ async def test_what_waits_too_long_or_finds_no_place_names_its_route(
     path, route = ("/login", "/login") if framework == "plain" else ("/users/me", "/users/me")
     first = _call(built, path)
     first.feed()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while not built.ran:
             await asyncio.sleep(0)
     second = _call(built, path)
@@ -209,7 +210,7 @@ def test_a_task_that_fails_beside_a_request_is_recorded_under_its_route(
         call.feed()
         await call.done(30)
         records: list[dict[str, Any]] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(records) < 2:
                 await asyncio.sleep(0)
                 gc.collect()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from roadworthy.layer.request_id import RequestId
 from roadworthy.settings import Settings
+from tests.patience import DEADLINE
 
 from .conftest import MakeExchange, make_exchange
 
@@ -97,7 +98,7 @@ for _ in range(3):
     os.wait()
 show()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=DEADLINE, check=True)
     lines = done.stdout.split()
     assert len(lines) == len(set(lines)) == 400
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from roadworthy.layer.exchange import Exchange, current_exchange
 from roadworthy.layer.tracing import Tracing, trace_headers, traceparent
 from roadworthy.settings import Settings
+from tests.patience import DEADLINE
 
 from .conftest import make_exchange
 
@@ -139,7 +140,7 @@ assert "opentelemetry" not in sys.modules
 import opentelemetry.trace
 assert not Tracing(Settings(_env_file=None)).enabled
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=DEADLINE)
 
 
 def test_a_server_span_is_made(spans: InMemorySpanExporter) -> None:

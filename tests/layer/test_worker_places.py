@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import DEADLINE
 from tests.server.service import environment, running
 
 SHARE = "from roadworthy.layer.local.group import FolderError, worker_group\n"
@@ -79,7 +80,7 @@ def found(mounts: list[str], **variables: str) -> str:
     done = subprocess.run(
         inside(mounts, sys.executable, "-c", FIND),
         env=environment({"ROADWORTHY_WORKER_GROUP": "places", **variables}),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -129,7 +130,7 @@ def test_the_rate_limit_counts_are_reserved_before_they_are_mapped() -> None:
     )
     done = subprocess.run(
         inside([STATES["small"].format(place="/dev/shm")], sys.executable, "-c", code),
-        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        env=environment(), capture_output=True, text=True, timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("28 No space left on device: the rate limit counts need ")
@@ -143,7 +144,7 @@ def test_two_workers_without_any_place_are_refused_with_two(tmp_path: Path) -> N
     mounts.append("mount --bind / / && mount -o remount,bind,ro /")
     done = subprocess.run(
         inside(mounts, sys.executable, "-m", "roadworthy", "run", "main:app", "--workers", "2"),
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("roadworthy: several workers share a folder, which needs ")
@@ -157,7 +158,7 @@ def test_a_check_without_a_place_for_temporary_files_is_one_message(tmp_path: Pa
     mounts.append("mount --bind / / && mount -o remount,bind,ro /")
     done = subprocess.run(
         inside(mounts, sys.executable, "-m", "roadworthy", "check", "main:app"),
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
     assert "name one that can with TMPDIR" in done.stderr

@@ -19,8 +19,9 @@ from websockets.sync.client import connect
 from roadworthy import roadworthy
 from roadworthy.types import Receive, Scope, Send
 from tests.asgi_driver import ask
+from tests.patience import DEADLINE, until
 
-from ..server.service import Running, get, running, until
+from ..server.service import Running, get, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +53,7 @@ def records_of(process: Running, place: str) -> list[dict[str, Any]]:
 
 def ask_for(url: str, path: str) -> tuple[int, str]:
     """Ask; return status and request id. The connection may be cut in the middle."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

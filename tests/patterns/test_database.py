@@ -14,6 +14,7 @@ from sqlalchemy.orm import DeclarativeBase
 from roadworthy import UnavailableError
 from roadworthy.layer.connection_pooling import Resource, WithStats
 from roadworthy.patterns import Database, TransactionError, transactional, unit_of_work
+from tests.patience import DEADLINE
 
 from .accounts import Accounts, accounts, create
 
@@ -95,7 +96,7 @@ async def test_a_cancelled_unit_leaves_nothing(database: Database) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await _add(database)
         assert await _emails(database) == ["a@b.c"]
 
@@ -108,7 +109,7 @@ async def test_cancelled_at_any_moment(database: Database) -> None:
             await asyncio.sleep(0.0001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await _add(database)
         async with database.connection() as connection:
             assert (await connection.execute(select(func.count()).select_from(accounts))).scalar_one() >= 1
@@ -305,7 +306,7 @@ async def test_stop_ends_every_thread(path: Path) -> None:
     await asyncio.gather(_add(database), *(database.ping() for _ in range(5)))
     await database.stop()
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=10)
+        thread.join(timeout=DEADLINE)
         assert not thread.is_alive()
 
 
@@ -326,7 +327,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'data.db'}")
     with pytest.raises(Exception, match="not a database"):
         await database.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while threading.active_count() > before:
             await asyncio.sleep(0.01)
     create(tmp_path / "other.db")

@@ -21,6 +21,7 @@ from roadworthy import ConflictError, Settings, roadworthy
 from roadworthy.patterns import Database, TableAnswers, idempotent, transactional, unit_of_work
 from roadworthy.patterns.idempotency import Answer
 from roadworthy.patterns.transactions import current_unit
+from tests.patience import DEADLINE
 from tests.served import served
 
 from .accounts import Accounts, answers
@@ -319,7 +320,7 @@ async def test_an_unfinished_response(site: Site, client: httpx.AsyncClient) -> 
 async def test_work_after_the_response(site: Site, client: httpx.AsyncClient) -> None:
     """A repetition gets the answer while the first request's background work is still going on."""
     first = asyncio.create_task(client.post("/work", headers=_key()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while not await site.count():
             await asyncio.sleep(0.005)
         while (again := await client.post("/work", headers=_key())).status_code == 409:
@@ -351,7 +352,7 @@ async def test_a_nested_part_of_the_request_in_a_task(
     """A nested part that ends after the response, in another task, is told at once instead of waited for."""
     site = Site(database)
     _serve_in_a_task(site)
-    async with _client(site) as client, asyncio.timeout(10):
+    async with _client(site) as client, asyncio.timeout(DEADLINE):
         answer = await client.post("/dependency", params={"nested": True}, headers=_key())
     assert answer.status_code == 500
     assert await site.count() == 0

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +24,7 @@ from roadworthy import NotFoundError, Settings, UnavailableError, ValidationErro
 from roadworthy.layer.connection_pooling import ConnectionPooling
 from roadworthy.layer.metrics import Metrics
 from roadworthy.patterns import OffloadPool, RemoteError, WorkerCrashedError, offload
+from tests.patience import eventually
 
 from . import work
 
@@ -45,14 +45,6 @@ async def pool() -> AsyncGenerator[OffloadPool]:
         yield pool
 
 
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 20 s: {what}"
-        await asyncio.sleep(0.005)
-
-
 def is_running(pid: int) -> bool:
     """Tell whether a process is there and no zombie."""
     try:
@@ -64,7 +56,7 @@ def is_running(pid: int) -> bool:
 
 async def begun(file: Path) -> int:
     """Wait until the work has said which process it runs in."""
-    await until(file.exists, "the work has begun")
+    await eventually(file.exists, "the work has begun")
     return int(await asyncio.to_thread(file.read_text))
 
 
@@ -103,7 +95,7 @@ async def test_a_full_queue_is_503_at_once(pool: OffloadPool, tmp_path: Path) ->
     """One piece is done and two wait: the fourth is refused with Retry-After, and the others complete."""
     go = tmp_path / "go"
     doing = [asyncio.ensure_future(offload(work.wait_for, str(go))) for _ in range(3)]
-    await until(lambda: pool.stats().waiting == 2, "two pieces wait")
+    await eventually(lambda: pool.stats().waiting == 2, "two pieces wait")
     with pytest.raises(UnavailableError) as told:
         await offload(work.pid)
     assert told.value.status == 503
@@ -145,7 +137,7 @@ async def test_a_failure_that_cannot_travel_is_named(
     [
         (lambda: 1, (), "lambda"),
         (work.square, (threading.Lock(),), "pickled"),
-        (until, (bool, ""), "until is async"),
+        (eventually, (bool, ""), "eventually is async"),
     ],
     ids=["lambda", "lock", "async"],
 )
@@ -167,7 +159,7 @@ async def test_work_that_never_ends_is_ended_at_its_deadline(pool: OffloadPool, 
         await offload(work.note_and_spin, str(note), timeout=0.5)
     assert told.value.status == 504
     first = await begun(note)
-    await until(lambda: not is_running(first), "the worker is gone")
+    await eventually(lambda: not is_running(first), "the worker is gone")
     assert await offload(work.pid) != first
 
 
@@ -175,7 +167,7 @@ async def test_the_deadline_counts_from_the_call(pool: OffloadPool, tmp_path: Pa
     """A piece that has waited in the queue for as long as it may is never begun."""
     go, seen = tmp_path / "go", tmp_path / "seen"
     doing = asyncio.ensure_future(offload(work.wait_for, str(go)))
-    await until(lambda: pool.stats().busy, "the worker is busy")
+    await eventually(lambda: pool.stats().busy, "the worker is busy")
     with pytest.raises(roadworthy.TimeoutError):
         await offload(work.note_and_spin, str(seen), timeout=0.02)
     assert pool.stats().waiting == 0
@@ -212,7 +204,7 @@ async def test_an_idle_worker_that_is_killed_is_replaced(pool: OffloadPool) -> N
     """Nobody notices the death of a worker that had nothing to do."""
     first = await offload(work.pid)
     os.kill(first, signal.SIGKILL)
-    await until(lambda: not is_running(first), "it is gone")
+    await eventually(lambda: not is_running(first), "it is gone")
     with suppress(WorkerCrashedError):  # the kernel may tell of the end a moment later
         await offload(work.pid)
     assert await offload(work.pid) != first
@@ -226,7 +218,7 @@ async def test_cancelling_the_caller_ends_the_work(pool: OffloadPool, tmp_path: 
     doing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await doing
-    await until(lambda: not is_running(first), "the worker is gone")
+    await eventually(lambda: not is_running(first), "the worker is gone")
     assert await offload(work.square, 2) == 4
 
 
@@ -239,7 +231,7 @@ async def test_short_work_whose_caller_left_costs_no_process(pool: OffloadPool) 
         doing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await doing
-    await until(lambda: pool.stats().busy == 0, "the worker is free")
+    await eventually(lambda: pool.stats().busy == 0, "the worker is free")
     assert await offload(work.pid) == first
 
 
@@ -249,7 +241,7 @@ async def test_what_the_work_has_started_goes_with_it(pool: OffloadPool, tmp_pat
     with pytest.raises(roadworthy.TimeoutError):
         await offload(work.with_child, str(note), timeout=1.0)
     child = await begun(note)
-    await until(lambda: not is_running(child), "the child is gone")
+    await eventually(lambda: not is_running(child), "the child is gone")
 
 
 async def test_closing_waits_for_the_work(tmp_path: Path) -> None:
@@ -258,7 +250,7 @@ async def test_closing_waits_for_the_work(tmp_path: Path) -> None:
     pool = pool_of(queue=1)
     await pool.start()
     doing = [asyncio.ensure_future(offload(work.wait_for, str(go))) for _ in range(2)]
-    await until(lambda: pool.stats().waiting == 1, "one is done, one waits")
+    await eventually(lambda: pool.stats().waiting == 1, "one is done, one waits")
     worker = _worker()
     closing = asyncio.ensure_future(pool.stop())
     await asyncio.sleep(0)
@@ -315,7 +307,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, function: str) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    asyncio.run(until(lambda: not any(map(is_running, workers)), "all workers are gone"))
+    asyncio.run(eventually(lambda: not any(map(is_running, workers)), "all workers are gone"))
 
 
 async def test_records_of_the_work_are_written_here(
@@ -323,7 +315,7 @@ async def test_records_of_the_work_are_written_here(
 ) -> None:
     """What the work logs is logged by the service: its logger, its text, its fields."""
     await offload(work.log, "hello")
-    await until(lambda: caplog.records, "the record has come")
+    await eventually(lambda: caplog.records, "the record has come")
     (record,) = caplog.records
     assert (record.name, record.getMessage(), record.__dict__["key"]) == ("service.work", "says hello", 1)
 
@@ -348,7 +340,7 @@ async def test_a_thread_keeps_its_place_after_the_deadline(tmp_path: Path) -> No
         with pytest.raises(UnavailableError):
             await offload(work.pid)
         go.touch()
-        await until(lambda: pool.stats().busy == 0, "the thread is done")
+        await eventually(lambda: pool.stats().busy == 0, "the thread is done")
         assert await offload(work.pid) == os.getpid()
 
 

@@ -28,6 +28,7 @@ from roadworthy.patterns import (
     unit_of_work,
 )
 from tests.asgi_driver import Call, http_scope
+from tests.patience import DEADLINE
 from tests.served import served
 
 from .accounts import Account, Accounts, later
@@ -181,7 +182,7 @@ async def test_nested_parts_side_by_side(database: Database, kept: str, begun: b
         parts = [part("a", True), part("b", False), add("plain"), part("c", True), part("d", False)]
         await fan_out(parts, limit=5, partial=True)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await unit()
     found = sorted(one.email for one in (await accounts.list(limit=100)).items)
     assert found == ["1b", "1d", "2b", "2d", "b", *(["begun"] if begun else []), "d", "plain"]
@@ -528,7 +529,7 @@ async def test_a_client_that_leaves(database: Database, middleware: int) -> None
     app = roadworthy(_app(database, middleware), settings=settings)
     async with served(app) as client:
         call = Call(app, http_scope("POST", "/slow"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while (stats := database.stats()) is None or not stats.in_use:
                 await asyncio.sleep(0.005)
             call.leave()
@@ -565,6 +566,6 @@ async def cancel_many(database: Database, ask: Callable[[int], Awaitable[object]
         await asyncio.sleep(0.0001 * (number % 60))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while (stats := database.stats()) is None or stats.in_use:
             await asyncio.sleep(0.005)

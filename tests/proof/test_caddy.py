@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import DEADLINE, until
+
 from ..server.drain import APP, ROOT, port_of
-from ..server.service import Running, environment, free_port, running, until
+from ..server.service import Running, environment, free_port, running
 
 pytestmark = pytest.mark.proof
 
@@ -70,13 +72,13 @@ def caddy(folder: Path, example: str, ports: list[int]) -> Iterator[int]:
         yield port
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(DEADLINE)
 
 
 def ask(port: int, path: str = "/") -> tuple[int, bytes]:
     """Ask over https, whoever has signed; 0 when there is no answer."""
     context = ssl._create_unverified_context()
-    connection = HTTPSConnection("localhost", port, timeout=10, context=context)
+    connection = HTTPSConnection("localhost", port, timeout=DEADLINE, context=context)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -95,7 +97,7 @@ def test_the_documented_configuration_serves(tmp_path: Path) -> None:
             url = f"https://localhost:{port}/"
             version = subprocess.run(
                 [CURL, "-sk", "-o", "/dev/null", "-w", "%{http_version}", "--http2", url],
-                capture_output=True, text=True, check=True, timeout=30,
+                capture_output=True, text=True, check=True, timeout=DEADLINE,
             ).stdout  # fmt: skip
             assert version == "2"
         assert not [one for one in process.records if "Forwarding fields" in str(one["message"])]

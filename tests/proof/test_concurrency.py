@@ -20,9 +20,10 @@ import pytest
 import roadworthy
 from roadworthy import Settings, UnavailableError
 from roadworthy.patterns import OffloadPool, WorkerCrashedError, fan_out, offload
+from tests.patience import eventually
 
 from ..patterns import work
-from ..patterns.test_offload import begun, is_running, until
+from ..patterns.test_offload import begun, is_running
 from ..reference_service import REFERENCE, reference_service
 from ..server.load import Client
 
@@ -228,7 +229,7 @@ async def test_a_refusal_costs_little(tmp_path: Path, record_property: Record) -
     async with OffloadPool(SETTINGS, workers=1, queue=1) as pool:
         go = tmp_path / "go"
         doing = [asyncio.ensure_future(offload(work.wait_for, str(go))) for _ in range(2)]
-        await until(lambda: pool.stats().waiting == 1, "the queue is full")
+        await eventually(lambda: pool.stats().waiting == 1, "the queue is full")
         slowest = 0.0
         for _ in range(200):
             began = time.perf_counter()
@@ -285,7 +286,7 @@ async def test_a_killed_worker_fails_its_piece_alone(tmp_path: Path, record_prop
             over = False
             stream = asyncio.ensure_future(others())
             before = done
-            await until(lambda: done > before + 5, "other work is done")  # noqa: B023
+            await eventually(lambda: done > before + 5, "other work is done")  # noqa: B023
             os.kill(pid, signal.SIGKILL)
             with pytest.raises(WorkerCrashedError, match="SIGKILL"):
                 await victim
@@ -310,7 +311,7 @@ def test_no_orphan_after_the_service_was_killed(tmp_path: Path, record_property:
             running.process.kill()
             running.process.wait()
             began = time.perf_counter()
-            asyncio.run(until(lambda: not any(is_running(int(one)) for one in children), "none"))  # noqa: B023
+            asyncio.run(eventually(lambda: not any(is_running(int(one)) for one in children), "none"))  # noqa: B023
             slowest = max(slowest, time.perf_counter() - began)
     record_property("kills", 5)
     record_property("orphans", 0)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.patience import DEADLINE
 from tests.reference_service import Running, reference_service
 
 pytestmark = pytest.mark.proof
@@ -84,7 +85,7 @@ _method = st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "
 
 @contextmanager
 def _sending(running: Running) -> Iterator[Callable[..., tuple[int, bytes]]]:
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=DEADLINE)
 
     def send(method: str, target: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         try:

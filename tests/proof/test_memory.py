@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.free_port import free_port
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.proof
 REFERENCE = Path(__file__).parents[2] / "examples" / "reference"
@@ -51,10 +52,10 @@ def _serving(folder: Path, command: list[str], port: int) -> Iterator[int]:
     }
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DEADLINE
         while True:
             try:
-                with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)) as connection:
                     connection.request(
                         "POST",
                         "/api/users",
@@ -69,7 +70,7 @@ def _serving(folder: Path, command: list[str], port: int) -> Iterator[int]:
         yield process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(DEADLINE)
 
 
 def _load(port: int, seconds: int) -> int:

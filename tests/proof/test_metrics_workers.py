@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import DEADLINE, until
+
 from ..server.numbers import Reader, ask_exactly, operations_of, piped, timed, wait_for
-from ..server.service import get, until
+from ..server.service import get
 from ..server.workers.test_supervisor import metric, pids, service
 
 pytestmark = pytest.mark.proof
@@ -75,7 +77,7 @@ def test_lines_of_four_workers_stay_whole(tmp_path: Path, record_property: Recor
         wait_for(port)
         statuses = asyncio.run(ask_exactly(port, 2000, "/fail"))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(DEADLINE) == 0
         lines = reading.lines()
     assert set(statuses) == {500}
     records = [json.loads(line) for line in lines]

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import until
+
 from ..server.drain import APP, ROOT, port_of
-from ..server.service import free_port, get, running, until
+from ..server.service import free_port, get, running
 
 pytestmark = pytest.mark.proof
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import DEADLINE
+
 from ..redis_server import RedisServer
 
 pytestmark = pytest.mark.proof
@@ -20,7 +22,6 @@ pytestmark = pytest.mark.proof
 _ROOT = Path(__file__).parents[2]
 _REQUESTS = 1000
 _CONNECTIONS = 50
-_DEADLINE = 60.0
 
 
 def _free_port() -> int:
@@ -45,7 +46,7 @@ def _service(folder: Path, workers: int, **environment: str) -> Iterator[int]:
             env={**os.environ, **environment},
         )
     try:
-        deadline = time.monotonic() + _DEADLINE
+        deadline = time.monotonic() + DEADLINE
         while output.read_text().count("Application startup complete") < workers:
             assert server.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
@@ -78,7 +79,7 @@ async def _ask(port: int, left: Iterator[int]) -> list[int]:
 async def _all(ports: list[int]) -> list[int]:
     left = iter(range(_REQUESTS))
     asked = [_ask(ports[place % len(ports)], left) for place in range(_CONNECTIONS)]
-    async with asyncio.timeout(_DEADLINE):
+    async with asyncio.timeout(DEADLINE):
         return [status for statuses in await asyncio.gather(*asked) for status in statuses]
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import until
+
 from ..server.load import Load
-from ..server.service import free_port, until
+from ..server.service import free_port
 from ..server.workers.test_supervisor import metric, pids, runs, service, start_and_stop
 
 pytestmark = pytest.mark.proof

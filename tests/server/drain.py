@@ -12,8 +12,10 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.patience import DEADLINE
+
 from .load import Load, Outcome, ask
-from .service import DEADLINE, Running, running
+from .service import Running, running
 
 __all__ = ("APP", "ROOT", "Cycle", "drain_cycle", "port_of")
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import DEADLINE, until
+
 from .drain import ROOT
-from .service import DEADLINE, free_port, get, running, until
+from .service import free_port, get, running
 from .wire import Client
 
 __all__ = ("PHASES", "Left", "abort", "hammer", "left", "probed", "settled")

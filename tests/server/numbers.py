@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.patience import DEADLINE, until
+
 from .drain import APP, ROOT
 from .load import Client, ask
-from .service import DEADLINE, environment, free_port, until
+from .service import environment, free_port
 
 __all__ = ("Reader", "ask_exactly", "operations_of", "piped", "timed", "wait_for")
 

@@ -9,29 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from roadworthy.settings import PREFIX, WELL_KNOWN
 
-__all__ = ("DEADLINE", "Running", "command", "free_port", "get", "running", "until")
+from ..patience import DEADLINE, until
 
-DEADLINE = 30.0
-"""Seconds after which waiting counts as failed; generous, because machines that test are busy."""
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Return the first truth of ``condition``; fail after the deadline."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {DEADLINE} s: {what}")
+__all__ = ("Running", "command", "free_port", "get", "running")
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

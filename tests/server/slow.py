@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import until
+
 from .drain import APP, ROOT
 from .load import Outcome, ask
-from .service import free_port, running, until
+from .service import free_port, running
 
 __all__ = ("BODY", "HEAD", "LIMITED", "Siege", "SlowClients", "allow_descriptors", "ask_steadily", "besiege")
 

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import DEADLINE, until
+
 from .drain import APP, ROOT, drain_cycle, port_of
-from .service import Running, environment, get, running, until
+from .service import Running, environment, get, running
 
 FLAGS = ("--port", "0", "--ops-port", "off", "--drain-delay", "0")
 
@@ -60,7 +62,7 @@ def test_a_cut_request_is_named(tmp_path: Path) -> None:
     """The record of what the grace cut names the request, and the process ends with 0."""
     with lifecycle(tmp_path, "--grace", "1") as (process, url):
         port = int(url.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
             client.sendall(b"GET /sleep?1000 HTTP/1.1\r\nHost: x\r\n\r\n")
             assert get(url)[0] == 200
             process.signal(signal.SIGTERM)
@@ -111,7 +113,7 @@ def test_a_loop_that_is_held_for_ever_is_cut(tmp_path: Path) -> None:
     """No step of the drain can run there; a thread sees that the process ends, and the code tells of it."""
     with lifecycle(tmp_path, "--grace", "0.5") as (process, url):
         port = int(url.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
             client.sendall(b"GET /block?1000 HTTP/1.1\r\nHost: x\r\n\r\n")
             until(lambda: not _accepts_at_once(url), "the loop is held")
             process.signal(signal.SIGTERM)
@@ -156,10 +158,10 @@ def test_a_connection_that_waits_to_be_accepted_is_served(tmp_path: Path) -> Non
     """What the kernel accepted before the close is answered, though the loop was busy until after SIGTERM."""
     with lifecycle(tmp_path) as (process, url):
         port = int(url.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as blocker:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as blocker:
             blocker.sendall(b"GET /block?1 HTTP/1.1\r\nHost: x\r\n\r\n")
             until(lambda: not _accepts_at_once(url), "the loop is busy")
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as waiting:
+            with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as waiting:
                 waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 process.signal(signal.SIGTERM)
                 assert waiting.recv(15) == b"HTTP/1.1 200 OK"
@@ -167,7 +169,7 @@ def test_a_connection_that_waits_to_be_accepted_is_served(tmp_path: Path) -> Non
 
 
 def _accepts_at_once(url: str) -> bool:
-    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=DEADLINE) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         client.settimeout(0.2)
         try:
@@ -181,7 +183,7 @@ def test_systemd_is_told_of_each_step(tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
-        manager.settimeout(30)
+        manager.settimeout(DEADLINE)
         for workers in ("1", "2"):
             env = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}
             with lifecycle(tmp_path, "--workers", workers, **env) as (process, _):
@@ -227,7 +229,7 @@ def test_sockets_of_systemd_are_served_and_left_alone(tmp_path: Path) -> None:
                 started.send_signal(signal.SIGTERM)
                 code = started.wait(30)
             assert code == 0, out.read_text()
-        with socket.create_connection(("127.0.0.1", port), timeout=5):
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE):
             listener.accept()[0].close()
 
 
@@ -243,7 +245,7 @@ def test_a_unix_socket_is_served_and_removed(tmp_path: Path, workers: str) -> No
         socket.socket(socket.AF_UNIX) as client,
     ):
         assert process.record("listening")["url"] == f"unix:{path}"
-        client.settimeout(30)
+        client.settimeout(DEADLINE)
         client.connect(str(path))
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.recv(15) == b"HTTP/1.1 200 OK"
@@ -278,7 +280,7 @@ def test_ipv6_is_served(tmp_path: Path) -> None:
     with running("run", APP, *FLAGS, "--host", "::1", cwd=tmp_path, env=env) as process:
         url = str(process.record("listening")["url"])
         assert url.startswith("http://[::1]:")
-        with socket.create_connection(("::1", int(url.rpartition(":")[2])), timeout=30) as client:
+        with socket.create_connection(("::1", int(url.rpartition(":")[2])), timeout=DEADLINE) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert client.recv(15) == b"HTTP/1.1 200 OK"
 
@@ -312,7 +314,7 @@ def test_tls_is_served(tmp_path: Path, tls: tuple[Path, Path], workers: str) -> 
         context = ssl.create_default_context(cafile=str(certificate))
         port = int(url.rpartition(":")[2])
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as client,
         ):
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -326,6 +328,6 @@ def test_a_tls_handshake_has_a_deadline(tmp_path: Path, tls: tuple[Path, Path]) 
     flags = ("--tls-cert", str(tls[0]), "--tls-key", str(tls[1]))
     with (
         lifecycle(tmp_path, *flags, ROADWORTHY_HEADER_TIMEOUT="0.5s") as (_, url),
-        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as silent,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=DEADLINE) as silent,
     ):
         assert silent.recv(1) == b""

@@ -15,10 +15,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.patience import DEADLINE, until
 from tests.patterns.test_async_errors import ask_for
 from tests.servers import ROOT
 
-from .service import Running, get, running, until
+from .service import Running, get, running
 
 KINDS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "OwnExit")
 ENDING = KINDS[:2]
@@ -154,7 +155,7 @@ def test_a_websocket_handler_that_exits_closes_its_own(
     before = len(process.records)
     with connect(url.replace("http", "ws") + f"/ws/{kind}") as ws:
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(timeout=20)
+            ws.recv(timeout=DEADLINE)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1011
     until(

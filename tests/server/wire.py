@@ -7,8 +7,7 @@ import contextlib
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,19 +17,11 @@ import uvloop
 from roadworthy.server.http.connection import HttpProtocol, Limits, RefusalEncoder, http_protocol
 from roadworthy.types import ASGIApp
 
+from ..patience import DEADLINE, until
+
 __all__ = (
-    "DEADLINE", "Client", "Closed", "Response", "Served", "expect_refusal", "parse", "serving", "until",
+    "Client", "Closed", "Response", "Served", "expect_refusal", "parse", "serving",
 )  # fmt: skip
-
-DEADLINE = 20.0
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, at most for :data:`DEADLINE` seconds."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, f"did not happen: {what}"
-        time.sleep(0.002)
 
 
 class Closed(Exception):

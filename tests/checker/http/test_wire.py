@@ -13,6 +13,7 @@ import pytest
 
 from roadworthy.checker.http.wire import Address, Connection, DialFailed, Ending, exchange
 from tests.free_port import free_port
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +174,7 @@ async def test_a_cancelled_exchange_ends() -> None:
                 await asyncio.sleep(0)
             for loop in loops:
                 loop.cancel()
-            _, left = await asyncio.wait(loops, timeout=10)
+            _, left = await asyncio.wait(loops, timeout=DEADLINE)
             for loop in left:
                 loop.cancel()
             assert not left

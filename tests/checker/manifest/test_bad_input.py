@@ -17,6 +17,7 @@ import pytest
 
 from roadworthy.checker import ExitCode
 from tests.free_port import free_port
+from tests.patience import DEADLINE
 
 ROOT = Path(__file__).parents[3]
 _ZOO = [sys.executable, "-m", "tests.zoo"]
@@ -121,7 +122,7 @@ def check(folder: Path, mode: str, *arguments: str) -> subprocess.CompletedProce
         env=environment(folder, mode),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=DEADLINE,
         check=False,
     )
 
@@ -186,7 +187,7 @@ def test_an_interrupt_loses_nothing(folder: Path, number: signal.Signals) -> Non
     process = interrupted(
         folder, "never ends", number, "--report", "json=out.json", "--report", "junit=out.xml"
     )
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=DEADLINE)
     assert process.returncode == ExitCode.INTERRUPTED, out + error
     assert "the check was interrupted" in out
     assert set(verdicts(folder)) == {"ERR-1", "HLT-1"}
@@ -196,7 +197,7 @@ def test_an_interrupt_loses_nothing(folder: Path, number: signal.Signals) -> Non
 def test_a_killed_check_leaves_nothing(folder: Path) -> None:
     """When the checker is killed with -9, the service that it started ends too."""
     process = interrupted(folder, "deaf never ends", signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=DEADLINE)
     assert process.returncode == -signal.SIGKILL
     assert started(folder)
 

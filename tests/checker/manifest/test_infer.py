@@ -15,6 +15,7 @@ from roadworthy.checker import parse_manifest
 from roadworthy.checker.bench.json_example import example
 from roadworthy.checker.read.openapi import OpenApi
 from tests.free_port import free_port
+from tests.patience import DEADLINE
 
 ROOT = Path(__file__).parents[3]
 
@@ -78,7 +79,7 @@ def check(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProc
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **env},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=DEADLINE,
         check=False,
     )
 

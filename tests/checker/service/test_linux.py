@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from roadworthy.checker.service.linux import processes, runnable_threads, threads_of
+from tests.patience import DEADLINE
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def test_threads_are_counted() -> None:
         "import threading, time\nfor _ in range(4): threading.Thread(target=time.sleep, args=(60,)).start()"
     )
     with running(code + "\ntime.sleep(60)") as pid:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE
         while threads_of([pid]) != 5 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert threads_of([pid]) == 5
@@ -58,7 +59,7 @@ def test_threads_are_counted() -> None:
 def test_processor_time_grows_with_work() -> None:
     """The ticks of a process that computes rise."""
     with running("while True: pass") as pid:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline and not any(
             one.pid == pid and one.ticks > 5 for one in processes()
         ):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sqlite3
 import struct
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from roadworthy.checker.errors import ManifestError
 from roadworthy.checker.store.faults import Fault, FaultProxy, NoFault, SqliteFile
+from tests.patience import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -95,14 +95,6 @@ class Client:
             await self.writer.wait_closed()
 
 
-async def until(holds: Callable[[], object]) -> None:
-    """Wait for what the proxy or the kernel does soon."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come"
-        await asyncio.sleep(0.005)
-
-
 async def test_everything_is_passed_on_and_counted() -> None:
     """Opened, living and most connections are counted, and the URL keeps its login, path and query."""
     async with proxy() as found:
@@ -112,7 +104,7 @@ async def test_everything_is_passed_on_and_counted() -> None:
         second.writer.write(large)
         assert await second.reader.readexactly(len(large)) == large
         await first.close()
-        await until(lambda: found.live == 1)
+        await eventually(lambda: found.live == 1)
         assert (found.opens, found.peak, found.to_server) == (2, 2, 5 + len(large))
         assert found.url == f"tcp://user:secret@127.0.0.1:{found.port}/name?a=b"
         await second.close()
@@ -210,11 +202,11 @@ async def test_an_encrypted_session_is_counted_and_nothing_more() -> None:
     async with proxy("postgres", lambda data: b"S" if data == SSL else data) as found:
         client = await Client.connect(found)
         await client.ask(SSL)
-        await until(lambda: found.opens == 1)
+        await eventually(lambda: found.opens == 1)
         await client.ask(b"\x16\x03\x01" + TERMINATE)
         assert found.left_in_transaction(0.0) is None
         await client.close()
-        await until(lambda: found.live == 0)
+        await eventually(lambda: found.live == 0)
         assert (found.farewells, found.dropped) == (0, 0)
 
 
@@ -227,7 +219,7 @@ async def test_how_a_session_ends_is_told(last: bytes, expected: tuple[int, int]
         await client.ask(QUERY)
         client.writer.write(last)
         await client.close()
-        await until(lambda: found.live == 0)
+        await eventually(lambda: found.live == 0)
         assert (found.farewells, found.dropped) == expected
 
 
@@ -239,7 +231,7 @@ async def test_mysql_says_goodbye_with_a_packet() -> None:
             await client.ask(b"login")
             client.writer.write(last)
             await client.close()
-        await until(lambda: found.opens == 2 and found.live == 0)
+        await eventually(lambda: found.opens == 2 and found.live == 0)
         assert (found.farewells, found.dropped) == (1, 1)
 
 
@@ -256,7 +248,7 @@ async def test_a_session_that_idles_in_a_transaction_is_seen() -> None:
         assert seen == [0, 1, 1, 0]
         await found.inject(Fault.STALL)
         client.writer.write(QUERY)
-        await until(lambda: found.to_server == len(START) + 4 * len(QUERY))
+        await eventually(lambda: found.to_server == len(START) + 4 * len(QUERY))
         assert found.left_in_transaction(0.0) == 0
 
 
@@ -351,7 +343,7 @@ async def test_an_sqlite_file_is_watched(tmp_path: Path) -> None:
             connection.execute(f"CREATE TABLE t{number} (a)")
             connection.commit()
             connection.close()
-        await until(lambda: store.opens == 3 and store.to_server > 0)
+        await eventually(lambda: store.opens == 3 and store.to_server > 0)
         assert store.journal == "rollback"
         connection = sqlite3.connect(file)
         connection.execute("PRAGMA journal_mode = WAL")

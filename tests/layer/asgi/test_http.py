@@ -14,6 +14,7 @@ from roadworthy import APIError, ConflictError, Layer, NotFoundError, RouteRule,
 from roadworthy.layer.exchange import ResponseAborted
 from roadworthy.types import Receive, Scope, Send
 from tests.asgi_driver import Call, Driven, ask, http_scope
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.anyio
 CANARY = "canary-f3a1"
@@ -220,7 +221,7 @@ async def test_cancel_on_disconnect_is_opt_in() -> None:
     await call.until_sent(1)
     call.leave()
     state["go"].set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while "saw" not in state:
             await asyncio.sleep(0)
     assert not call.task.done()
@@ -342,7 +343,7 @@ async def test_a_drain_cuts_nothing_and_refuses_nobody() -> None:
     service = layered(stream_grace=0.01)
     upload = Call(service, http_scope("POST", "/echo", [(b"content-length", b"8")]))
     upload.feed(b"half", more=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while service.pass_.overload.in_flight == 0:
             await asyncio.sleep(0)
     service.begin_drain()
@@ -399,7 +400,7 @@ async def test_the_ceiling_sheds_what_does_not_fit() -> None:
     """Beyond max_in_flight and the queue, a request is 503 with Retry-After at once."""
     service = layered(max_in_flight=1, queue_size=0)
     held = Call(service, http_scope(path="/slow"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while service.pass_.overload.in_flight == 0:
             await asyncio.sleep(0)
     got = await ask(service, path="/ok")

@@ -16,6 +16,7 @@ from roadworthy.layer.pipeline import Pass
 from roadworthy.layer.selftest import BrokenPromiseError, self_test
 from roadworthy.types import Message, Receive, Scope, Send
 from tests.asgi_driver import ask
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +66,7 @@ async def _life(app: Layer) -> list[str]:
             inbox.put_nowait({"type": "lifespan.shutdown"})
 
     inbox.put_nowait({"type": "lifespan.startup"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await app({"type": "lifespan", "asgi": {}}, inbox.get, send)
     return said
 

@@ -7,6 +7,7 @@ import pytest
 
 from roadworthy import Layer, roadworthy
 from roadworthy.types import Headers, Message, Receive, Scope, Send
+from tests.patience import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +44,7 @@ class Socket:
         self.task = asyncio.ensure_future(app(scope, self.inbox.get, self.outbox.put))
 
     async def next(self) -> Message:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             return await self.outbox.get()
 
 
@@ -54,7 +55,7 @@ async def test_a_websocket_passes() -> None:
     socket.inbox.put_nowait({"type": "websocket.receive", "text": "hi"})
     assert (await socket.next())["text"] == "hi"
     socket.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await socket.task
 
 
@@ -73,7 +74,7 @@ async def test_a_page_of_another_origin_may_not_open_one(origin: bytes, passes: 
     first = await socket.next()
     assert first["type"] == ("websocket.accept" if passes else "websocket.close")
     socket.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await socket.task
 
 
@@ -92,7 +93,7 @@ async def test_handshakes_count_against_the_limit() -> None:
     assert (await first.next())["type"] == "websocket.accept"
     assert (await Socket(app).next())["type"] == "websocket.close"
     first.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await first.task
 
 
@@ -104,7 +105,7 @@ async def test_closing_ends_it_with_1012() -> None:
     app.begin_drain()
     app.begin_close()
     assert await socket.next() == {"type": "websocket.close", "code": 1012}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await socket.task
 
 
@@ -123,7 +124,7 @@ async def test_a_failing_handler_closes_with_1011_and_is_recorded_once(
     socket = Socket(app)
     assert (await socket.next())["type"] == "websocket.accept"
     assert await socket.next() == {"type": "websocket.close", "code": 1011}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await socket.task
     assert app.pass_.logging.writer.flush(5)
     records = [line for line in capfd.readouterr().out.splitlines() if "canary-9" in line]
@@ -143,7 +144,7 @@ async def test_a_handler_that_fails_in_the_handshake_is_a_500() -> None:
     socket = Socket(app, extensions={"websocket.http.response": {}})
     assert (await socket.next())["status"] == 500
     assert b"canary-10" not in (await socket.next())["body"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await socket.task
     assert (await Socket(app).next())["type"] == "websocket.close"
 
@@ -165,7 +166,7 @@ async def test_a_handshake_that_is_not_answered_ends(closing: bool) -> None:
         app.begin_drain()
         app.begin_close()
     assert (await socket.next())["status"] == (503 if closing else 504)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await socket.task
     assert not app.pass_.live
 
@@ -179,5 +180,5 @@ async def test_an_open_websocket_outlives_the_deadline_of_requests() -> None:
     socket.inbox.put_nowait({"type": "websocket.receive", "text": "hi"})
     assert (await socket.next())["text"] == "hi"
     socket.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await socket.task

@@ -12,6 +12,7 @@ from starlette.routing import Router
 
 from roadworthy.layer.frameworks import detect
 from roadworthy.types import Receive, Scope, Send
+from tests.patience import DEADLINE
 
 
 async def _plain(scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -66,6 +67,6 @@ def test_no_framework_is_imported_for_an_app_without_one() -> None:
         "print(sorted({'fastapi', 'starlette', 'litestar', 'django'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE
     )
     assert done.stdout.strip() == "[]"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from roadworthy.layer.local.group import ENVIRONMENT_VARIABLE, process_key, worker_group
+from tests.patience import DEADLINE
 
 _ROOT = Path(__file__).parents[3]
 _APP = "tests.apps.worker_group:app"
-_DEADLINE = 30.0
 _SERVERS = {
     "uvicorn": ["uvicorn", "--workers", "2", "--port", "{port}", "--log-level", "error", _APP],
     "granian": ["granian", "--interface", "asgi", "--workers", "2", "--port", "{port}", _APP],
@@ -44,7 +44,7 @@ def _free_port() -> int:
 
 
 def _ask(port: int) -> tuple[str, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     try:
         connection.request("GET", "/")
         worker, key = connection.getresponse().read().decode().split()
@@ -60,7 +60,7 @@ def _groups(command: list[str], workers: int) -> tuple[dict[str, str], int]:
     server = subprocess.Popen(arguments, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seen: dict[str, str] = {}
     try:
-        deadline = time.monotonic() + _DEADLINE
+        deadline = time.monotonic() + DEADLINE
         while len(seen) < workers and time.monotonic() < deadline:
             try:
                 worker, key = _ask(port)

@@ -18,6 +18,7 @@ import structlog
 
 from roadworthy.layer.exchange import ResponseAborted, current_exchange
 from roadworthy.layer.logs.routing import RecordHandler
+from tests.patience import DEADLINE
 
 from .stream import Stream, served
 
@@ -241,7 +242,9 @@ logging.getLogger("uvicorn.error").critical("last")
 
 def test_a_whole_process_writes_only_records() -> None:
     """Loggers, structlog, warnings and failed threads of a process all come out as JSON, none elsewhere."""
-    done = subprocess.run([sys.executable, "-c", _PLAIN_SERVICE], capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _PLAIN_SERVICE], capture_output=True, timeout=DEADLINE, check=True
+    )
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.stderr == b""
     assert [record["logger"] for record in records] == [

@@ -8,13 +8,13 @@ import select
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from roadworthy.layer.logs.writer import LogWriter
+from tests.patience import DEADLINE, until
 
 Pipe = tuple[int, int]
 
@@ -29,14 +29,6 @@ def pipe() -> Iterator[Pipe]:
             os.close(end)
         except OSError:
             continue
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        threading.Event().wait(0.005)
 
 
 def note(lost: int) -> bytes:
@@ -58,7 +50,7 @@ def run(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
-        timeout=60,
+        timeout=DEADLINE,
         check=True,
         env={**os.environ, **environment},
     )
@@ -273,7 +265,7 @@ def test_four_processes_on_one_pipe_keep_their_lines_whole(pipe: Pipe) -> None:
     os.close(writing)
     data = b"".join(iter(lambda: os.read(reading, 1_000), b""))
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=DEADLINE)
         assert process.returncode == 0
     records = [json.loads(line) for line in data.splitlines()]
     assert len(records) == 800
@@ -295,7 +287,7 @@ for _ in range(1000):
     writer.write(b"x" * 999 + b"\\n")
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=pipe[1])
-    assert process.wait(30) == 0
+    assert process.wait(DEADLINE) == 0
 
 
 def test_a_forked_child_writes_its_own_lines_and_not_the_parents() -> None:

@@ -11,8 +11,9 @@ from typing import Any, Literal, cast
 import pytest
 
 from roadworthy.types import Message, Receive, Scope, Send
+from tests.patience import DEADLINE, until
 
-from ..wire import Client, Served, serving, until
+from ..wire import Client, Served, serving
 
 HEAD = b"GET %b HTTP/1.1\r\nHost: example.com\r\n%b\r\n"
 _variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -66,7 +67,7 @@ class App:
         before = _variable.get()
         _variable.set("set by another request")
         task = asyncio.current_task()
-        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
             group.create_task(asyncio.sleep(0))
         await self.answer(send, f"{before} {type(task).__name__ != 'NoneType'}".encode())
 

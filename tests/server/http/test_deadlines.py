@@ -19,8 +19,9 @@ from roadworthy.server.http.sweep import Sweep
 from roadworthy.server.http.transport import HEAD
 from roadworthy.server.process.descriptors import Room
 from roadworthy.types import Receive, Scope, Send
+from tests.patience import DEADLINE, until
 
-from ..wire import DEADLINE, Client, Served, serving, until
+from ..wire import Client, Served, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"

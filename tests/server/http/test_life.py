@@ -20,8 +20,9 @@ from roadworthy.layer.asgi.refusal import Refusals
 from roadworthy.server.http.connection import Limits
 from roadworthy.settings import Settings
 from roadworthy.types import Receive, Scope, Send
+from tests.patience import until
 
-from ..wire import Served, serving, until
+from ..wire import Served, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -10,10 +10,12 @@ from signal import SIGTERM
 
 import pytest
 
+from tests.patience import until
+
 from ..service import Running, get, running
 from ..slow import LIMITED
 from ..websocket.frames import TEXT, Frame, frame, handshake, read_frame
-from ..wire import Client, Response, until
+from ..wire import Client, Response
 
 LIMIT = 96
 PLACES = LIMIT - LIMIT // 8

@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from tests.patience import until
+
 from ..drain import ROOT, port_of
-from ..service import Running, free_port, get, running, until
+from ..service import Running, free_port, get, running
 
 APP = "tests.apps.inherited:app"
 SPACE: tuple[str, ...] = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")

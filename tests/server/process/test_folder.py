@@ -15,9 +15,10 @@ import pytest
 
 from roadworthy.server.process.folder import Folder
 from roadworthy.server.process.listeners import ServeError
+from tests.patience import DEADLINE, until
 
 from ..drain import port_of
-from ..service import DEADLINE, Running, environment, get, running, until
+from ..service import Running, environment, get, running
 
 FLAGS = ("run", "main:app", "--port", "0", "--ops-port", "off", "--drain-delay", "0", "--workers", "2")
 APP = """

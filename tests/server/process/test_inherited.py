@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 from tests.apps.inherited import state_of
+from tests.patience import DEADLINE, until
 
 from ..drain import ROOT, port_of
-from ..service import DEADLINE, Running, environment, free_port, get, running, until
+from ..service import Running, environment, free_port, get, running
 
 APP = "tests.apps.inherited:app"
 FLAGS = ("--ops-port", "off", "--drain-delay", "0", "--grace", "5")

@@ -10,6 +10,7 @@ import pytest
 
 from roadworthy.server.process.listeners import ServeError, bind, close, url_of
 from roadworthy.server.process.machine import address_problem
+from tests.patience import DEADLINE
 
 
 def test_any_free_port_is_the_same_on_every_address() -> None:
@@ -20,7 +21,7 @@ def test_any_free_port_is_the_same_on_every_address() -> None:
         assert len(ports) == 1
         assert url_of(sockets, "localhost") == f"http://localhost:{ports.pop()}"
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(sockets[0].getsockname()[:2], timeout=5)
+            socket.create_connection(sockets[0].getsockname()[:2], timeout=DEADLINE)
     finally:
         close(sockets)
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.patience import DEADLINE, until
+
 from ..drain import APP, ROOT
-from ..service import Running, get, running, until
+from ..service import Running, get, running
 
 TOKEN = "a-token-of-forty-characters-for-operators"
 FLAGS = ("--port", "0", "--ops-port", "0", "--drain-delay", "0")
@@ -24,7 +26,7 @@ def write(
     url: str, method: str, path: str, body: str = "", token: str | None = TOKEN
 ) -> tuple[int, dict[str, Any]]:
     """Send one request with the token; returns status and JSON."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE)
     try:
         headers = {"Connection": "close", **({"Authorization": f"Bearer {token}"} if token else {})}
         connection.request(method, path, body=body, headers=headers)
@@ -115,7 +117,7 @@ def test_the_effective_configuration_is_masked(service: tuple[Running, str, str,
 
 def test_a_foreign_name_is_refused(service: tuple[Running, str, str, str]) -> None:
     """The supervisor's listener checks Host like the other one (DNS rebinding)."""
-    connection = http.client.HTTPConnection(service[2].removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(service[2].removeprefix("http://"), timeout=DEADLINE)
     connection.request("GET", "/config", headers={"Host": "evil.example"})
     assert connection.getresponse().status == 421
     connection.close()
@@ -124,7 +126,7 @@ def test_a_foreign_name_is_refused(service: tuple[Running, str, str, str]) -> No
 def test_the_listener_has_the_deadlines_of_the_public_one(service: tuple[Running, str, str, str]) -> None:
     """A client that never finishes its head takes no descriptor for good; uvicorn's own would keep it."""
     port = int(service[2].rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ")
         assert client.recv(13) == b"HTTP/1.1 408 "
 

@@ -12,7 +12,9 @@ from signal import SIGINT, SIGTERM
 
 import pytest
 
-from ..service import Running, command, free_port, get, running, until
+from tests.patience import DEADLINE, until
+
+from ..service import Running, command, free_port, get, running
 
 APP = """
 import asyncio, os, socket, sys, time
@@ -81,7 +83,7 @@ def test_the_response_has_a_date_and_no_server_version(place: Path) -> None:
     """uvicorn's date field is on and its server field is off."""
     with (
         service(place) as (_, public, _),
-        socket.create_connection(("127.0.0.1", int(public.rpartition(":")[2])), timeout=30) as client,
+        socket.create_connection(("127.0.0.1", int(public.rpartition(":")[2])), timeout=DEADLINE) as client,
     ):
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         head = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")[0].lower()
@@ -129,7 +131,7 @@ def test_a_stuck_request_cannot_outlive_the_grace(place: Path) -> None:
     """Kludex/uvicorn waits for ever by default; here the grace ends it, with exit code 0."""
     with service(place, "--drain-delay", "0", "--grace", "1") as (process, public, _):
         port = int(public.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
             client.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
             until(lambda: "stuck begins" in process.output, "the request arrives")
             process.signal(SIGTERM)
@@ -158,7 +160,7 @@ def test_a_second_ctrl_c_quits_at_once(place: Path) -> None:
     """The grace is far above the test's deadline, and a stuck request does not hold the process."""
     with service(place, "--grace", "600") as (process, public, _):
         port = int(public.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
             client.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
             until(lambda: "stuck begins" in process.output, "the request arrives")
             process.signal(SIGINT)

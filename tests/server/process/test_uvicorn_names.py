@@ -13,6 +13,7 @@ import pytest
 import uvicorn.server
 
 from roadworthy.server.process.uvicorn_names import missing
+from tests.patience import DEADLINE
 
 from ..drain import APP, ROOT
 from ..service import get, running
@@ -54,7 +55,7 @@ def test_every_supported_line_has_every_name(line: str, tmp_path: Path) -> None:
     subprocess.run([*command, f"uvicorn=={line}.*"], check=True, timeout=300)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, cwd=tmp_path,
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == [line, "[]", "200", "101"]

@@ -15,8 +15,9 @@ import pytest
 from roadworthy.server.http.connection import Limits
 from roadworthy.server.websocket.connection import WebSocket
 from roadworthy.types import Receive, Scope, Send
+from tests.patience import DEADLINE, until
 
-from ..wire import Client, Served, serving, until
+from ..wire import Client, Served, serving
 from .frames import (
     BINARY,
     CLOSE,
@@ -223,7 +224,7 @@ def test_an_app_that_takes_nothing_makes_its_client_wait() -> None:
             while sent < 20_000_000:
                 sent += client.socket.send(data[sent % len(data) :])
         assert 0 < held(served) < 1 << 20
-        client.socket.settimeout(20)
+        client.socket.settimeout(DEADLINE)
         app.hears.set()
         client.send_some(data[sent % len(data) :])
         whole = -(-sent // (len(data) // 1000))

@@ -13,10 +13,11 @@ from typing import Literal
 import pytest
 
 from roadworthy.types import Receive, Scope, Send
+from tests.patience import until
 
 from ..drain import ROOT
 from ..service import running
-from ..wire import Client, serving, until
+from ..wire import Client, serving
 from .frames import CLOSE, KEY, TEXT, Frame, close_code, frame, handshake, read_frame
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

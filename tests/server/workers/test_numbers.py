@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import DEADLINE, until
+
 from ..leaks import hammer
 from ..numbers import Reader, ask_exactly, operations_of, piped, timed, wait_for
-from ..service import until
 from .test_supervisor import metric
 
 LIMIT, REQUESTS = 300, 450
@@ -25,7 +26,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[int], list[byt
         reading = Reader(process)
         statuses = asyncio.run(ask_when_there(port))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(DEADLINE) == 0
         return statuses, reading.lines()
 
 
@@ -72,4 +73,4 @@ def test_a_closed_reader_stops_nothing(tmp_path: Path) -> None:
         until(lambda: metric(operations, "log_records_dropped_total") > 0, "drops are counted")
         hammer(port, 500)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(DEADLINE) == 0

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from roadworthy.server.workers.files import Files
+from tests.patience import until
 
-from ..service import Running, get, running, until
+from ..service import Running, get, running
 
 SOURCE = """
 from word import WORD

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.patience import DEADLINE, until
+
 from ..drain import APP, ROOT, port_of
 from ..load import Load, ask
-from ..service import Running, command, free_port, get, running, until
+from ..service import Running, command, free_port, get, running
 
 FLAGS = ("--port", "0", "--ops-port", "0", "--drain-delay", "0.2", "--grace", "5")
 ENV = {"PYTHONPATH": str(ROOT)}
@@ -189,7 +191,7 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     with service(tmp_path) as (process, port, operations):
         found = pids(operations)
         process.process.kill()
-        process.process.wait(30)
+        process.process.wait(DEADLINE)
         until(lambda: not any(map(runs, found)), "the workers end")
         port_free = command("run", APP, "--port", str(port), "--workers", "x", cwd=tmp_path)
         assert "in use" not in port_free.stderr
@@ -201,7 +203,7 @@ def test_a_stopped_worker_ends_with_its_parent(tmp_path: Path) -> None:
         found = pids(operations)
         os.kill(found[0], signal.SIGSTOP)
         process.process.kill()
-        process.process.wait(30)
+        process.process.wait(DEADLINE)
         until(lambda: not any(map(runs, found)), "the workers end")
 
 
