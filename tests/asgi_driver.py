@@ -8,6 +8,8 @@ from typing import Any
 
 from roadworthy.types import ASGIApp, Headers, Message, Scope
 
+from .patience import DEADLINE
+
 __all__ = ("Call", "Driven", "ask", "http_scope")
 
 
@@ -104,7 +106,7 @@ class Call:
         """Disconnect."""
         self._inbox.put_nowait({"type": "http.disconnect"})
 
-    async def until_sent(self, count: int, seconds: float = 5.0) -> list[Message]:
+    async def until_sent(self, count: int, seconds: float = DEADLINE) -> list[Message]:
         """Wait until ``count`` messages were sent."""
         async with asyncio.timeout(seconds):
             while len(self.sent) < count:
@@ -112,7 +114,7 @@ class Call:
                 await self._news.wait()
         return self.sent
 
-    async def done(self, seconds: float = 5.0) -> Driven:
+    async def done(self, seconds: float = DEADLINE) -> Driven:
         """Wait until the app is done; raises what it raised."""
         async with asyncio.timeout(seconds):
             await self.task

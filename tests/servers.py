@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
+from .patience import DEADLINE
+
 __all__ = ("ROOT", "SERVERS", "Server", "ServerKind", "free_port", "serving")
 
 ServerKind: TypeAlias = Literal["uvicorn", "granian", "hypercorn", "roadworthy"]
 SERVERS: tuple[ServerKind, ...] = ("uvicorn", "granian", "hypercorn")
 ROOT = Path(__file__).parent.parent
-
-_START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
 
 
 def free_port() -> int:
@@ -137,18 +136,18 @@ class Server:
         """Return the lines of standard error so far."""
         return self._err.now()
 
-    def wait_stdout(self, wanted: Callable[[list[str]], bool], seconds: float = 10.0) -> list[str]:
+    def wait_stdout(self, wanted: Callable[[list[str]], bool], seconds: float = DEADLINE) -> list[str]:
         """Return all lines once ``wanted`` holds for them; fail after ``seconds``."""
         assert self._out is not None
         return self._out.wait(wanted, seconds)
 
-    def connect(self, seconds: float = 10.0) -> socket.socket:
+    def connect(self, seconds: float = DEADLINE) -> socket.socket:
         """Open a connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
 
     def wait_ready(self, path: str = "/") -> bool:
         """Wait for any HTTP answer; False when the process ended first."""
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + DEADLINE
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), self.connect(2.0) as connection:
@@ -164,7 +163,7 @@ class Server:
         """Send SIGTERM to the process that was started, as a supervisor does."""
         self.process.send_signal(signal.SIGTERM)
 
-    def wait_exit(self, seconds: float = _STOP_SECONDS) -> int:
+    def wait_exit(self, seconds: float = DEADLINE) -> int:
         """Return the exit status; fail after ``seconds``."""
         return self.process.wait(seconds)
 
@@ -173,7 +172,7 @@ class Server:
         if self.process.poll() is None:
             self.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_STOP_SECONDS)
+                self.process.wait(DEADLINE)
         # Workers that outlived their parent are in the group that was made for them.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
