@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,8 +134,9 @@ async def site(database: Database) -> Site:
 
 @pytest.fixture
 async def client(site: Site) -> AsyncIterator[httpx.AsyncClient]:
-    """The app behind the layer."""
+    """The app behind the layer, asked by a client that keeps no cookies."""
     async with _client(site) as client:
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         yield client
 
 
@@ -151,7 +153,7 @@ async def test_replay(site: Site, client: httpx.AsyncClient) -> None:
     again = await client.post("/accounts", json=BODY, headers=_key())
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content
-    for name in ("location", "content-type", "set-cookie"):
+    for name in ("location", "content-type"):
         assert again.headers[name] == first.headers[name]
     assert (first.headers.get("idempotency-replayed"), again.headers["idempotency-replayed"]) == (
         None,
@@ -160,6 +162,44 @@ async def test_replay(site: Site, client: httpx.AsyncClient) -> None:
     assert again.headers["x-request-id"] != first.headers["x-request-id"]
     assert await site.count() == 1
     assert site.in_background == [None]
+
+
+async def test_what_was_for_one_client_is_not_kept(site: Site, client: httpx.AsyncClient) -> None:
+    """A repetition sets no cookie, and has no field of the connection or the moment of the first response."""
+    first, again = [await client.post("/accounts", json=BODY, headers=_key()) for _ in range(2)]
+    assert "set-cookie" in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "set-cookie" not in again.headers
+    assert len(again.headers.get_list("date")) <= 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"authorization": "Bearer a"}, {"authorization": "Bearer b"}, False),
+        ({"authorization": "Bearer a"}, {}, False),
+        ({"authorization": "Bearer a"}, {"authorization": "Bearer a", "cookie": "session=b"}, True),
+        ({"cookie": "session=a"}, {"cookie": "session=b"}, False),
+        ({"cookie": "session=a"}, {}, False),
+        ({"cookie": "session=a"}, {"cookie": "theme=dark; session=a"}, True),
+        ({"cookie": "sessionid=a; csrftoken=1"}, {"cookie": "csrftoken=2; sessionid=a"}, True),
+        ({"cookie": "connect.sid=a"}, {"cookie": "connect.sid=b"}, False),
+        ({"cookie": "who=a"}, {"cookie": "who=b"}, False),
+        ({"cookie": "who=a; lang=de"}, {"cookie": "lang=de; who=a"}, True),
+        ({}, {}, True),
+    ],
+)
+async def test_a_key_belongs_to_who_sent_it(
+    site: Site, client: httpx.AsyncClient, one: dict[str, str], other: dict[str, str], same: bool
+) -> None:
+    """By default the credentials of a request decide, whichever it carries: the table of its kinds."""
+    first = await client.post("/accounts", json={"email": "1@b.c"}, headers=_key(**one))
+    again = await client.post(
+        "/accounts", json={"email": "1@b.c" if same else "2@b.c"}, headers=_key(**other)
+    )
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert ("idempotency-replayed" in again.headers, first.content == again.content) == (same, same)
+    assert await site.count() == (1 if same else 2)
 
 
 async def test_without_a_key(site: Site, client: httpx.AsyncClient) -> None:
@@ -242,6 +282,26 @@ async def test_principals(database: Database) -> None:
         ]
         again = await client.post("/accounts", json={"email": "ben@b.c"}, headers=_key(authorization="ben"))
     assert (len(set(ids)), again.json()["id"]) == (3, ids[1])
+
+
+@pytest.mark.parametrize("root", ["mounted", "root_path", "both"])
+async def test_paths_are_those_of_the_app(database: Database, root: str) -> None:
+    """Where a prefix stands before the app, by a mount or by its server, its own paths honour keys."""
+    site = Site(database, paths=["/accounts/{id}/twins"])
+    app, path = site.app, "/accounts/7/twins"
+    if root != "root_path":
+        app = FastAPI()
+        app.mount("/shop", site.app)
+        path = f"/shop{path}"
+    if root != "mounted":
+        app.root_path = "/behind"
+        path = f"/behind{path}"
+    layer = roadworthy(app, settings=Settings(rate_limit="off"))
+    async with served(layer) as client:
+        answers_ = [await client.post(path, headers=_key()) for _ in range(2)]
+    assert [one.status_code for one in answers_] == [201, 201]
+    assert "idempotency-replayed" in answers_[1].headers
+    assert await site.count() == 1
 
 
 async def test_paths_and_methods(database: Database, capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ __all__ = (
     "RouteKey",
     "RouteRule",
     "bind_rules",
+    "path_below",
     "route_rule",
     "rule_of",
     "template_pattern",
@@ -122,6 +123,13 @@ def rule_of(endpoint: Callable[..., Any] | None) -> RouteRule | None:
             return found
         endpoint = getattr(endpoint, "__wrapped__", None)
     return None
+
+
+def path_below(root: str, path: str) -> str:
+    """Return ``path`` without ``root``, the prefix at which an app stands (``root_path`` of ASGI)."""
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path
 
 
 def template_pattern(template: str) -> re.Pattern[str]:

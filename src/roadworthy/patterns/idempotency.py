@@ -6,6 +6,10 @@ The answer is kept in the transaction of the write itself. So there is no lock t
 killed has neither written nor kept anything, and the repetition is carried out; one that has committed has
 kept its answer, and the repetition gets that. A refusal (400 and above) is undone as a whole and not kept:
 nothing has happened, so the repetition is a new attempt.
+
+A key belongs to whoever sent it: the same key of another client is another key, or one client would read the
+other's answer (section 5 of the draft, Security Considerations). Fields that are for one connection or one
+client, as ``Set-Cookie``, are not kept.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import Protocol, TypeAlias
 
 from ..errors import ConflictError, FieldError, ValidationError
 from ..layer.request_fields import join_fields
-from ..layer.routes import template_pattern
+from ..layer.routes import path_below, template_pattern
 from ..types import ASGIApp, Headers, Message, Receive, Scope, Send
 from ._request import name_route, user_key
 from .transactions import UnitOfWork, unit_of_work
@@ -38,6 +42,31 @@ anywhere."""
 
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 _REPLAYED = (b"idempotency-replayed", b"true")
+
+_SESSION = re.compile(rb"sess|sid|auth|login|token|jwt|remember", re.IGNORECASE)
+_FORGERY = re.compile(rb"csrf|xsrf", re.IGNORECASE)
+"""Names of cookies that carry a session, in the defaults of the frameworks (``sessionid``, ``connect.sid``,
+``JSESSIONID``, ``remember_token``); and of the ones against forgery, which change within a session."""
+
+_NOT_KEPT = frozenset(
+    {
+        # A session that began or was renewed with the first response may have ended since.
+        b"set-cookie",
+        b"clear-site-data",
+        b"authentication-info",
+        # They speak of the message they came with (RFC 9110 §5.6.7, §6.6.1 and §7.6.1).
+        b"age",
+        b"connection",
+        b"date",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Response fields that a repetition does not get."""
 
 
 class KeyInUseError(ConflictError):
@@ -64,7 +93,7 @@ class Answer:
     Parameters:
         fingerprint: of the request: its method, target and body.
         status: of the response.
-        headers: what the app itself set.
+        headers: what the app itself set, without what is for one connection or one client.
         body: all of it.
         expires: seconds since the epoch, when it is forgotten.
     """
@@ -109,8 +138,11 @@ def idempotent(
         answers: where answers are kept; :class:`roadworthy.patterns.stores.answers.TableAnswers`.
         paths: templates of the paths that honour keys (``"/users/{id}/posts"``); all when left out.
         methods: that honour keys; the others are idempotent themselves (RFC 9110 §9.2.2), but for PATCH.
-        principal: returns whose key it is; without it, ``user_key`` of :func:`roadworthy.roadworthy` where a
-            rule asked for it, and else all clients share one space of keys.
+        principal: returns whose key it is. Give one where credentials change within ``expires_after``: tokens
+            that are refreshed, session cookies that are renewed with each response. Without it, a key belongs
+            to ``user_key`` of :func:`roadworthy.roadworthy` where a rule asked for it, else to the request's
+            ``Authorization``, else to its session cookies, else to all its cookies; requests without any
+            share one space of keys.
         expires_after: seconds that an answer is kept, at least 1. A day is longer than any client tries
             again.
         longest_answer: bytes of an answer that can be kept; above it the request fails and is undone.
@@ -126,14 +158,17 @@ def idempotent(
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         given = _given(scope) if scope["type"] == "http" and scope["method"] in named else None
-        route = _route(chosen, scope["path"]) if given else None
+        root = scope.get("root_path", "")
+        route = _route(chosen, path_below(root, scope["path"])) if given else None
         if not given or route is None:
             await app(scope, receive, send)
             return
-        # For repetitions, which come to no route: they are recorded and counted under it.
-        name_route(route)
+        if root == scope.get("app_root_path", root):
+            # For repetitions, which come to no route: they are recorded and counted under it. In a mounted
+            # app the template is only the end of the route's.
+            name_route(route)
         key = _key(given)
-        who = _short((user_key() if principal is None else principal(join_fields(scope["headers"])[0])) or "")
+        who = _short((principal or _whose)(join_fields(scope["headers"])[0]) or "")
         body = await _whole_body(receive)
         if body is None:
             return
@@ -196,7 +231,11 @@ class _Request:
     async def keep(self, status: int, headers: Headers, body: bytes) -> None:
         """Keep the answer, in the current unit of work."""
         now = time.time()
-        text = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+        text = tuple(
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in headers
+            if name.lower() not in _NOT_KEPT
+        )
         answer = Answer(self._fingerprint, status, text, body, now + self._lifetime)
         await self._answers.add(self._principal, self._key, answer, now)
 
@@ -290,6 +329,23 @@ def _key(given: list[bytes]) -> str:
         told = f"Input should be one key of 1 to {_LONGEST_KEY} visible ASCII characters"
         raise ValidationError(errors=[FieldError("header/idempotency-key", told, "idempotency_key")])
     return key.decode("ascii")
+
+
+def _whose(fields: Mapping[bytes, bytes]) -> str | None:
+    user = user_key()
+    if user is not None:
+        return user
+    given = fields.get(b"authorization") or _session(fields.get(b"cookie", b""))
+    # A secret is not to lie in a table.
+    return hashlib.sha256(given).hexdigest() if given else None
+
+
+def _session(cookies: bytes) -> bytes:
+    """Return the cookies that say whose session it is; all where no name shows it."""
+    pairs = [pair.strip() for pair in cookies.split(b";")]
+    names = {pair: pair.partition(b"=")[0] for pair in pairs}
+    named = [pair for pair, name in names.items() if _SESSION.search(name) and not _FORGERY.search(name)]
+    return b";".join(sorted(named or pairs))
 
 
 def _short(principal: str) -> str:

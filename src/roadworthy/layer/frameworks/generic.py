@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...errors import APIError
 from ...types import ASGIApp, Headers, Scope
-from ..routes import RouteInfo, RouteKey
+from ..routes import RouteInfo, RouteKey, path_below
 from ._protocol import ErrorFormat
 
 __all__ = ("GenericFramework",)
@@ -36,10 +36,8 @@ class GenericFramework:
         return ()
 
     def canonical(self, path: str, root: str) -> str:
-        """Return ``path`` without the prefix (ASGI: ``path`` begins with ``root_path``)."""
-        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-            return path[len(root) :] or "/"
-        return path
+        """Return ``path`` without the prefix."""
+        return path_below(root, path)
 
     def resolve(
         self, method: str, path: str, root: str = "", headers: Headers | None = None
