@@ -322,7 +322,6 @@ NOT_HOSTILE = {
     "checker.store.kinds": "the scheme of a URL of the manifest",
     "checker.store.proxy": "one search for two words in what the service says to its store",
     "checker.manifest.infer_routes": "a pattern with one parameter, made of a path of the service's document",
-    "checker.store.postgres_client": "a store of the check's own",
     "checker.http.show": "what the check itself has sent",
     "checker.service.linux": "files of the kernel",
     "checker.manifest.read": "the project's own manifest",

@@ -76,9 +76,15 @@ def test_each_fault_is_seen(postgres: str, driver: str, pool: int, twin: Twin) -
     assert failed <= {twin.fails} | twin.entails, described(results)
 
 
-def test_the_server_is_asked_without_a_driver(postgres: str) -> None:
-    """SCRAM signs in, rows come as text, and a refusal is told with its SQLSTATE and without the password."""
-    assert asyncio.run(ask(postgres, "SELECT 1 AS a, NULL, 'ä'")) == [["1", None, "ä"]]
+def test_the_server_is_asked(postgres: str) -> None:
+    """Rows come back, and a refusal is reported with its SQLSTATE and without the password."""
+    statement = "SELECT 1 AS a, NULL, 'ä', current_setting('application_name')"
+    rows = [(1, None, "ä", "roadworthy-check")]
+    assert asyncio.run(ask(postgres, statement)) == rows
+    service = postgres.replace("postgresql:", "postgresql+psycopg:")
+    assert asyncio.run(ask(f"{service}?sslmode=disable&pool_size=5", statement)) == rows
+    with pytest.raises(AskFailed, match="SSL"):
+        asyncio.run(ask(f"{postgres}?sslmode=require", statement))
     with pytest.raises(AskFailed, match="28P01") as refused:
         asyncio.run(ask(postgres.replace(f":{PASSWORD}@", ":guess-5d1f@"), "SELECT 1"))
     assert "guess" not in str(refused.value)

@@ -152,7 +152,8 @@ async def _pools_fit_the_server(bench: Bench) -> Verdict:
         try:
             admitted, how = await _ask_postgres(store_of(bench).declared)
         except AskFailed as failed:
-            return bench.inconclusive(f"the server could not be asked for its limit: {failed}")
+            why = f"the server could not be asked for its limit ({failed})"
+            return bench.inconclusive(f"{why}; database.max_connections can declare it")
     if admitted is None:
         return bench.not_applicable(
             f"the limit of the server is not known ({kind}; database.max_connections)"
@@ -177,7 +178,7 @@ async def _ask_postgres(url: str) -> tuple[int, str]:
     names = ("max_connections", "superuser_reserved_connections", "reserved_connections")
     listed = ", ".join(f"'{name}'" for name in names)
     rows = await ask(url, f"SELECT name, setting FROM pg_settings WHERE name IN ({listed})")  # noqa: S608
-    found = {str(name): int(value or 0) for name, value in rows}
+    found: dict[str, int] = {name: int(setting) for name, setting in rows}
     reserved = sum(found.get(name, 0) for name in names[1:])
     return found[names[0]] - reserved, f"max_connections {found[names[0]]} less {reserved} reserved"
 
