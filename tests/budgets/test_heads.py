@@ -22,8 +22,8 @@ from roadworthy import APIError, RouteRule, Settings
 from roadworthy.checker.bench.json_example import example
 from roadworthy.checker.http import codings
 from roadworthy.checker.http.response import ResponseParser
-from roadworthy.checker.probes.metrics.exposition import read_exposition
-from roadworthy.checker.read import exposition, leaks, masking, openapi, records
+from roadworthy.checker.read import leaks, masking, openapi, records
+from roadworthy.checker.read.exposition import read_exposition
 from roadworthy.checker.service.process import Line
 from roadworthy.checker.store.postgres import has_commit
 from roadworthy.errors import ValidationError
@@ -284,15 +284,12 @@ PARSERS = (
     Parser("a record as logfmt", "checker.read.records", _text(lambda line: records.parse_record(
            Line(0, "", line), "logfmt")), PAGE, (b"a=b ", b"a", b"=", b'"', b"\\", b" ", b"9"), b"a=",
            ratio=1500, why=_STEPS),
-    Parser("samples", "checker.read.exposition", _text(exposition.read_samples), PAGE,
-           (b'a="b",', b"a", b"=", b'"', b"\\", b" ", b"{", b"}", b"1", b"\n"), b"a{", ratio=1500,
-           why=_STEPS),
-    Parser("labels of a sample", "checker.read.exposition", _text(exposition.read_samples), PAGE,
+    Parser("labels of a sample", "checker.read.exposition", read_exposition, PAGE,
            (b'a="b",', b"a", b"=", b'""', b" "), b"a{", b"} 1", ratio=1500, why=_STEPS),
-    Parser("a strict reader of samples", "checker.probes.metrics.exposition", read_exposition, PAGE,
+    Parser("samples", "checker.read.exposition", read_exposition, PAGE,
            (b'a="b",', b"a", b"=", b'"', b"\\\\", b" ", b"{", b"}", b"1", b"\n", b"# HELP a "), b"a{",
            ratio=3000, why=_STEPS),
-    Parser("a number of a sample", "checker.probes.metrics.exposition", read_exposition, PAGE,
+    Parser("a number of a sample", "checker.read.exposition", read_exposition, PAGE,
            (b"1", b".", b"e", b"x"), b"a 1", b"\n", ratio=200, why=_STEPS),
     Parser("a path in a document", "checker.read.openapi", _text(SCHEMA.path_item), TARGET,
            (b"-", b"a", b"/", b"{"), b"/a/", ratio=100, why=_STEPS),

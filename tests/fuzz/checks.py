@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from roadworthy.checker.http.codings import CODINGS, Undecodable, codings_of, decode, decoder
 from roadworthy.checker.http.response import ResponseParser
-from roadworthy.checker.read.exposition import Sample, read_samples
+from roadworthy.checker.read.exposition import Sample, read_exposition
 from roadworthy.checker.read.masking import Masker
 from roadworthy.checker.read.openapi import METHODS, OpenApi
 from roadworthy.checker.read.records import parse_record
@@ -95,18 +95,19 @@ def _by_h11(method: str, data: bytes) -> tuple[int, bytes] | None:
 
 
 def exposition(data: bytes) -> None:
-    """Any text is read line by line; what the official library wrote is read back, labels and values."""
+    """Any text is read line by line; what the official library wrote is valid and read back."""
     text = data.decode("utf-8", "replace")
     first, _, second = text.partition("\n")
+    whole, before, after = (read_exposition(part.encode()).samples for part in (text, first, second))
     # By their texts: NaN differs from itself.
-    assert repr(read_samples(text)) == repr(read_samples(first) | read_samples(second))
+    assert repr(whole) == repr(before | after)
     registry = CollectorRegistry()
     gauge = Gauge("a_metric", "A number", ["first", "second"], registry=registry)
     labels = (first, second)
     gauge.labels(*labels).set(len(data) - 5)
-    read = read_samples(generate_latest(registry).decode())
+    read = read_exposition(generate_latest(registry))
     sample = Sample("a_metric", (("first", labels[0]), ("second", labels[1])))
-    assert read == {sample: float(len(data) - 5)}
+    assert (read.samples, read.problems) == ({sample: float(len(data) - 5)}, [])
 
 
 def record(data: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ControlFailed
 from ..http.wire import Answer
 from ..manifest.model import Route
-from ..read.exposition import Sample, read_samples
+from ..read.exposition import Sample, read_exposition
 from ..read.records import Record, records
 from ..service.target import Target
 from .bodies import found_id, fresh
@@ -142,7 +142,7 @@ class Resources(Client):
         )
         if answer.status != 200:
             raise ControlFailed(f"the metrics endpoint answered {answer}")
-        return read_samples(answer.text)
+        return read_exposition(answer.body, answer.media_type).samples
 
     def canary(self, place: str) -> str:
         """Return a secret to plant; reports show its place instead of it."""

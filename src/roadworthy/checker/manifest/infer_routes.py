@@ -12,7 +12,7 @@ from typing import Any
 from ..bench.bodies import found_id, fresh
 from ..bench.json_example import example
 from ..http.wire import Address, Answer, exchange
-from ..read.exposition import read_samples
+from ..read.exposition import read_exposition
 from ..read.openapi import OpenApi
 from ..read.shapes import members
 from .model import Manifest, Route
@@ -139,7 +139,7 @@ class Explorer:
         for name, address in (("", self.address), *others):
             for path in _METRICS:
                 answer = await self._get(path, address)
-                before = read_samples(answer.text) if answer.ok else {}
+                before = read_exposition(answer.body, answer.media_type).samples if answer.ok else {}
                 if not before or "# TYPE" not in answer.text:
                     continue
                 if not name and address != self.address:
@@ -151,7 +151,8 @@ class Explorer:
                     self.add("metrics.port_env", name, "the port it was found on")
                 for _ in range(3):
                     await self._get(f"/{secrets.token_hex(12)}")
-                after = read_samples((await self._get(path, address)).text)
+                answer = await self._get(path, address)
+                after = read_exposition(answer.body, answer.media_type).samples
                 moved = {one.name for one, value in after.items() if value - before.get(one, 0) >= 3}
                 counters = sorted(name for name in moved if re.search(r"requests?(_total|_count)?$", name))
                 if counters:

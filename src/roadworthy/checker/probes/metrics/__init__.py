@@ -1,4 +1,4 @@
-"""Probes of ``metrics`` (MET): the exposition itself. Counting is in ``_metrics_numbers``."""
+"""Probes of ``metrics`` (MET): the exposition itself. Counting is in ``numbers``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ...http.wire import Answer
 from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe
+from ...read.exposition import read_exposition
 from ...verdict import Lines, Verdict
 from . import exposure, numbers, series
-from .exposition import read_exposition
 from .names import lint
 
 __all__ = ("PROBES",)
@@ -73,7 +73,7 @@ async def _every_line_is_valid(bench: Bench) -> Verdict:
         any(read_exposition(answer.body).families for answer in answers.values() if answer.status == 200),
     )
     for media_type, answer in answers.items():
-        found = read_exposition(answer.body, openmetrics="openmetrics" in media_type)
+        found = read_exposition(answer.body, media_type)
         bench.sample(sum(len(family.values) for family in found.families.values()))
         if found.problems:
             lines = answer.text.split("\n")

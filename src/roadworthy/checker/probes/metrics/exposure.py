@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ...bench import Bench
+from ...http.wire import Answer
 from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe
-from ...read.exposition import read_samples
+from ...read.exposition import read_exposition
 from ...verdict import Verdict
 
 __all__ = ("PROBES",)
@@ -24,13 +25,13 @@ async def _metrics_are_kept_to_themselves(bench: Bench) -> Verdict:
     await bench.get(f"{bench.unknown_path()}?token={planted}", fields, source=_CLIENT)
     await bench.get(bench.unknown_path(), {"Authorization": f"Bearer {planted}"}, source=_CLIENT)
     answer = await bench.get(metrics.path, address=bench.target.metrics_address, source=_CLIENT)
-    bench.control("metrics can be read", answer.status == 200 and read_samples(answer.text))
+    bench.control("metrics can be read", answer.status == 200 and _has_samples(answer))
     bench.sample()
     if found := bench.leaks(answer.text):
         bench.fail("metrics show a secret", "no trace of it", ", ".join(found), answer)
     public = await bench.get(metrics.path, auth=False, source=_CLIENT)
     bench.sample()
-    if public.ok and read_samples(public.text) and not metrics.public:
+    if public.ok and _has_samples(public) and not metrics.public:
         bench.warn(
             "metrics are on the public listener",
             "a listener of their own or credentials; or metrics.public = true, if intended",
@@ -39,6 +40,10 @@ async def _metrics_are_kept_to_themselves(bench: Bench) -> Verdict:
         )
     await _scrape_while_limited(bench)
     return bench.verdict()
+
+
+def _has_samples(answer: Answer) -> bool:
+    return bool(read_exposition(answer.body, answer.media_type).samples)
 
 
 async def _scrape_while_limited(bench: Bench) -> None:

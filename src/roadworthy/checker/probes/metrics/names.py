@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .exposition import Exposition, Family
+from ...read.exposition import Exposition, Family
 
 __all__ = ("lint",)
 
@@ -72,7 +72,7 @@ def _family(family: Family) -> Iterator[str]:
     if re.search(r"[a-z][A-Z]", name):
         yield "is in camelCase"
     for value in family.values[:1]:
-        if family.type not in {"histogram", "gaugehistogram"} and value.label("le") is not None:
+        if family.type not in {"histogram", "gaugehistogram"} and value.sample.label("le"):
             yield "has the label le, which is for histograms"
-        if family.type != "summary" and value.label("quantile") is not None:
+        if family.type != "summary" and value.sample.label("quantile"):
             yield "has the label quantile, which is for summaries"
