@@ -106,6 +106,8 @@ class Server:
     head_limit: int = 1 << 15
     target_limit: int = 1 << 13
     strict: bool = True
+    one_read: bool = False
+    """Whether what one read of a small body brings is taken for all of it."""
     closing: bool = False
     active: int = 0
     writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -218,6 +220,8 @@ class Server:
             raise BadRequest(413)
         if int(text) and fields.get("expect", "").lower() == "100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.one_read and int(text) < 4096:
+            return await reader.read(int(text))
         return await reader.readexactly(int(text))
 
     async def _send(self, writer: asyncio.StreamWriter, method: str, response: Response) -> None:

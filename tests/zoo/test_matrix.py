@@ -35,6 +35,7 @@ SAMPLE = {
     "hdr-1-not-on-errors",
     "hdr-4-inline",
     "hdr-8-no-http-only",
+    "val-0-one-read",
     "val-1-null",
     "val-4-stores",
     "val-5-rounds",

@@ -109,6 +109,31 @@ async def test_endings(data: bytes, close: bool, ending: Ending, status: int, si
         assert answer.body == b"ok"
 
 
+async def test_a_request_a_byte_at_a_time() -> None:
+    """Each byte is sent by itself, the request arrives as a whole, and its answer is read."""
+    bodies: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        bodies.append(await reader.readexactly(5))
+        writer.write(_WHOLE)
+
+    heads: list[bytes] = []
+    async with serving(handler, heads) as address, await Connection.open(address) as connection:
+        answer = await connection.exchange("POST", "/", (), b"hello", interval=0.0001)
+        sent = [event.count for event in connection.events if event.kind == "sent"]
+    assert (answer.status, bodies) == (200, [b"hello"])
+    assert heads[0].startswith(b"POST / HTTP/1.1\r\n")
+    assert sent == [1] * (len(heads[0]) + 5)
+
+
+async def test_a_request_a_byte_at_a_time_ends_with_its_refusal() -> None:
+    """What is refused on its way is not sent to its end."""
+    async with serving(saying(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")) as address:
+        answer = await exchange(address, "POST", "/", (), b"a" * 10_000, interval=0.001)
+    assert answer.status == 413
+    assert answer.seconds < 9
+
+
 async def test_a_reset() -> None:
     """A connection that is broken off is no end of file."""
     async with serving(resetting) as address:

@@ -23,6 +23,7 @@ class Validation(Part):
             server.chunked_limit = 1 << 30
         if faulty("val-10-large-head"):
             server.head_limit = server.target_limit = 1 << 17
+        server.one_read = faulty("val-0-one-read")
         server.strict = not faulty("val-10-both-lengths")
 
 

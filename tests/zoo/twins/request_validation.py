@@ -6,6 +6,7 @@ __all__ = ("TWINS",)
 
 TWINS = (
     Twin("val-0-refuses", "VAL-0"),
+    Twin("val-0-one-read", "VAL-0"),
     # A service that writes everything in capitals changes every text.
     Twin("val-0-changes", "VAL-0", frozenset({"VAL-6"})),
     # Whatever cannot be parsed crashes it: broken UTF-8 and numbers too long for Python as well.

@@ -106,6 +106,7 @@ class Client:
         target: Target | None = None,
         address: Address | None = None,
         patient: bool | None = None,
+        interval: float | None = None,
     ) -> Answer:
         """Send one request on a connection of its own and return the answer, whatever it is.
 
@@ -114,6 +115,7 @@ class Client:
             seconds: the deadline; scaled by :meth:`patience`.
             source: the local address to come from.
             patient: wait and repeat after a 429 with Retry-After; by default in all phases but ``limits``.
+            interval: seconds between one byte of the request and the next; all at once when None.
         """
         pairs = self.headers(headers, auth=auth)
         if json_body is not None:
@@ -125,7 +127,9 @@ class Client:
         limit = self.patience(seconds)
         for attempt in itertools.count(1):
             self.requests += 1
-            answer = await exchange(where, method, path, pairs, body, seconds=limit, source=source)
+            answer = await exchange(
+                where, method, path, pairs, body, seconds=limit, source=source, interval=interval
+            )
             after = whole_number(answer.field("retry-after") or "")
             if answer.status != 429 or not waits or attempt == 4 or after is None or after > 60:
                 return answer

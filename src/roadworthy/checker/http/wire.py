@@ -84,7 +84,7 @@ class Event:
 
     Parameters:
         at: ``time.monotonic()`` in seconds.
-        kind: ``dial``, ``sent``, ``send-failed``, ``data``, ``eof``, ``reset``, ``half-closed``, ``aborted``.
+        kind: ``dial``, ``sent``, ``send-failed``, ``data``, ``eof``, ``reset``, ``aborted``.
         count: bytes, where there are some.
     """
 
@@ -196,7 +196,7 @@ class DialFailed(Exception):
 class Connection:
     """One TCP connection. Open it with :meth:`open`, use it as an async context manager.
 
-    Bytes are received all the time, also while sending, unless :meth:`pause` was called or a rate was given.
+    Bytes are received all the time, also while sending, unless a rate was given.
     """
 
     address: Address
@@ -206,7 +206,6 @@ class Connection:
     """Everything that came, in order."""
     _parsed: int = 0
     _news: News = field(default_factory=News)
-    _gate: asyncio.Event = field(default_factory=asyncio.Event)
     _reader: asyncio.Task[None] | None = None
     _over: str = ""
     _closed: bool = False
@@ -258,7 +257,6 @@ class Connection:
             raise
         self = cls(address, sock)
         self._happened("dial")
-        self._gate.set()
         self._reader = asyncio.create_task(self._read(bytes_per_second))
         return self
 
@@ -283,19 +281,13 @@ class Connection:
         self._happened("sent", len(data))
         return True
 
-    async def trickle(self, data: bytes, interval: float, size: int = 1) -> bool:
-        """Send ``size`` bytes every ``interval`` seconds, until all are sent or the connection is over."""
-        for at in range(0, len(data), size):
-            if self.over or not await self.send(data[at : at + size]):
+    async def trickle(self, data: bytes, interval: float) -> bool:
+        """Send a byte every ``interval`` seconds, until all are sent or the connection is over."""
+        for at in range(len(data)):
+            if self.over or not await self.send(data[at : at + 1]):
                 return False
             await self.wait_over(interval)
         return True
-
-    def half_close(self) -> None:
-        """Say that no more will be sent (FIN), and go on receiving."""
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-        self._happened("half-closed")
 
     async def reset(self) -> None:
         """Break the connection off with RST, as a client does whose process was killed."""
@@ -303,14 +295,6 @@ class Connection:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._happened("aborted")
         await self.close()
-
-    def pause(self) -> None:
-        """Stop receiving: the peer feels a client that does not read."""
-        self._gate.clear()
-
-    def resume(self) -> None:
-        """Receive again."""
-        self._gate.set()
 
     async def close(self) -> None:
         """Close the connection; what is buffered in it is lost."""
@@ -393,12 +377,19 @@ class Connection:
         headers: Fields = (),
         body: bytes | None = None,
         seconds: float = 10.0,
+        interval: float | None = None,
     ) -> Answer:
-        """Send one request on this connection and read its response; the connection stays open."""
+        """Send one request on this connection and read its response; the connection stays open.
+
+        Parameters:
+            interval: seconds between one byte of the request and the next; all at once when None.
+        """
         request, data = build_request(self.address, method, path, headers, body)
         began = time.monotonic()
         # A refusal may come while the body is on its way (413, 431): sending must not hold up reading.
-        sending = asyncio.create_task(self.send(data, seconds))
+        sending = asyncio.create_task(
+            self.send(data, seconds) if interval is None else self.trickle(data, interval)
+        )
         try:
             return await self.answer(request, seconds, began)
         finally:
@@ -432,7 +423,6 @@ class Connection:
         loop = asyncio.get_running_loop()
         size = _CHUNK if bytes_per_second is None else max(bytes_per_second // 20, 1)
         while not self._over:
-            await self._gate.wait()
             data = b""
             try:
                 data = await loop.sock_recv(self.sock, size)
@@ -471,12 +461,14 @@ async def exchange(
     *,
     seconds: float = 10.0,
     source: str | None = None,
+    interval: float | None = None,
 ) -> Answer:
     """Dial, send one request, read its response, close. Never raises for what the peer does.
 
     Parameters:
         seconds: the deadline from the first byte sent; dialling has three seconds of its own.
         source: the local address to come from.
+        interval: seconds between one byte of the request and the next; all at once when None.
     """
     began = time.monotonic()
     try:
@@ -485,4 +477,4 @@ async def exchange(
         request, _ = build_request(address, method, path, headers, body)
         return Answer(request, failed.ending, problem=failed.problem, began=began, ended=failed.at)
     async with connection:
-        return await connection.exchange(method, path, headers, body, seconds)
+        return await connection.exchange(method, path, headers, body, seconds, interval)

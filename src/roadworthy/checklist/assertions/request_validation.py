@@ -12,9 +12,10 @@ ASSERTIONS = (
         title="A valid request is accepted and reads back equal",
         why=(
             "This is the control of the family: a service that refuses everything would pass every other "
-            "assertion, so none of them counts without it."
+            "assertion, so none of them counts without it. A network may deliver a request in any pieces, "
+            "and it stays the same request."
         ),
-        source="RFC 9110 §15.3.2",
+        source="RFC 9110 §15.3.2, RFC 9112 §2.2",
     ),
     Assertion(
         id="VAL-1",

@@ -31,11 +31,13 @@ from .values import numbers_are_exact, texts_are_exact
 __all__ = ("PROBES",)
 
 _NEEDS = (Need.CREATE,)
+# Long enough that a service at rest reads each byte by itself.
+_BETWEEN_BYTES = 0.001
 
 
 @probe("VAL-0", phase=Phase.SERVE, needs=_NEEDS)
 async def _a_valid_request_is_kept(bench: Bench) -> Verdict:
-    """Creates a resource, reads it, and compares each field that was sent."""
+    """Creates a resource, reads it, and compares each field that was sent; then again, a byte at a time."""
     unknown = await bench.get(bench.unknown_path())
     bench.control("another path is answered otherwise, so a success means something", not unknown.ok)
     route = bench.manifest.routes.by_role["create"]
@@ -47,6 +49,21 @@ async def _a_valid_request_is_kept(bench: Bench) -> Verdict:
     stored = await read_back(bench, answer)
     if stored is answer:
         bench.note("no route reads what was created (routes.read), so the answer itself was compared")
+    _judge_kept(bench, body, stored)
+    body = bench.fresh(route.body)
+    # A network may cut a message anywhere.
+    seconds = 10 + len(json.dumps(body)) * 5 * _BETWEEN_BYTES
+    answer = await bench.request(
+        route.method, route.path, route.headers, json_body=body, seconds=seconds, interval=_BETWEEN_BYTES
+    )
+    refused(answer)
+    title = "the valid request is refused when it comes a byte at a time"
+    if bench.expect(answer.ok, title, "2xx, as when it came at once", str(answer), answer):
+        _judge_kept(bench, body, await read_back(bench, answer))
+    return bench.verdict()
+
+
+def _judge_kept(bench: Bench, body: Any, stored: Answer) -> None:
     bench.expect(stored.ok, "what was created cannot be read", "2xx", str(stored), stored)
     document = stored.json()
     for name, value in members(body).items():
@@ -61,7 +78,6 @@ async def _a_valid_request_is_kept(bench: Bench) -> Verdict:
             json.dumps(kept)[:100],
             stored,
         )
-    return bench.verdict()
 
 
 # Of each: what it is, and the bytes.
