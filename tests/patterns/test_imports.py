@@ -17,3 +17,14 @@ def test_without_sqlalchemy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "ModuleNotFoundError\n"
+
+
+def test_without_the_layer() -> None:
+    """A script that fans out and offloads loads neither the layer nor the settings."""
+    code = (
+        "import sys; import roadworthy.patterns\n"
+        "heavy = ('roadworthy.layer', 'roadworthy.settings', 'pydantic', 'structlog')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -231,9 +231,8 @@ def _declared(file: Path | None) -> Manifest:
 
 def _writer(text: str) -> tuple[Any, Path]:
     """Return the writer of a format and the path of ``json=report.json``."""
-    from importlib import import_module
-
     from ..checker import ManifestError
+    from ..checker.report import html, json, junit, sarif, terminal
 
     name, equals, path = text.partition("=")
     if not equals or name not in FORMATS or not path:
@@ -243,8 +242,8 @@ def _writer(text: str) -> tuple[Any, Path]:
     if Path(path).is_dir() or not os.access(path if Path(path).exists() else Path(path).parent, os.W_OK):
         # Known before the check begins: afterwards its findings would be lost.
         raise ManifestError(f"--report {text}: {path} cannot be written")
-    module = "terminal" if name == "text" else name
-    return import_module(f"roadworthy.checker.report.{module}").write, Path(path)
+    writers = {"html": html, "json": json, "junit": junit, "sarif": sarif, "text": terminal}
+    return writers[name].write, Path(path)
 
 
 def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:

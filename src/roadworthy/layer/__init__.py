@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from .. import ambient
 from ..settings import Settings, load_settings
 from ..types import ASGIApp, Receive, Scope, Send
 from .asgi.http import Conversation
 from .asgi.lifespan import Lifespan
 from .asgi.refusal import Refusals
 from .asgi.websocket import WebSocketConversation
-from .connection_pooling import Resource
+from .connection_pooling import Resource, smallest_pool
 from .exchange import current_exchange
 from .frameworks import detect
 from .health_check import HealthCheck
@@ -180,3 +181,6 @@ async def wait_for_drain() -> None:
     if not isinstance(exchange, Conversation):
         raise LookupError("there is no request; call this while one is served")
     await exchange.wait_for_drain()
+
+
+ambient.provide(current_request_id, smallest_pool)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 from weakref import WeakSet
 
 from ..errors import UnavailableError
+from ..exits import is_apps_own
 from ..settings import Settings
-from .exits import is_apps_own
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

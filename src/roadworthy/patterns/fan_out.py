@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
 
+from ..ambient import smallest_pool
 from ..errors import APIError, TimeoutError
-from ..layer.exits import Contained
-from ._ambient import default_bound
+from ..exits import Contained
 
 __all__ = ("FanOut", "fan_out")
 
@@ -32,6 +32,10 @@ _One = TypeVar("_One", covariant=True)
 _UNWIND = 1.0
 """Seconds that a cancelled child gets to end, as the layer gives to a request at its deadline. After that it
 is left to itself: the caller's own deadline must hold."""
+
+_WITHOUT_POOL = 8
+"""Children at once where no pool is open: what a client of several remote services uses by custom."""
+_LEAST = 2
 
 _NO_MORE: Any = object()
 
@@ -84,7 +88,7 @@ class FanOut(Generic[_All, _One]):
     async def __aenter__(self) -> Self:
         if self._bound:
             raise RuntimeError("a fan-out is used once; make another one")
-        self._bound = self._limit or default_bound()
+        self._bound = self._limit or _default_bound()
         if self._timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(self._timeout, self._expire)
         return self
@@ -345,6 +349,15 @@ def fan_out(
         _close(cast("object", only))
         raise TypeError("fan_out takes several awaitables, or one iterable of them")
     return FanOut(cast("Iterable[Awaitable[Any]]", only), limit, timeout, partial, list)
+
+
+def _default_bound() -> int:
+    """Return how many children run at once: half of the smallest open pool, at least two.
+
+    One request must leave connections to the others (fastapi/full-stack-fastapi-template#104).
+    """
+    smallest = smallest_pool()
+    return _WITHOUT_POOL if smallest is None else min(max(_LEAST, smallest // 2), smallest)
 
 
 async def _again(task: asyncio.Future[_A]) -> _A:

@@ -20,10 +20,10 @@ from time import perf_counter
 from typing import Any
 
 from ...errors import APIError, MethodNotAllowedError, RequestTimeoutError, TimeoutError
+from ...exits import is_apps_own
 from ...types import Headers, Message, Receive, Scope, Send
 from ..compression import OFF_LOOP_SIZE, Coder
 from ..exchange import Exchange, Reply, ResponseAborted, current_exchange
-from ..exits import is_apps_own
 from ..frameworks import EXCHANGE_KEY
 from ..pipeline import Pass
 from ..request_fields import join_fields

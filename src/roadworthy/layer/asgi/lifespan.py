@@ -15,9 +15,9 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from ...exits import is_apps_own
 from ...types import ASGIApp, Message, Receive, Scope, Send
 from ..environment import Environment
-from ..exits import is_apps_own
 from ..pipeline import Pass
 from ..selftest import self_test
 from ..unhandled import KINDS, Unhandled

@@ -11,9 +11,9 @@ from contextlib import suppress
 from math import inf
 
 from ...errors import APIError, ForbiddenError, TimeoutError, UnavailableError
+from ...exits import is_apps_own
 from ...types import Message, Receive, Scope, Send
 from ..exchange import Reply, current_exchange
-from ..exits import is_apps_own
 from ..frameworks import EXCHANGE_KEY
 from ..pipeline import Pass
 from .http import Conversation, show_client

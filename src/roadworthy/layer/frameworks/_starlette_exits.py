@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
+from ...exits import ExitInTaskError, comes_from_signal
 from ...types import ASGIApp, Receive, Scope, Send
-from ..exits import ExitInTaskError, comes_from_signal
 
 __all__ = ("contain_exits",)
 

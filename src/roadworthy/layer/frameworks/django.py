@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from ...errors import APIError
+from ...exits import ExitInTaskError, comes_from_signal
 from ...types import Headers, Scope
-from ..exits import ExitInTaskError, comes_from_signal
 from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, media_type, prefers_html
 from ._django_routes import canonical, enter_first, key_of, resolve, template_of, walk

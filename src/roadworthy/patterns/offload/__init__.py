@@ -22,13 +22,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, cast
 
 from ...errors import TimeoutError, UnavailableError
-from ...settings import Settings, load_settings
 from .executor import Borrowed
 from .job import Crew, Job, name_of
 from .processes import Processes, RemoteError, WorkerCrashedError
 
 if TYPE_CHECKING:
     from ...layer.connection_pooling import Watch
+    from ...settings import Settings
 
 __all__ = ("OffloadPool", "OffloadStats", "RemoteError", "WorkerCrashedError", "offload")
 
@@ -99,6 +99,9 @@ class OffloadPool:
         name: str = "offload",
     ) -> None:
         if settings is None:
+            # Their library takes half a second to import; a pool with settings of its own has them already.
+            from ...settings import load_settings
+
             settings = load_settings()
         self.name = name
         count = workers or settings.offload_workers or _spare_cores(settings.workers)

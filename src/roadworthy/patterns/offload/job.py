@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
-from .._ambient import request_id
+from ...ambient import request_id
 
 __all__ = ("Crew", "Job", "name_of")
 

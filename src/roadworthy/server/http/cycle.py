@@ -7,8 +7,8 @@ from time import monotonic
 from typing import ClassVar, Protocol
 
 from ...errors import APIError, UnavailableError
+from ...exits import is_apps_own
 from ...layer.exchange import Reply, ResponseAborted
-from ...layer.exits import is_apps_own
 from ...settings import Settings
 from ...types import ASGIApp, Headers, Message, Scope
 from ..process.uvicorn_names import State

@@ -1,7 +1,7 @@
 """Running the event loop to the end of the server, whatever tasks and callbacks of the app raise.
 
 asyncio and uvloop hand ``SystemExit`` and ``KeyboardInterrupt`` out of the loop, whichever task or callback
-raised them. The layer keeps those of the request's own task in (:mod:`roadworthy.layer.exits`), and cannot
+raised them. The layer keeps those of the request's own task in (:mod:`roadworthy.exits`), and cannot
 those of a task that the app or its framework starts: a streamed body of Starlette, an app behind its
 ``BaseHTTPMiddleware``, a view of Django, a task group. By then asyncio has given the exception to the task's
 future, so whoever awaits it gets it, and a task that nobody awaits is recorded like any other
@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any
 
-from ...layer.exits import comes_from_signal
+from ...exits import comes_from_signal
 
 __all__ = ("new_loop", "run_to_the_end")
 
