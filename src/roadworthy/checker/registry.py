@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from ..checklist import ASSERTIONS, ITEMS, PATTERNS, Assertion
+from ..checklist.near import nearest
 from .errors import ManifestError
 from .probe import Probe
 from .probes import (
@@ -83,9 +83,9 @@ def choose(only: Sequence[str] = ()) -> tuple[Assertion, ...]:
     for word in _words(only):
         found = groups.get(word.lower().replace("_", "-"))
         if found is None:
-            near = get_close_matches(word.lower(), groups, n=1, cutoff=0.4)
+            near = nearest(word.lower(), groups, cutoff=0.4)
             items = {entry.id for entry in (*ITEMS, *PATTERNS)}
-            hint = f"; did you mean {near[0] if near[0] in items else near[0].upper()}?" if near else ""
+            hint = f"; did you mean {near if near in items else near.upper()}?" if near else ""
             raise ManifestError(f"no assertion, family or item is called {word!r}{hint}")
         chosen |= found
     return tuple(entry for entry in ASSERTIONS if entry.id in chosen)

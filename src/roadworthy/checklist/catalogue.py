@@ -4,7 +4,6 @@ The modules are listed by hand: the order of the checklist is the order of every
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TypeVar
 
 from .assertions import (
@@ -31,6 +30,7 @@ from .assertions import (
 )
 from .items import ITEMS
 from .model import Assertion, Item, Pattern
+from .near import nearest
 from .patterns import PATTERNS
 
 __all__ = ("ASSERTIONS", "assertion", "assertions_of", "item", "pattern")
@@ -109,5 +109,6 @@ def _find(entries: Mapping[str, _Entry], entry_id: str, kind: str) -> _Entry:
     if found is not None:
         return found
     spelled = {known.lower(): known for known in entries}
-    near = get_close_matches(entry_id.lower().replace("_", "-"), spelled, n=1, cutoff=0.0)
-    raise LookupError(f"no {kind} is called {entry_id!r}; the nearest is {spelled[near[0]]!r}")
+    near = nearest(entry_id.lower().replace("_", "-"), spelled, cutoff=0.0)
+    assert near is not None
+    raise LookupError(f"no {kind} is called {entry_id!r}; the nearest is {spelled[near]!r}")

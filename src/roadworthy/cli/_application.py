@@ -10,7 +10,7 @@ import pkgutil
 import sys
 import sysconfig
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +19,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..layer import Layer
+from ..near import did_you_mean
 from ..server.process.folder import Folder
 from ..server.process.listeners import ServeError
 from ..settings import SettingsError
-from ._messages import UsageError, did_you_mean
+from ._messages import UsageError
 
 __all__ = ("load_application",)
 
@@ -76,7 +77,7 @@ def _imported(name: str) -> ModuleType:
         missing = error.name or ""
         if name != missing and not name.startswith(missing + "."):
             raise _failed(f"importing {name} failed", error) from None
-        nearby = [module.name for module in pkgutil.iter_modules([str(Path.cwd())])]
+        nearby = _offered(module.name for module in pkgutil.iter_modules([str(Path.cwd())]))
         raise UsageError(
             f"there is no module {missing} in {Path.cwd()} or on the path{did_you_mean(missing, nearby)}"
         ) from None
@@ -95,11 +96,15 @@ def _attribute(module: ModuleType, module_name: str, path: str) -> Any:
             apps = [
                 name for name, value in _members(module) if _is_asgi(value) and not inspect.isclass(value)
             ]
-            hint = did_you_mean(part, dir(found))
+            hint = did_you_mean(part, _offered(dir(found)))
             if not hint and apps:
                 hint = f"; there is {', '.join(f'{module_name}:{name}' for name in apps)}"
             raise UsageError(f"module {module_name} has no attribute {path}{hint}") from None
     return found
+
+
+def _offered(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith("_")]
 
 
 def _members(module: ModuleType) -> Iterator[tuple[str, Any]]:

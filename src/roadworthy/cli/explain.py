@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._messages import did_you_mean, refuse
+from ._messages import refuse
 
 if TYPE_CHECKING:
     from ..checklist import Assertion, Item, Pattern
@@ -29,6 +29,7 @@ def explain(
     from ..checker.registry import choose
     from ..checklist import ITEMS, PATTERNS
     from ..checklist.fixes import STACKS
+    from ..near import did_you_mean
 
     if stack and stack not in {*STACKS, "none"}:
         refuse(f"--stack {stack} is not one of {', '.join(STACKS)}, none{did_you_mean(stack, STACKS)}")

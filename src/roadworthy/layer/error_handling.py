@@ -1,6 +1,6 @@
 """Error handling: one encoder for every error, whoever produced it.
 
-The shape is RFC 9457 problem details, or the source guide's ``{"error": {...}}`` envelope. Only an outermost
+The shape is RFC 9457 problem details, or the ``{"error": {...}}`` envelope. Only an outermost
 wrapper sees a framework's own 404, 405, 413, 422 and 500, so this is where they all become one shape.
 """
 
@@ -9,25 +9,18 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import quote
 
 from ..errors import APIError, UnavailableError, ValidationError
 from ..settings import Settings
 from .exchange import Exchange, Reply
+from .problem import problem
 
 __all__ = ("ErrorHandling",)
 
 # RFC 3986 §3.3: what may stand unescaped in a path.
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
-
-
-def _title(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -89,15 +82,8 @@ class ErrorHandling:
         return Reply(error.status, headers, body)
 
     def _problem(self, exchange: Exchange, error: APIError, stack: str | None) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "type": "about:blank",
-            "title": _title(error.status),
-            "status": error.status,
-            "detail": error.message,
-            "instance": quote(exchange.path, safe=_PATH_SAFE),
-            "code": error.code,
-            "request_id": exchange.request_id,
-        }
+        path = quote(exchange.path, safe=_PATH_SAFE)
+        document = problem(error, instance=path, request_id=exchange.request_id)
         if isinstance(error, ValidationError):
             document["errors"] = _fields(error)
         if error.details:

@@ -13,7 +13,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -32,6 +31,7 @@ from ..errors import (
 from ..settings import Settings
 from ..types import Headers, Receive, Scope, Send
 from .exchange import Exchange, Reply
+from .problem import problem
 from .request_fields import join_fields
 
 __all__ = ("Exposes", "OperationsApp", "Page", "PublicMetrics", "Reports", "json_page")
@@ -252,15 +252,8 @@ def _page(media_type: bytes, body: bytes, status: int = 200, headers: Headers | 
 
 
 def _problem(error: APIError) -> Reply:
-    document = {
-        "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.message,
-        "code": error.code,
-    }
     fields = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    return _page(b"application/problem+json", json.dumps(document).encode(), error.status, fields)
+    return _page(b"application/problem+json", json.dumps(problem(error)).encode(), error.status, fields)
 
 
 async def _send(scope: Scope, send: Send, reply: Reply) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, TypeAlias, TypeVar
 
+from ..near import nearest
 from ..settings import Rate, parse_duration, parse_rate, parse_size
 
 __all__ = (
@@ -177,8 +177,8 @@ def bind_rules(
             if route.template == template and (not method or method in route.methods)
         ]
         if not covered:
-            near = get_close_matches(template, {route.template for route in routes}, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(template, {route.template for route in routes})
+            hint = f"; did you mean {near!r}?" if near else ""
             raise ValueError(f"the rule {key!r} covers no route of the app{hint}")
         has = frozenset[str]().union(*(route.methods for route in covered))
         bound.append((_with_head(method, template, rules) & has if method else has, template, rule))

@@ -6,7 +6,6 @@ traceback of its exception printed every sibling secret (pydantic-settings#256, 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import annotated_types
 from pydantic.fields import FieldInfo
+
+from ..near import nearest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -24,7 +25,6 @@ __all__ = (
     "SettingsError",
     "aliases",
     "describe_allowed",
-    "nearest",
     "problems_of",
     "wrong_fields",
 )
@@ -68,12 +68,6 @@ class SettingsError(Exception):
         count = len(self.problems)
         title = "1 setting is wrong:" if count == 1 else f"{count} settings are wrong:"
         return "\n".join([title, *(f"  {problem}" for problem in self.problems)])
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str | None:
-    """Return the entry of ``allowed`` that looks most like ``word`` (difflib's ratio above 0.6), or None."""
-    found = difflib.get_close_matches(word, list(allowed), n=1)
-    return found[0] if found else None
 
 
 def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:

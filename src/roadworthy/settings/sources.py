@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_settings import NoDecode
 
+from ..near import nearest
 from .dotenv import read_dotenv
-from .mistakes import Problem, aliases, nearest
+from .mistakes import Problem, aliases
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from http import HTTPStatus
 from typing import Protocol
 
 from ...errors import APIError
 from ...layer.exchange import Reply
+from ...layer.problem import problem
 from ...types import Scope
 
 __all__ = ("PlainRefusals", "RefusalEncoder")
@@ -73,14 +73,7 @@ class PlainRefusals:
 
     def _reply(self, error: APIError, request_id: str) -> Reply:
         self.counts[error.status] = self.counts.get(error.status, 0) + 1
-        document = {
-            "type": "about:blank",
-            "title": HTTPStatus(error.status).phrase,
-            "status": error.status,
-            "detail": error.message,
-            "code": error.code,
-            "request_id": request_id,
-        }
+        document = problem(error, request_id=request_id)
         headers = [(b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         return Reply(error.status, headers, json.dumps(document, separators=(",", ":")).encode())
