@@ -74,6 +74,84 @@ def test_what_a_public_module_offers_is_described(path: Path) -> None:
     assert {node.name for node in nodes} == {node.name for node in nodes if ast.get_docstring(node)}
 
 
+PUBLIC_ROOMS = {"roadworthy", "roadworthy.checker", "roadworthy.errors", "roadworthy.patterns"}
+"""Modules whose names are for users of the package."""
+
+BY_NAME = {
+    "DjangoFramework": "detect() takes it from the adapter",
+    "PROBES": "the registry takes it from each module of probes",
+    "write": "the command line takes it from the report that is asked for",
+}
+
+
+def imported_names() -> set[tuple[str, str]]:
+    """Return module and name of all that is imported from modules of ours, or read as an attribute of one."""
+    found: set[tuple[str, str]] = set()
+    folders = ("src", "tests", "scripts", "benchmarks", "examples", "contract")
+    for path in (path for folder in folders for path in (ROOT.parent / folder).rglob("*.py")):
+        place = module_name(path).split(".") if ROOT in path.parents else []
+        package = place if path.name == "__init__.py" else place[:-1]
+        modules: dict[str, str] = {}
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                above = package[: len(package) - node.level + 1] if node.level else []
+                base = ".".join([*above, *filter(None, [node.module])])
+                for alias in node.names:
+                    found.add((base, alias.name))
+                    modules[alias.asname or alias.name] = f"{base}.{alias.name}"
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in modules:
+                found.add((modules[ast.unparse(node.value)], node.attr))
+    return found
+
+
+def listed(text: str) -> set[str]:
+    """Return what ``__all__`` of a module has."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def types_of_what_is_offered(text: str, offered: set[str]) -> set[str]:
+    """Return the names in annotations, aliases, bases and raise statements of a module.
+
+    Whoever uses what has them uses them too.
+    """
+    parts: list[ast.expr | None] = []
+    for top in ast.parse(text).body:
+        name = getattr(top, "name", "")
+        for node in ast.walk(top):
+            match node:
+                case ast.arg(annotation=part) | ast.AnnAssign(annotation=part):
+                    parts.append(part)
+                case ast.Raise(exc=ast.Call(func=part)) | ast.Raise(exc=part):
+                    parts.append(part)
+                case ast.FunctionDef(returns=part) | ast.AsyncFunctionDef(returns=part):
+                    parts.append(part)
+                case _:
+                    pass
+        if isinstance(top, ast.ClassDef) and name in offered:
+            parts.extend(top.bases)
+        if isinstance(top, ast.AnnAssign):
+            parts.append(top.value)
+    nodes = (node for part in parts if part is not None for node in ast.walk(part))
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def test_what_a_module_offers_is_used() -> None:
+    """Each name in ``__all__`` of a room's module is imported by others, or is a type of what it offers."""
+    used = imported_names()
+    unused: set[str] = set()
+    for path in (ROOT / "roadworthy").rglob("*.py"):
+        module, text = module_name(path), path.read_text()
+        offered = listed(text) - BY_NAME.keys()
+        types = types_of_what_is_offered(text, offered)
+        if module not in PUBLIC_ROOMS:
+            unused |= {f"{module}.{name}" for name in offered - types if (module, name) not in used}
+    assert unused == set()
+
+
 def test_the_front_door_offers_what_it_lists_and_nothing_else() -> None:
     """Names of the package itself are its public interface: all of them are listed, and machinery is not."""
     assert dir(roadworthy) == sorted(roadworthy.__all__)

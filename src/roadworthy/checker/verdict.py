@@ -14,7 +14,6 @@ from typing import TypeAlias
 from ..checklist import Severity
 
 __all__ = (
-    "REQUIRED",
     "Control",
     "Evidence",
     "ExitCode",
@@ -199,13 +198,13 @@ class Result:
 
 
 _NORMAL = frozenset({Severity.CRITICAL, Severity.HIGH})
-REQUIRED = {False: _NORMAL, True: _NORMAL | {Severity.MEDIUM}}
+_REQUIRED = {False: _NORMAL, True: _NORMAL | {Severity.MEDIUM}}
 """The severities that decide, by ``strict``. Low ones and notes never do."""
 
 
 def required(result: Result, strict: bool) -> bool:
     """Tell whether a result decides about its item and about the exit code."""
-    return result.severity in REQUIRED[strict]
+    return result.severity in _REQUIRED[strict]
 
 
 class ItemState(StrEnum):

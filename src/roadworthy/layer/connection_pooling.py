@@ -31,8 +31,6 @@ __all__ = (
     "Resource",
     "SqlAlchemyPool",
     "Watch",
-    "WithMetrics",
-    "WithPrepare",
     "WithStats",
     "is_pool_timeout",
     "smallest_pool",
@@ -100,7 +98,7 @@ class WithStats(Protocol):
 
 
 @runtime_checkable
-class WithPrepare(Protocol):
+class _WithPrepare(Protocol):
     """A resource with work to do once per start of the service, such as migrations."""
 
     async def prepare(self) -> None:
@@ -133,7 +131,7 @@ class Watch(Protocol):
 
 
 @runtime_checkable
-class WithMetrics(Protocol):
+class _WithMetrics(Protocol):
     """A resource that is no pool of connections and has numbers of its own."""
 
     def report_to(self, watch: Watch) -> None:
@@ -183,7 +181,7 @@ class ConnectionPooling:
         if self.prepared:
             return
         for resource in self._resources:
-            if isinstance(resource, WithPrepare):
+            if isinstance(resource, _WithPrepare):
                 try:
                     await resource.prepare()
                 except BaseException as error:
@@ -233,7 +231,7 @@ class ConnectionPooling:
     def report_to(self, watch: Watch) -> None:
         """Put wait and use of every pool into the metrics; once, before the first request."""
         for resource in self._resources:
-            if isinstance(resource, WithMetrics):
+            if isinstance(resource, _WithMetrics):
                 resource.report_to(watch)
                 continue
             labels, waits = {"pool": resource.name}, self._waits[resource.name]
@@ -291,7 +289,7 @@ _started: WeakSet[ConnectionPooling] = WeakSet()
 def smallest_pool() -> int | None:
     """Return how many connections the smallest open pool of this process gives, None without such a pool."""
     held = (resource for service in _started for resource in service._open)  # pyright: ignore[reportPrivateUsage]
-    told = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, WithMetrics))
+    told = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, _WithMetrics))
     return min((stats.max for stats in told if stats is not None and stats.max), default=None)
 
 

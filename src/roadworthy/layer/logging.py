@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .exchange import Exchange
 
-__all__ = ("PROBE_PATHS", "Level", "Logging", "configure")
+__all__ = ("Level", "Logging", "configure")
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
-PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
+_PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
 """Paths that machines ask every few seconds; their records stand at ``debug``."""
 
 _NAME = "roadworthy.access"
@@ -67,7 +67,7 @@ class Logging:
         settings: Settings,
         *,
         writer: LogWriter | None = None,
-        probes: Iterable[str] = PROBE_PATHS,
+        probes: Iterable[str] = _PROBE_PATHS,
         shared: bool = False,
     ) -> None:
         self.writer = writer or _standard_output()

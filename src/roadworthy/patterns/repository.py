@@ -17,7 +17,6 @@ from ..errors import ConflictError, FieldError, NotFoundError, ValidationError
 
 __all__ = (
     "LARGEST_KEY",
-    "MAX_LIMIT",
     "Page",
     "Repository",
     "VersionConflictError",
@@ -30,7 +29,7 @@ __all__ = (
     "still_in_use",
 )
 
-MAX_LIMIT = 1000
+_MAX_LIMIT = 1000
 """Most rows of one page: it bounds what a single request costs in memory and time."""
 
 LARGEST_KEY = 2**63 - 1
@@ -172,8 +171,8 @@ def check_limit(limit: int) -> int:
     Raises:
         ValueError: it is not between 1 and 1000: a mistake of the service, which bounds what clients ask for.
     """
-    if not 1 <= limit <= MAX_LIMIT:
-        raise ValueError(f"limit is between 1 and {MAX_LIMIT}, not {limit}")
+    if not 1 <= limit <= _MAX_LIMIT:
+        raise ValueError(f"limit is between 1 and {_MAX_LIMIT}, not {limit}")
     return limit
 
 

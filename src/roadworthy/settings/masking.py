@@ -13,9 +13,9 @@ from .values import Rate
 if TYPE_CHECKING:
     from .model import Settings
 
-__all__ = ("MASK", "mask_url", "masked_settings")
+__all__ = ("mask_url", "masked_settings")
 
-MASK = "***"
+_MASK = "***"
 
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(.*)", re.DOTALL)
@@ -31,13 +31,13 @@ def mask_url(url: str) -> str:
     """
     match = _URL.fullmatch(url)
     if match is None:
-        return MASK
+        return _MASK
     scheme, rest = match.groups()
     credentials, at, place = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
-    shown = f"{user}:{MASK}@" if colon else f"{MASK}@" if at else ""
+    shown = f"{user}:{_MASK}@" if colon else f"{_MASK}@" if at else ""
     path, question, query = place.partition("?")
-    names = "&".join(f"{part.partition('=')[0]}={MASK}" for part in query.split("&")) if question else ""
+    names = "&".join(f"{part.partition('=')[0]}={_MASK}" for part in query.split("&")) if question else ""
     return f"{scheme}{shown}{path}{question}{names}"
 
 
@@ -52,9 +52,9 @@ def masked_settings(settings: Settings) -> dict[str, Any]:
 
 def _masked(name: str, value: Any) -> Any:
     if isinstance(value, SecretStr):
-        return mask_url(value.get_secret_value()) if name in _SHOWN_URLS else MASK
+        return mask_url(value.get_secret_value()) if name in _SHOWN_URLS else _MASK
     if isinstance(value, SecretBytes):
-        return MASK
+        return _MASK
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, BaseModel):

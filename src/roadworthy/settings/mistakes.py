@@ -24,7 +24,6 @@ __all__ = (
     "Problem",
     "SettingsError",
     "aliases",
-    "describe_allowed",
     "problems_of",
     "wrong_fields",
 )
@@ -70,16 +69,16 @@ class SettingsError(Exception):
         return "\n".join([title, *(f"  {problem}" for problem in self.problems)])
 
 
-def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+def _describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """Say in words what a field of this type accepts: ``a whole number from 0 to 65535``."""
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *more = get_args(annotation)
         flat = [part for item in more for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
-        return describe_allowed(inner, [*metadata, *flat])
+        return _describe_allowed(inner, [*metadata, *flat])
     if origin in (Union, UnionType):
         return " or ".join(
-            describe_allowed(part, metadata) for part in get_args(annotation) if part is not type(None)
+            _describe_allowed(part, metadata) for part in get_args(annotation) if part is not type(None)
         )
     if origin is Literal:
         words = [str(word) for word in get_args(annotation)]
@@ -160,7 +159,7 @@ def _message(info: FieldInfo | None, field: str, items: list[Any], values: Mappi
             return _validator_message(item, values)
     if info is None:
         return "is not acceptable"
-    message = f"expected {describe_allowed(info.annotation, info.metadata)}"
+    message = f"expected {_describe_allowed(info.annotation, info.metadata)}"
     match = nearest(str(values.get(field, "")).strip().lower(), _words(info.annotation))
     return message if match is None else f"{message}; the nearest is {match}"
 

@@ -24,7 +24,13 @@ from .mistakes import Problem, aliases
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ("PREFIX", "WELL_KNOWN", "File", "Found", "read_sources", "variables_of")
+__all__ = (
+    "PREFIX",
+    "WELL_KNOWN",
+    "File",
+    "Found",
+    "read_sources",
+)
 
 PREFIX = "ROADWORTHY_"
 """What every variable of the project starts with."""
@@ -58,7 +64,7 @@ class File:
     where: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def variables_of(name: str, info: FieldInfo, ours: Container[str], own_prefix: str = PREFIX) -> list[str]:
+def _variables_of(name: str, info: FieldInfo, ours: Container[str], own_prefix: str = PREFIX) -> list[str]:
     """Return the variables that are read for a field, the winning one first.
 
     A field of the project has its prefixed name and perhaps a well-known one. A field that a service added is
@@ -99,7 +105,7 @@ def read_sources(
     found = Found()
     own_prefix = str(model.model_config.get("env_prefix") or PREFIX)
     variables = {PREFIX + name.upper() for every in known for name in every.model_fields}
-    read = variables.union(*(variables_of(*one, ours, own_prefix) for one in model.model_fields.items()))
+    read = variables.union(*(_variables_of(*one, ours, own_prefix) for one in model.model_fields.items()))
     file = _read_files(env_file, encoding or "utf-8", read, found)
     for name, info in model.model_fields.items():
         given = next((key for key in (name, *aliases(info)) if key in arguments), None)
@@ -108,7 +114,7 @@ def read_sources(
         elif given is not None:
             found.values[name], found.origins[name] = arguments[given], "argument"
         else:
-            _look_up(name, info, variables_of(name, info, ours, own_prefix), file, found)
+            _look_up(name, info, _variables_of(name, info, ours, own_prefix), file, found)
     accepted = {key for name, info in model.model_fields.items() for key in (name, *aliases(info))}
     found.problems += _unknown((key for key in arguments if key not in accepted), accepted, "argument")
     set_here = dict.fromkeys([*os.environ, *file.values])

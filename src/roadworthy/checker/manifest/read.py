@@ -19,9 +19,9 @@ from .near import near
 from .rules import contradictions
 from .values import ROLES
 
-__all__ = ("MANIFEST_NAME", "load_manifest", "parse_manifest")
+__all__ = ("load_manifest", "parse_manifest")
 
-MANIFEST_NAME = "roadworthy.toml"
+_MANIFEST_NAME = "roadworthy.toml"
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?")
 _KEY = re.compile(
@@ -50,7 +50,7 @@ def load_manifest(file: Path) -> Manifest:
     return parse_manifest(text, file.name, file.resolve().parent)
 
 
-def parse_manifest(text: str, name: str = MANIFEST_NAME, folder: Path | None = None) -> Manifest:
+def parse_manifest(text: str, name: str = _MANIFEST_NAME, folder: Path | None = None) -> Manifest:
     """Read a manifest from its text.
 
     Raises:

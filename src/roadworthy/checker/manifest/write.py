@@ -12,9 +12,9 @@ from ..read.shapes import members
 from .infer import ASK, Inference
 from .model import Manifest, Route
 
-__all__ = ("URL_MODE", "manifest_text")
+__all__ = ("manifest_text",)
 
-URL_MODE = (
+_URL_MODE = (
     "URL mode: the check does not start this service, so its environment, its logs, its shutdown and faults",
     "of its store cannot be tried: 8 of the 12 items can be proved. Set start.command for all of them.",
 )
@@ -33,7 +33,7 @@ def manifest_text(inference: Inference) -> str:
         tables.setdefault(table, []).append(f"{key} = {_toml(value)}  # inferred: {_comment(fact.evidence)}")
     lines = ["# What `roadworthy check` knows about this service; written by `roadworthy check init`."]
     if manifest.start.url:
-        lines += [f"# {line}" for line in URL_MODE]
+        lines += [f"# {line}" for line in _URL_MODE]
     for table, entries in tables.items():
         lines += ["", f"[{table}]"] if table else []
         lines += entries

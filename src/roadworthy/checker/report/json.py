@@ -12,9 +12,9 @@ from ...checklist import Assertion, assertion
 from ..events import Run
 from ..verdict import Evidence, Finding, ItemResult, Lines, Result, Table, Timeline, Waiver, WireExchange
 
-__all__ = ("SCHEMA", "SCHEMA_VERSION", "document", "write")
+__all__ = ("SCHEMA", "document", "write")
 
-SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 1
 """Grows when a reader of the old form would misread the new one; new members alone do not change it."""
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
@@ -31,7 +31,7 @@ def write(run: Run, path: Path) -> None:
 def document(run: Run) -> dict[str, Any]:
     """Return the report as plain data."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": _SCHEMA_VERSION,
         "tool": {"name": "roadworthy", "version": run.version},
         "run": {
             "id": run.id,

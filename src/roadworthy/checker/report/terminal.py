@@ -16,7 +16,7 @@ from ..events import Event, Notice, ProbeFinished, ProbeStarted, Run, RunFinishe
 from ..http.show import cut
 from ..verdict import Finding, ItemState, Result, Verdict, WireExchange
 
-__all__ = ("Terminal", "show", "write")
+__all__ = ("Terminal", "write")
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -72,7 +72,7 @@ class Terminal:
                 self._console.print(Text(f"note: {event.text}", "yellow"), soft_wrap=True)
             case RunFinished():
                 self.close()
-                show(event.run, self._console, verbose=self._verbose)
+                _show(event.run, self._console, verbose=self._verbose)
             case _:
                 pass
 
@@ -124,11 +124,11 @@ class Terminal:
 def write(run: Run, path: Path) -> None:
     """Write what the terminal shows, without colours."""
     text = io.StringIO()
-    show(run, Console(file=text, no_color=True, width=120), verbose=True)
+    _show(run, Console(file=text, no_color=True, width=120), verbose=True)
     path.write_text(text.getvalue(), "utf-8", "backslashreplace")
 
 
-def show(run: Run, console: Console, *, verbose: bool = False) -> None:
+def _show(run: Run, console: Console, *, verbose: bool = False) -> None:
     """Print the findings and what they add up to."""
     for result in run.results:
         if result.verdict in {Verdict.FAIL, Verdict.WARN} or result.flaky:

@@ -18,7 +18,10 @@ from ._protocol import exchange_of
 from ._starlette_exits import contain_exits
 from ._starlette_routes import Expand
 
-__all__ = ("Handler", "attach_handlers", "mounted_apps")
+__all__ = (
+    "Handler",
+    "attach_handlers",
+)
 
 Handler = Callable[[Any, Any], Any]
 
@@ -68,7 +71,7 @@ def _last_handler(inner: Handler | None) -> Handler:
     return last
 
 
-def mounted_apps(routes: Any, expand: Expand) -> list[Starlette]:
+def _mounted_apps(routes: Any, expand: Expand) -> list[Starlette]:
     """Return the Starlette apps that are mounted at any depth, looking through their middlewares."""
     found: list[Starlette] = []
     for route in expand(routes):
@@ -82,7 +85,7 @@ def mounted_apps(routes: Any, expand: Expand) -> list[Starlette]:
         if isinstance(app, Starlette):
             found.append(app)
         elif route.routes:
-            found += mounted_apps(route.routes, expand)
+            found += _mounted_apps(route.routes, expand)
     return found
 
 
@@ -101,5 +104,5 @@ def attach_handlers(app: Any, expand: Expand, prepare: Callable[[Starlette], Non
         contain_exits(app)
         # Handlers are read when the stack is built, at the first call.
         app.middleware_stack = None
-    for inner in mounted_apps(app.routes, expand):
+    for inner in _mounted_apps(app.routes, expand):
         attach_handlers(inner, expand, prepare)

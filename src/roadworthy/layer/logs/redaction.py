@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, TypeAlias, TypeGuard
 
-__all__ = ("MASK", "JsonValue", "Redactor")
+__all__ = ("JsonValue", "Redactor")
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
 
-MASK = "[redacted]"
+_MASK = "[redacted]"
 
 _ANYWHERE = (
     "authorization", "password", "passwd", "passphrase", "secret", "cookie", "credential", "apikey",
@@ -98,7 +98,7 @@ def _masked(pattern: re.Pattern[str], text: str, lower: str) -> str:
     parts: list[str] = []
     start = 0
     for found in pattern.finditer(lower):
-        parts += (text[start : found.end(1)], MASK)
+        parts += (text[start : found.end(1)], _MASK)
         start = found.end()
         if len(parts) == 2 * _MOST:
             return "".join(parts)
@@ -109,8 +109,8 @@ def _masked(pattern: re.Pattern[str], text: str, lower: str) -> str:
 def _without_user_info(text: str) -> str:
     """Mask what stands between ``://`` and ``@``."""
     if text.count("://") > _MOST:
-        text = "://".join(text.split("://", _MOST)[:-1]) + f"://{MASK}"
-    return _USER_INFO.sub(f"://{MASK}@", text)
+        text = "://".join(text.split("://", _MOST)[:-1]) + f"://{_MASK}"
+    return _USER_INFO.sub(f"://{_MASK}@", text)
 
 
 def _without_echo(text: str) -> str:
@@ -119,7 +119,7 @@ def _without_echo(text: str) -> str:
     start = 0
     while (end := text.find(_ECHO_END, start)) >= 0:
         at = text.find(_ECHO, max(start, end - _ECHO_LENGTH - len(_ECHO)), end)
-        parts += (text[start:end],) if at < 0 else (text[start : at + len(_ECHO)], MASK)
+        parts += (text[start:end],) if at < 0 else (text[start : at + len(_ECHO)], _MASK)
         parts.append(_ECHO_END)
         start = end + len(_ECHO_END)
     return "".join(parts) + text[start:]
@@ -134,7 +134,7 @@ def _without_parameters(text: str) -> str:
         line = text.find("\n", at)
         line = len(text) if line < 0 else line
         end = text.rfind("]", at, line)
-        parts += (text[start:at], MASK)
+        parts += (text[start:at], _MASK)
         start = line if end < 0 else end
     return "".join(parts) + text[start:]
 
@@ -216,9 +216,9 @@ class Redactor:
                 text = _masked(_HEADER_LINE, text, _lower(text))
             text = _masked(self._assignment, text, _lower(text))
         if (" " in lower or "\t" in lower) and any(word in lower for word in _SCHEME_HINTS):
-            text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {MASK}", text)
+            text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {_MASK}", text)
         if "eyJ" in text:
-            text = _JWT.sub(MASK, text)
+            text = _JWT.sub(_MASK, text)
         if _ECHO in text:
             text = _without_echo(text)
         if _PARAMETERS in text:
@@ -252,7 +252,7 @@ class Redactor:
     def field(self, name: str, value: object, depth: int = 6) -> JsonValue:
         """Return the value that a record shows under ``name``."""
         if value is not None and not isinstance(value, bool) and self.is_secret(name):
-            return MASK
+            return _MASK
         return self.value(value, depth)
 
     def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> JsonValue:

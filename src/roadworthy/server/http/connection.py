@@ -41,7 +41,7 @@ from .response_head import STATUS_LINES, InvalidResponseError, default_fields, e
 from .sweep import Sweep
 from .transport import BODY, BUSY, CLOSING, FRESH, HEAD, IDLE, LINGER
 
-__all__ = ("HttpProtocol", "Limits", "PlainRefusals", "RefusalEncoder", "http_protocol")
+__all__ = ("HttpProtocol", "Limits", "RefusalEncoder", "http_protocol")
 
 # A connection that was accepted while the listener closed gets this long to send its first byte.
 _FIRST_REQUEST = 1.0

@@ -12,7 +12,6 @@ from ...types import Headers
 from .limits import Limits
 
 __all__ = (
-    "FORBIDDEN_TRAILERS",
     "NotImplementedMethodError",
     "VersionNotSupportedError",
     "check_coding",
@@ -46,7 +45,7 @@ _REMEMBERED = 512
 _good: set[bytes] = set()
 _MEMBERS = 32
 
-FORBIDDEN_TRAILERS = frozenset(
+_FORBIDDEN_TRAILERS = frozenset(
     (b"content-length", b"transfer-encoding", b"host", b"trailer", b"te", b"connection", b"upgrade")
 )
 """Fields for framing and routing (RFC 9110 §6.5.1). Other trailers are read and dropped, as §6.5.2 allows."""
@@ -101,7 +100,7 @@ def check_trailers(trailers: Iterable[tuple[bytes, bytes]]) -> None:
     Raises:
         BadRequestError: there is one.
     """
-    if any(name in FORBIDDEN_TRAILERS for name, _ in trailers):
+    if any(name in _FORBIDDEN_TRAILERS for name, _ in trailers):
         raise BadRequestError("A trailer field is not allowed there")
 
 

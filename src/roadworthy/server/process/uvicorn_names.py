@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
-__all__ = ("CONFIG", "LOADED", "STATE", "Config", "State", "missing")
+__all__ = ("Config", "State", "missing")
 
-CONFIG = ("loaded", "load", "http", "root_path", "limit_concurrency", "ws")
-LOADED = ("loaded_app", "asgi_version", "ws_protocol_class", "http_protocol_class")
-STATE = ("connections", "tasks", "default_headers", "total_requests")
+_CONFIG = ("loaded", "load", "http", "root_path", "limit_concurrency", "ws")
+_LOADED = ("loaded_app", "asgi_version", "ws_protocol_class", "http_protocol_class")
+_STATE = ("connections", "tasks", "default_headers", "total_requests")
 
 
 class Config(Protocol):
@@ -58,13 +58,13 @@ def missing() -> list[str]:
         pass
 
     config = uvicorn.Config(_app, http=Probe, log_config=None, lifespan="off")
-    found = [f"Config.{name}" for name in CONFIG if not hasattr(config, name)]
+    found = [f"Config.{name}" for name in _CONFIG if not hasattr(config, name)]
     config.load()
-    found += [f"Config.{name} after load()" for name in LOADED if not hasattr(config, name)]
+    found += [f"Config.{name} after load()" for name in _LOADED if not hasattr(config, name)]
     if getattr(config, "http_protocol_class", None) is not Probe:
         found.append("Config(http=<class>)")
     state = ServerState()
-    found += [f"ServerState.{name}" for name in STATE if not hasattr(state, name)]
+    found += [f"ServerState.{name}" for name in _STATE if not hasattr(state, name)]
     body = inspect.getsource(uvicorn.Server)
     wanted = ("config=", "server_state=", "app_state=", "_loop=", "connection.shutdown()")
     found += [f"{words} in uvicorn.Server" for words in wanted if words not in body]

@@ -12,7 +12,7 @@ from ...bench import Bench
 from ...http.wire import Answer
 from ...read.exposition import Sample
 
-__all__ = ("Moved", "Scraper", "durations", "label_sets", "request_counter", "split", "tally", "worst_growth")
+__all__ = ("Moved", "Scraper", "durations", "request_counter", "split", "tally", "worst_growth")
 
 _METHODS = ("method", "http_method", "request_method", "http_request_method", "verb")
 _STATUSES = ("status", "code", "status_code", "http_status", "http_response_status_code", "status_class")
@@ -108,7 +108,7 @@ def durations(moved: Mapping[Sample, float]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def label_sets(samples: Mapping[Sample, float]) -> dict[str, set[tuple[tuple[str, str], ...]]]:
+def _label_sets(samples: Mapping[Sample, float]) -> dict[str, set[tuple[tuple[str, str], ...]]]:
     """Return the label sets of each name; the buckets of one histogram are one."""
     found: dict[str, set[tuple[tuple[str, str], ...]]] = {}
     for sample in samples:
@@ -119,9 +119,9 @@ def label_sets(samples: Mapping[Sample, float]) -> dict[str, set[tuple[tuple[str
 
 def worst_growth(before: Mapping[Sample, float], after: Mapping[Sample, float]) -> tuple[int, str]:
     """Return how many label sets the name has got that got most, and one of them."""
-    old = label_sets(before)
+    old = _label_sets(before)
     worst, example = 0, ""
-    for name, sets in label_sets(after).items():
+    for name, sets in _label_sets(after).items():
         fresh = sets - old.get(name, set())
         if len(fresh) > worst:
             worst = len(fresh)
