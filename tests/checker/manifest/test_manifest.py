@@ -41,6 +41,15 @@ def test_sizes_are_written_as_in_the_settings(size: str | int) -> None:
     assert parse_manifest(f"[limits]\nbody = {size!r}".replace("'", '"')).limits.body == 1 << 20
 
 
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [("", ""), ('origins = ["https://a.example"]', "origins"), ('policy = "public"', "public")],
+)
+def test_a_list_of_origins_is_a_policy(text: str, policy: str) -> None:
+    """Origins need no policy beside them: COR-10 looks for grants that nobody declared."""
+    assert parse_manifest(f"[cors]\n{text}").cors.policy == policy
+
+
 def test_every_mistake_is_told_with_its_line() -> None:
     """All mistakes come at once, in the order of the file, each with a way out."""
     text = """

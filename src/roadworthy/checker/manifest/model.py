@@ -267,6 +267,11 @@ class Cors:
     origins: tuple[str, ...] = ()
     credentials: Flag = False
 
+    def __post_init__(self) -> None:
+        """Let a list of origins imply the policy."""
+        if self.origins and not self.policy:
+            object.__setattr__(self, "policy", "origins")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Database:
