@@ -4,7 +4,7 @@ from ..harness import Twin
 
 __all__ = ("TWINS",)
 
-_SOON = (('timeout = "20s"', 'timeout = "2s"'),)
+_SOON = (('timeout = "20s"', 'timeout = "5s"'),)
 # A service that never listens on its port cannot be checked at all; this one does not in production.
 _COMMAND = 'command = ["{python}", "-m", "tests.zoo"]'
 _PRODUCTION = (
