@@ -19,6 +19,7 @@ from roadworthy.server.http.connection import Limits, http_protocol
 from roadworthy.settings import load_settings
 from roadworthy.types import ASGIApp, Receive, Scope, Send
 
+from ..request_body import request_body
 from .memory_transport import MemoryTransport, converse
 from .target import Pieces, Target
 
@@ -96,14 +97,9 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await _echo(receive, send)
         return
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        body += message["body"]
-        if not message["more_body"]:
-            break
+    body = await request_body(receive)
+    if body is None:
+        return
     if scope["http_version"] == "1.1" and [name for name, _ in scope["headers"]].count(b"host") != 1:
         _without_host.append(scope)
     target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
@@ -229,12 +225,8 @@ def upgrade(data: bytes) -> None:
 
 async def _json(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the whole body and answer with enough JSON to be compressed."""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        more = message["more_body"]
+    if await request_body(receive) is None:
+        return
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from roadworthy.types import Receive, Scope, Send
+from tests.request_body import request_body
 from tests.server.wire import Response, Served, parse, serving
 
 pytestmark = pytest.mark.proof
@@ -128,12 +129,8 @@ def with_hosts(data: bytes) -> bytes:
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the whole body and answer 200; a body that does not end is no request."""
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        if not message["more_body"]:
-            break
+    if await request_body(receive) is None:
+        return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from roadworthy.server.http.connection import Limits
 from roadworthy.types import Receive, Scope, Send
 
+from ...request_body import request_body
 from ..wire import Served, parse, serving
 
 EXAMPLES = 600
@@ -77,12 +78,8 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the body and answer."""
     if scope["type"] != "http":
         return
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        if not message["more_body"]:
-            break
+    if await request_body(receive) is None:
+        return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
 

@@ -11,6 +11,7 @@ from roadworthy.layer.exchange import Reply
 from roadworthy.server.http.connection import Limits
 from roadworthy.types import Receive, Scope, Send
 
+from ...request_body import request_body
 from ..wire import Client, Served, expect_refusal, parse, serving
 
 SMALL = Limits(header_limit=1000, header_count=20, url_limit=200)
@@ -21,14 +22,9 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the body and answer with what was understood."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        body += message["body"]
-        if not message["more_body"]:
-            break
+    body = await request_body(receive)
+    if body is None:
+        return
     told = f"{scope['method']} {scope['path']} {body!r}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": told})

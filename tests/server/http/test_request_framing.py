@@ -10,6 +10,7 @@ from roadworthy.layer.request_fields import FIELDS, Repeats
 from roadworthy.server.http.connection import Limits
 from roadworthy.types import Receive, Scope, Send
 
+from ...request_body import request_body
 from ..wire import Client, Served, expect_refusal, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -19,13 +20,9 @@ HOST = b"\r\nHost: x\r\n"
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the body and answer with what was understood."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        body += message["body"]
-        more = message["more_body"]
+    body = await request_body(receive)
+    if body is None:
+        return
     told = f"{scope['method']} {scope['path']} {scope['http_version']} {body!r}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": told})
