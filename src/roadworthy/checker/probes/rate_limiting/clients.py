@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 import time
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from ...bench import Bench
@@ -24,6 +25,7 @@ __all__ = (
     "find_limit",
     "forged_address",
     "new_client",
+    "seconds_into_window",
     "seconds_to_a_new_window",
 )
 
@@ -74,10 +76,20 @@ class Burst:
         return [answer for answer in self.answers if not answer.complete or answer.status >= 500]
 
     @property
+    def began(self) -> float:
+        """When the first request was sent, by ``time.monotonic()``."""
+        return min((answer.began for answer in self.answers), default=0.0)
+
+    @property
     def seconds(self) -> float:
         """From the first request to the last admitted one: how long a bucket was refilled."""
-        return max((answer.ended for answer in self.admitted), default=0.0) - min(
-            (answer.began for answer in self.answers), default=0.0
+        return max((answer.ended for answer in self.admitted), default=0.0) - self.began
+
+    def densest(self, window: float) -> int:
+        """Return the most requests that were sent within so many seconds."""
+        times = sorted(answer.began for answer in self.answers)
+        return max(
+            (number - bisect_left(times, at - window) for number, at in enumerate(times, 1)), default=0
         )
 
 
@@ -172,23 +184,34 @@ class Limit:
             raise ControlFailed(f"the limit was not reached again within {len(burst.answers)} requests")
         return burst
 
-    async def window_begins(self, bench: Bench, client: Client) -> Answer:
+    async def window_begins(self, bench: Bench, client: Client) -> tuple[float, Answer]:
         """Use up what a client has left, and ask until it is admitted: that is where a fixed window begins.
+
+        Returns:
+            The earliest time at which it can have begun, by ``time.monotonic()``, and what was admitted.
 
         Raises:
             ControlFailed: it is not admitted again after a whole window.
         """
         most = 3 * (self.requests or 0) + 50
-        await _until_refused(bench, self.route, client, most, _LOOKING, 1)
+        since = (await _until_refused(bench, self.route, client, most, _LOOKING, 1)).answers[-1].began
+
+        def admitted(answer: Answer) -> bool:
+            nonlocal since
+            if answer.status != 429:
+                return True
+            since = answer.began
+            return False
+
         came, answer = await bench.until(
             lambda: client.ask(bench, self.route),
-            lambda answer: answer.status != 429,
+            admitted,
             min(self.window or 60.0, _LONGEST_WAIT) + 1,
             0.01,
         )
         if not came:
             raise ControlFailed("the limited client was not admitted again after a window")
-        return answer
+        return since, answer
 
     async def together(self, bench: Bench, client: Client, count: int, width: int) -> Burst:
         """Let a client send ``count`` requests, ``width`` at a time."""
@@ -273,6 +296,11 @@ def seconds_to_a_new_window(window: float) -> float:
     if window > _LONGEST_WAIT:
         raise ControlFailed(f"a window of {window:g} s is too long to wait for (see check.rate_limit)")
     return 2 * window - time.time() % window + 0.02
+
+
+def seconds_into_window(at: float, window: float) -> float:
+    """Return how much of a window that goes by the clock was over at a time of ``time.monotonic()``."""
+    return (time.time() - time.monotonic() + at) % window
 
 
 def forged_address() -> str:
