@@ -14,18 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..errors import ManifestError, StartFailed, TargetLost
+from ..errors import ManifestError, PortTaken, StartFailed, TargetLost
 from ..http.wire import Address, Connection, DialFailed, Ending, exchange
 from ..manifest.model import Manifest
 from ..read.masking import Masker
 from ..store.faults import Fault, FaultProxy, SqliteFile, Store
 from ..store.kinds import kind_of
-from .process import Service, free_port, require_free
+from .process import Service, free_port, is_free, require_free
 
 __all__ = ("Launch", "Target", "attach", "expand", "launch")
 
 _DYING = 1.0
 """Seconds from the end of a process' listener to its own: writing its memory out (core(5)) takes longest."""
+_STARTS = 3
+"""Most starts of a service that loses the port chosen for it to another process each time."""
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # What a program needs to be found and to find its libraries; nothing that configures it.
 _MINIMAL = (
@@ -223,9 +225,23 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
     """
     if not manifest.startable:
         return await attach(manifest)
+    fixed = options.port or (None if manifest.movable else manifest.listen.port)
+    left = _STARTS
+    while True:
+        left -= 1
+        own = folder / f"start-{_STARTS - left}"
+        own.mkdir()
+        try:
+            return await _launch(manifest, options, fixed or free_port(manifest.listen.host), own, masker)
+        except PortTaken:
+            # Between the choice of a port and the start of the service, another process may listen there.
+            if fixed or not left:
+                raise
+
+
+async def _launch(manifest: Manifest, options: Launch, port: int, folder: Path, masker: Masker) -> Target:
     listen = manifest.listen
     host = listen.host
-    port = options.port or (free_port(host) if manifest.movable or listen.port is None else listen.port)
     require_free(host, port)
     ports = {name: free_port(host) for name in listen.ports}
     environment = _environment(manifest, options, folder)
@@ -263,8 +279,12 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
         if options.wait:
             await target.wait_ready()
             target.ready_after = time.monotonic() - began
-    except BaseException:
+    except BaseException as failed:
         await target.close()
+        if isinstance(failed, StartFailed) and not all(
+            is_free(host, number) for number in (port, *ports.values())
+        ):
+            raise PortTaken(str(failed)) from None
         raise
     return target
 
