@@ -72,6 +72,8 @@ PATHS = (
         "/a/b/deep;x",
     ),
     *("", "/", "*", "login", "/other", "/other%0a"),
+    # Folded in one way and not in another: a doubled slash and no query, parameters and no backslash.
+    *("//users/%3fme", "/a/b/deep;%5ca=1", "/A/b/./deep;x", "/FILES/../login", "/users/me%3f;x"),
 )
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PROPFIND", "post")
 _MISSED = {"fastapi-rooted": {"deep"}}

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .routes import ANY_METHOD, RouteInfo, RouteKey, RouteRule, rule_of, template_pattern
-from .spelling import fold, fold_template
+from .spelling import fold_template, spellings
 
 if TYPE_CHECKING:
     from ..types import Headers
@@ -212,10 +212,10 @@ class RouteTable:
                 return entry
         found = self._matching(method, path)
         if found is None and self._folded:
-            folded = fold(path)
-            for methods, matches, entry in self._folded:
-                if (methods is None or method in methods) and matches(folded):
-                    return entry
+            for spelling in spellings(path):
+                for methods, matches, entry in self._folded:
+                    if (methods is None or method in methods) and matches(spelling):
+                        return entry
         return found
 
     def _matching(self, method: str, path: str) -> _Entry | None:
