@@ -217,7 +217,7 @@ class _Runner:
         began = time.monotonic()
         self.listener(PhaseStarted(stage.phase.value, len(probes)))
         try:
-            results = await self._all(stage, probes, told=True)
+            results = await self._all(stage, probes, reported=True)
         finally:
             await stage.close()
         failing = [
@@ -231,7 +231,7 @@ class _Runner:
                 self._keep(result)
         self.listener(PhaseFinished(stage.phase.value, round(time.monotonic() - began, 3)))
 
-    async def _all(self, stage: Stage, probes: list[Probe], *, told: bool) -> list[Result]:
+    async def _all(self, stage: Stage, probes: list[Probe], *, reported: bool) -> list[Result]:
         places = asyncio.Semaphore(PHASES[stage.phase].width if self.manifest.movable else 1)
         restarts = 0
 
@@ -245,9 +245,9 @@ class _Runner:
                 self.listener(ProbeStarted(each.assertion.id, each.assertion.title, stage.phase.value))
                 result = await self._one(stage, each)
             # A failure is reported after its second try, unless nothing is tried twice.
-            if told and (result.verdict is not Verdict.FAIL or not self.options.second_try):
+            if reported and (result.verdict is not Verdict.FAIL or not self.options.second_try):
                 self._keep(result)
-            elif told:
+            elif reported:
                 self.seen_once[result.id] = result
             return result
 
@@ -257,7 +257,7 @@ class _Runner:
         """Try what failed once more on a fresh process: what differs is flaky, and flaky is not a finding."""
         stage = self._stage(phase)
         try:
-            second = await self._all(stage, failing, told=False)
+            second = await self._all(stage, failing, reported=False)
         finally:
             await stage.close()
         merged: list[Result] = []

@@ -32,9 +32,10 @@ def cors_check(answer: Answer, origin: str, *, credentials: bool) -> str:
         return ""
     if granted != origin:
         return f"Access-Control-Allow-Origin: {granted}"
-    said = answer.field("access-control-allow-credentials")
-    if credentials and said != "true":
-        return f"Access-Control-Allow-Credentials: {said}" if said else "no Access-Control-Allow-Credentials"
+    name = "Access-Control-Allow-Credentials"
+    value = answer.field(name)
+    if credentials and value != "true":
+        return f"{name}: {value}" if value else f"no {name}"
     return ""
 
 

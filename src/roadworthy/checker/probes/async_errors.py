@@ -32,8 +32,8 @@ async def _failures_are_recorded_once(bench: Bench) -> Verdict:
     await _judge_records(bench, "an exception", answers, since)
     if bench.has(Need.CREATE) and bench.has(Need.STORE):
         found = await bench.shared(during_outage)
-        told = [answer for answer in found.answers.values() if answer.status >= 500]
-        await _judge_records(bench, "a failure of the store", told, found.since)
+        failed = [answer for answer in found.answers.values() if answer.status >= 500]
+        await _judge_records(bench, "a failure of the store", failed, found.since)
     return bench.verdict()
 
 

@@ -65,18 +65,18 @@ def _hostile(bench: Bench) -> Iterator[tuple[str, str]]:
 def _judge_hostile(bench: Bench, kind: str, origin: str, answer: Answer) -> bool:
     """Judge a response to an origin that nobody trusts; return whether it is granted."""
     bench.sample()
-    said = answer.field("access-control-allow-origin")
+    value = answer.field("access-control-allow-origin")
     if not cors_check(answer, origin, credentials=True):
         severity, title = Severity.CRITICAL, f"an origin that is not trusted may act as the user ({kind})"
     elif not cors_check(answer, origin, credentials=False) and bench.manifest.cors.policy != "public":
-        severity = Severity.HIGH if origin == "null" and said == "null" else Severity.MEDIUM
+        severity = Severity.HIGH if origin == "null" and value == "null" else Severity.MEDIUM
         title = f"an origin that is not trusted is granted ({kind})"
     else:
         return False
-    got = f"Access-Control-Allow-Origin: {said}"
+    got = f"Access-Control-Allow-Origin: {value}"
     if answer.field("access-control-allow-credentials") == "true":
         got += ", with credentials"
-    if not bench.manifest.cors.policy and said == "*":
+    if not bench.manifest.cors.policy and value == "*":
         bench.note('every site may read; if intended, declare it: cors.policy = "public"')
     bench.fail(title, f"no grant for {origin}", got, answer, severity=severity)
     return True
@@ -125,8 +125,8 @@ async def _grants(bench: Bench) -> dict[str, Answer]:
 
 def _granting(answers: dict[str, Answer]) -> dict[str, str]:
     """Return the grants by the kind of response."""
-    said = {kind: answer.field("access-control-allow-origin") for kind, answer in answers.items()}
-    return {kind: value for kind, value in said.items() if value is not None}
+    granted = {kind: answer.field("access-control-allow-origin") for kind, answer in answers.items()}
+    return {kind: origin for kind, origin in granted.items() if origin is not None}
 
 
 @probe("COR-2", phase=Phase.SERVE)
@@ -297,15 +297,15 @@ async def _preflights_may_be_kept(bench: Bench) -> Verdict:
     failed = preflight_check(answer, origin, "GET", (), credentials=_credentials(bench))
     bench.control(f"the preflight succeeds ({failed or 'it does'})", not failed)
     bench.sample()
-    said = answer.field("access-control-max-age")
-    if said is None:
+    value = answer.field("access-control-max-age")
+    if value is None:
         bench.warn(
             "browsers repeat the preflight after five seconds", "Access-Control-Max-Age", "none", answer
         )
-    elif not said.isdecimal():
-        bench.fail("Access-Control-Max-Age is not a number of seconds", "600 or the like", said, answer)
-    elif (seconds := whole_number(said)) is None or seconds > _LONGEST:
-        bench.note(f"Access-Control-Max-Age: {said} is above what browsers keep (7,200 and 86,400 seconds)")
+    elif not value.isdecimal():
+        bench.fail("Access-Control-Max-Age is not a number of seconds", "600 or the like", value, answer)
+    elif (seconds := whole_number(value)) is None or seconds > _LONGEST:
+        bench.note(f"Access-Control-Max-Age: {value} is above what browsers keep (7,200 and 86,400 seconds)")
     return bench.verdict()
 
 
@@ -373,9 +373,9 @@ async def _nothing_is_granted_undeclared(bench: Bench) -> Verdict:
     answers = {**await bench.shared(_grants), **await bench.shared(traffic)}
     bench.control(f"requests with an Origin are answered ({len(answers)})", len(answers) >= 4)
     for kind, answer in answers.items():
-        said = answer.field("access-control-allow-origin")
+        value = answer.field("access-control-allow-origin")
         title = "undeclared access across origins is granted"
-        if not bench.expect(said is None, title, "no grant", f"{said} ({kind})", answer):
+        if not bench.expect(value is None, title, "no grant", f"{value} ({kind})", answer):
             break
     return bench.verdict()
 

@@ -151,16 +151,16 @@ async def _a_full_queue_refuses(bench: Bench) -> Verdict:
     finally:
         await end(tasks)
     bench.sample(len(answers))
-    told = [answer for answer in answers if answer.status in {429, 503}]
-    bench.note(f"of {_BURST} at once {len(told)} were refused before the others were given up")
-    other = [answer for answer in answers if not answer.ok and answer not in told]
-    if not told and not other and len(answers) == _BURST:
+    refused = [answer for answer in answers if answer.status in {429, 503}]
+    bench.note(f"of {_BURST} at once {len(refused)} were refused before the others were given up")
+    other = [answer for answer in answers if not answer.ok and answer not in refused]
+    if not refused and not other and len(answers) == _BURST:
         return bench.inconclusive(f"{_BURST} computations at once were all answered: the queue was not full")
-    if not told:
+    if not refused:
         waiting = _BURST - len(answers)
         got = f"{waiting} wait, {len(other)} fail otherwise, none is refused"
         bench.fail("a queue without a bound", "503 with Retry-After for some", got)
-    for answer in told:
+    for answer in refused:
         if not answer.field("retry-after"):
             bench.fail("a full queue does not say when to retry", "Retry-After", "absent", answer)
             break

@@ -86,10 +86,10 @@ async def _each_class_has_its_code(bench: Bench) -> Verdict:
         if len(codes) > 1:
             got = ", ".join(f"{status} {code}" for status, code in codes)
             bench.fail(f"{kind} is reported in several ways", "one status and code", got, *codes.values())
-    for code, told in statuses.items():
-        if len(told) > 1:
-            got = ", ".join(map(str, told))
-            bench.fail(f"the code {code} has several statuses", "one", got, *told.values())
+    for code, by_status in statuses.items():
+        if len(by_status) > 1:
+            got = ", ".join(map(str, by_status))
+            bench.fail(f"the code {code} has several statuses", "one", got, *by_status.values())
     return bench.verdict()
 
 
@@ -117,13 +117,13 @@ async def _details_arrive(bench: Bench) -> Verdict:
 def _judge_entries(bench: Bench, route: str, wanted: list[str], answer: Answer) -> None:
     entries = contract.entries_of(answer)
     # Several entries may be about one field, also about a part of it that is missing.
-    told = {contract.pointer_of(entry) for entry in entries}
-    known = all(any(each == want or each.startswith(f"{want}/") for want in wanted) for each in told)
+    named = {contract.pointer_of(entry) for entry in entries}
+    known = all(any(each == want or each.startswith(f"{want}/") for want in wanted) for each in named)
     bench.expect(
-        answer.status in {400, 422} and told and known,
+        answer.status in {400, 422} and named and known,
         f"the details of an error do not name what is wrong ({route})",
         ", ".join(wanted),
-        ", ".join(sorted(told)) or f"no field ({answer})",
+        ", ".join(sorted(named)) or f"no field ({answer})",
         answer,
     )
     if any(not isinstance(entry.get("message", entry.get("msg")), str) for entry in entries):
@@ -136,12 +136,12 @@ async def _other_exceptions_are_500(bench: Bench) -> Verdict:
     route = bench.manifest.routes.by_role["fails"]
     fine = await bench.get(bench.manifest.health.live or "/")
     bench.control("another path is answered without an error", fine.complete and fine.status < 500)
-    told: set[str] = set()
+    messages: set[str] = set()
     for _ in range(3):
         answer = await bench.call(route)
         bench.sample()
         code, text = contract.code_of(answer), _message(answer)
-        told.add(f"{code}: {text}")
+        messages.add(f"{code}: {text}")
         if answer.status != 500:
             bench.fail("an unknown exception is not 500", "500", str(answer), answer)
         if not code:
@@ -155,8 +155,8 @@ async def _other_exceptions_are_500(bench: Bench) -> Verdict:
                 "its text",
                 answer,
             )
-    if len(told) > 1:
-        bench.fail("code and message of unknown exceptions differ", "the same each time", str(len(told)))
+    if len(messages) > 1:
+        bench.fail("code and message of unknown exceptions differ", "the same each time", str(len(messages)))
     return bench.verdict()
 
 

@@ -462,9 +462,11 @@ async def _errors_are_protected_like_successes(bench: Bench) -> Verdict:
         bench.sample()
         if answer.body and not answer.media_type:
             bench.fail(f"an error has no Content-Type ({kind})", "a media type", "none", answer)
-        said = (answer.field("cache-control") or "").lower()
-        if "public" in [word.strip() for word in said.split(",")]:
-            bench.fail(f"an error may be cached in public ({kind})", "no-store, or no public", said, answer)
+        directives = (answer.field("cache-control") or "").lower()
+        if "public" in [word.strip() for word in directives.split(",")]:
+            bench.fail(
+                f"an error may be cached in public ({kind})", "no-store, or no public", directives, answer
+            )
         lacking = [name for name in protective if not answer.field(name)]
         if lacking:
             bench.fail(

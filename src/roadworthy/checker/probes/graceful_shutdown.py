@@ -49,7 +49,7 @@ class _Poll:
 class _Stop:
     """One stop, seen from all sides; times are monotonic."""
 
-    told: float
+    signalled: float
     plain: Answer
     in_flight: list[Answer] = field(default_factory=list[Answer])
     polls: list[_Poll] = field(default_factory=list[_Poll])
@@ -69,13 +69,13 @@ class _Stop:
     @property
     def last_response(self) -> float:
         """When the last request in flight was over."""
-        return max((answer.ended for answer in self.in_flight), default=self.told)
+        return max((answer.ended for answer in self.in_flight), default=self.signalled)
 
     def timeline(self) -> Timeline:
         """Return the stop as a drawing."""
 
         def at(moment: float) -> float:
-            return round(moment - self.told, 3)
+            return round(moment - self.signalled, 3)
 
         points = [Point(0.0, "process", "SIGTERM")]
         if self.exit is not None:
@@ -179,7 +179,7 @@ async def _left(target: Target) -> tuple[str, ...]:
 
 
 def _in_flight_control(bench: Bench, stop: _Stop) -> None:
-    began = [answer for answer in stop.in_flight if answer.began and answer.began < stop.told]
+    began = [answer for answer in stop.in_flight if answer.began and answer.began < stop.signalled]
     bench.control(f"{len(began)} requests were in flight at the signal", len(began) == _IN_FLIGHT)
 
 
@@ -291,7 +291,7 @@ async def _it_ends_in_time(bench: Bench) -> Verdict:
             evidence=(stop.timeline(),),
         )
     bench.note(
-        f"ended {stop.exit.at - stop.told:.1f} s after the signal, "
+        f"ended {stop.exit.at - stop.signalled:.1f} s after the signal, "
         f"{max(after, 0):.1f} s after the last response"
     )
     return bench.verdict()
@@ -328,8 +328,8 @@ async def _new_connections_are_served_or_refused(bench: Bench) -> Verdict:
     reset = [poll.answer for poll in stop.polls if poll.answer.ending in {Ending.RESET, Ending.EOF}]
     lost = silent or (reset if len(reset) > 1 else [])
     if lost:
-        tell = bench.fail if bench.manifest.shutdown.style == "lame-duck" else bench.warn
-        return tell(
+        report = bench.fail if bench.manifest.shutdown.style == "lame-duck" else bench.warn
+        return report(
             "new connections were accepted and left without an answer",
             "an answer, or a refused connection",
             f"{len(lost)} of {len(stop.polls)}: {lost[0]}",
@@ -367,11 +367,11 @@ async def _readiness_turns_first(bench: Bench) -> Verdict:
             "connections are refused at once, so the turn cannot be seen; the orchestrator needs a pause "
             "before the signal"
         )
-    late = [poll for poll in ready if poll.answer.ok and poll.at - stop.told > bench.patience(1.0)]
+    late = [poll for poll in ready if poll.answer.ok and poll.at - stop.signalled > bench.patience(1.0)]
     turned = any(not poll.answer.ok for poll in ready)
     if late or not turned:
         shown = (late or ready)[-1]
-        got = f"{shown.answer.status} {shown.at - stop.told:.1f} s after the signal"
+        got = f"{shown.answer.status} {shown.at - stop.signalled:.1f} s after the signal"
         bench.fail(
             "readiness stays positive",
             "non-2xx within 1 s of the signal",
@@ -381,7 +381,7 @@ async def _readiness_turns_first(bench: Bench) -> Verdict:
         )
     dead = [poll for poll in live if not poll.answer.ok]
     if dead:
-        got = f"{dead[0].answer.status} {dead[0].at - stop.told:.1f} s after the signal"
+        got = f"{dead[0].answer.status} {dead[0].at - stop.signalled:.1f} s after the signal"
         bench.fail(
             "liveness turns negative while the service drains", "2xx until the exit", got, dead[0].answer
         )
@@ -402,10 +402,10 @@ async def _connections_are_told_to_end(bench: Bench) -> Verdict:
         )
     delay = bench.manifest.check.shutdown.drain_delay or bench.manifest.shutdown.drain_delay or 0.0
     soon = bench.patience(delay + 1.0)
-    if stop.idle_over is None or stop.idle_over - stop.told > soon:
-        when = "until the exit" if stop.idle_over is None else f"{stop.idle_over - stop.told:.1f} s"
+    if stop.idle_over is None or stop.idle_over - stop.signalled > soon:
+        when = "until the exit" if stop.idle_over is None else f"{stop.idle_over - stop.signalled:.1f} s"
         # A process that ends as soon as it has answered needs not close what idles before that.
-        answered = max((answer.ended for answer in finished), default=stop.told)
+        answered = max((answer.ended for answer in finished), default=stop.signalled)
         with_exit = (
             stop.exit is not None
             and stop.idle_over is not None
@@ -503,7 +503,7 @@ async def _other_signals_and_the_last_record(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-async def _stop_by(bench: Bench, name: str, tell: Callable[[Target], Awaitable[None]]) -> None:
+async def _stop_by(bench: Bench, name: str, stop_it: Callable[[Target], Awaitable[None]]) -> None:
     own = bench.beside()
     async with own.launch(draining=True) as target:
         plain = await own.call(_slow(bench))
@@ -511,17 +511,17 @@ async def _stop_by(bench: Bench, name: str, tell: Callable[[Target], Awaitable[N
         flying = asyncio.create_task(own.call(_slow(bench), seconds=30))
         await asyncio.sleep(_SIGNAL_AFTER)
         since = bench.now()
-        await tell(target)
+        await stop_it(target)
         answer = await flying
         title = f"{name} cuts off what is in flight"
         bench.expect(_same(answer, plain), title, str(plain), str(answer), answer)
         ended = await target.process.wait_end(bench.patience(bench.manifest.start.grace))
         bench.expect(ended is not None, f"{name} does not end the process", "an exit", "it still runs")
         await target.process.wait_silence(1.0)
-        said = [line.text for line in target.process.lines if line.at >= since]
-        last = Lines("written after the signal", tuple(line[:300] for line in said[-8:]))
+        lines = [line.text for line in target.process.lines if line.at >= since]
+        last = Lines("written after the signal", tuple(line[:300] for line in lines[-8:]))
         about = any(
-            word in line.lower() for line in said for word in ("shut", "stop", "exit", "terminat", "drain")
+            word in line.lower() for line in lines for word in ("shut", "stop", "exit", "terminat", "drain")
         )
         bench.expect(
             about, "the end is not recorded", "a last record about the shutdown", "none", evidence=(last,)

@@ -297,10 +297,10 @@ async def _probes_are_not_users(bench: Bench) -> Verdict:
 
 
 def _judge_caching(bench: Bench, path: str, answer: Answer) -> None:
-    said = (answer.field("cache-control") or "").lower()
-    fresh = re.search(r"(?:max-age|s-maxage)\s*=\s*\"?([1-9]\d*)", said)
-    if "no-store" not in said and (fresh or answer.field("expires")):
-        got = said or f"Expires: {answer.field('expires')}"
+    directives = (answer.field("cache-control") or "").lower()
+    fresh = re.search(r"(?:max-age|s-maxage)\s*=\s*\"?([1-9]\d*)", directives)
+    if "no-store" not in directives and (fresh or answer.field("expires")):
+        got = directives or f"Expires: {answer.field('expires')}"
         bench.fail(f"{path} may be cached", "no-store, or nothing that makes it fresh", got, answer)
 
 

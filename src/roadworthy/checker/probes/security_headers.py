@@ -48,9 +48,9 @@ def _tell(
     if not wrong:
         return
     kinds: dict[str, list[str]] = {}
-    for kind, (said, _) in wrong.items():
-        kinds.setdefault(said, []).append(kind)
-    got = "; ".join(f"{said} ({', '.join(each)})" for said, each in kinds.items())
+    for kind, (value, _) in wrong.items():
+        kinds.setdefault(value, []).append(kind)
+    got = "; ".join(f"{value} ({', '.join(each)})" for value, each in kinds.items())
     answers = [answer for _, answer in wrong.values()][:_SHOWN]
     add = bench.warn if warns else bench.fail
     add(title, expected, got, *answers, severity=severity)
@@ -62,10 +62,10 @@ async def _types_are_not_guessed(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in (await _seen(bench)).items():
         bench.sample()
-        said = words(answer, "x-content-type-options")
+        value = words(answer, "x-content-type-options")
         # Fetch reads the first element of the list only.
-        if not said or said[0].lower() != "nosniff":
-            wrong[kind] = (", ".join(said) or "none", answer)
+        if not value or value[0].lower() != "nosniff":
+            wrong[kind] = (", ".join(value) or "none", answer)
     _tell(bench, "a browser may guess the type", "X-Content-Type-Options: nosniff", wrong)
     return bench.verdict()
 
@@ -90,11 +90,11 @@ async def _types_are_true(bench: Bench) -> Verdict:
     bare: dict[str, tuple[str, Answer]] = {}
     for kind, answer in _with_body(await _seen(bench)).items():
         bench.sample()
-        said = answer.field("content-type") or ""
+        value = answer.field("content-type") or ""
         if wrong := _false_type(answer):
             false[kind] = (wrong, answer)
-        elif answer.media_type.startswith("text/") and "charset=" not in said.lower():
-            bare[kind] = (said, answer)
+        elif answer.media_type.startswith("text/") and "charset=" not in value.lower():
+            bare[kind] = (value, answer)
     _tell(bench, "the media type is missing or false", "the type of the body", false)
     pages = any(is_page(answer) for _, answer in bare.values())
     severity = None if pages else Severity.LOW
@@ -163,10 +163,10 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in answers.items():
         bench.sample()
-        said = answer.field(name)
-        match = re.match(r'\s*(?:.*;\s*)?max-age\s*=\s*"?(\d{1,18})', said or "", re.I)
-        if said is None or match is None or int(match[1]) < _YEAR:
-            wrong[kind] = (said or "none", answer)
+        value = answer.field(name)
+        match = re.match(r'\s*(?:.*;\s*)?max-age\s*=\s*"?(\d{1,18})', value or "", re.I)
+        if value is None or match is None or int(match[1]) < _YEAR:
+            wrong[kind] = (value or "none", answer)
     _tell(bench, "HSTS over HTTPS is missing or short", f"max-age of at least {_YEAR}", wrong)
     if plain.complete and plain.field(name):
         # RFC 6797 §7.2: MUST NOT; browsers ignore it (§8.1), so nothing breaks.
@@ -199,14 +199,14 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
         if not personal:
             continue
         bench.sample()
-        said = answer.field("cache-control") or "no Cache-Control"
+        value = answer.field("cache-control") or "no Cache-Control"
         found = _directives(answer)
         if found & {"public", "s-maxage"}:
-            stored[kind] = (said, answer)
+            stored[kind] = (value, answer)
         elif not found & {"no-store", "private", "no-cache"}:
-            unsaid[kind] = (said, answer)
+            unsaid[kind] = (value, answer)
         elif "no-store" not in found:
-            bench.note(f"{said} ({kind}): a browser may still keep it on disk")
+            bench.note(f"{value} ({kind}): a browser may still keep it on disk")
     if not bench.samples:
         return bench.inconclusive("needs data of the API (routes.create and routes.read)")
     _tell(bench, "personal data may be stored by shared caches", "no-store", stored)
@@ -229,14 +229,14 @@ async def _no_version_is_told(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in (await _seen(bench)).items():
         bench.sample()
-        told = [f"{name}: {answer.field(name)}" for name in _TELLING if answer.field(name)]
-        told += [
-            f"{name}: {said}"
+        revealing = [f"{name}: {answer.field(name)}" for name in _TELLING if answer.field(name)]
+        revealing += [
+            f"{name}: {value}"
             for name in ("server", "x-generator")
-            if (said := answer.field(name)) and _VERSIONED.search(said)
+            if (value := answer.field(name)) and _VERSIONED.search(value)
         ]
-        if told:
-            wrong[kind] = (", ".join(told), answer)
+        if revealing:
+            wrong[kind] = (", ".join(revealing), answer)
     _tell(bench, "a response reveals what the service runs on", "no product version", wrong)
     return bench.verdict()
 

@@ -91,7 +91,7 @@ def _timeline(each: Timeline) -> Markup:
         "figure",
         tag("figcaption", each.title),
         tag("div", drawing, class_="scroll"),
-        tag("ol", *map(_told, runs), class_="points"),
+        tag("ol", *map(_point, runs), class_="points"),
         class_="evidence",
     )
 
@@ -179,7 +179,7 @@ def _marks(runs: Iterable[_Run], lanes: list[str], scale: _Scale) -> Iterator[Ma
         )
 
 
-def _told(run: _Run) -> Markup:
+def _point(run: _Run) -> Markup:
     until = f" … {run.last:+.3f} s" if run.last - run.first >= 0.001 else ""
     return tag(
         "li",

@@ -208,13 +208,13 @@ async def _connections_are_closed_in_the_end(bench: Bench) -> Verdict:
             if left:
                 bench.fail("the file was not closed at the end", "no journal left", ", ".join(left))
             return bench.verdict()
-        said, silent = store.farewells - farewells, store.dropped - dropped
-        if not said and not silent:
+        orderly, silent = store.farewells - farewells, store.dropped - dropped
+        if not orderly and not silent:
             return bench.inconclusive("the connections are encrypted, so their farewell cannot be seen")
         if silent:
             title = "connections were dropped at the stop instead of closed"
             bench.fail(
-                title, "each ends as its protocol requires", f"{silent} of {said + silent} were dropped"
+                title, "each ends as its protocol requires", f"{silent} of {orderly + silent} were dropped"
             )
     return bench.verdict()
 

@@ -166,13 +166,13 @@ async def _judge_unacceptable(bench: Bench, route: Route, path: str) -> None:
         title = f"{route} does not answer unacceptable values with 422"
         if not bench.expect(answer.status == 422, title, "422", str(answer), answer):
             continue
-        told = {contract.pointer_of(entry).split("/")[1:2][0] if contract.pointer_of(entry) else "?"
+        named = {contract.pointer_of(entry).split("/")[1:2][0] if contract.pointer_of(entry) else "?"
                 for entry in contract.entries_of(answer)}  # fmt: skip
         bench.expect(
-            len(told) == len(wrong),
+            len(named) == len(wrong),
             f"{route} does not name each wrong field",
             f"{len(wrong)} entries: {', '.join(wrong)}",
-            f"{len(told)}: {', '.join(sorted(told))}",
+            f"{len(named)}: {', '.join(sorted(named))}",
             answer,
         )
 

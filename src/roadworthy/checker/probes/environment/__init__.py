@@ -57,12 +57,12 @@ def _judge_refusal(bench: Bench, what: str, name: str, outcome: Outcome, *, mild
     Parameters:
         mild: many take an empty value for none, which is a matter of taste as long as it serves.
     """
-    tell = bench.warn if mild and (outcome.ports or outcome.refused) else bench.fail
+    report = bench.warn if mild and (outcome.ports or outcome.refused) else bench.fail
     expected = f"a non-zero exit status, and {name} in the message"
     if not outcome.refused:
-        tell(f"the start goes on with {what}", expected, str(outcome), evidence=outcome.shown())
+        report(f"the start goes on with {what}", expected, str(outcome), evidence=outcome.shown())
     elif name not in outcome.output:
-        tell(
+        report(
             f"the message about {what} does not name it",
             expected,
             "another message",
@@ -85,8 +85,8 @@ async def _missing_variables_are_named(bench: Bench) -> Verdict:
             _judge_refusal(bench, what, name, outcome)
     if len(required) > 1:
         outcome = await start_with(bench, dict.fromkeys(required))
-        told = [name for name in required if name in outcome.output]
-        bench.note(f"with all of them missing, {len(told)} of {len(required)} are named at once")
+        named = [name for name in required if name in outcome.output]
+        bench.note(f"with all of them missing, {len(named)} of {len(required)} are named at once")
     return bench.verdict()
 
 

@@ -129,7 +129,7 @@ async def _records_have_their_fields(bench: Bench) -> Verdict:
     seen = await bench.shared(collect)
     lines = [line for one in seen.sent for line in access_lines(seen.lines, one, seen.form)]
     bench.control(f"access records were found: {len(lines)}", lines)
-    told: set[str] = set()
+    reported: set[str] = set()
     for one in seen.sent:
         found = seen.records(one)
         lacks: list[str] = []
@@ -138,8 +138,8 @@ async def _records_have_their_fields(bench: Bench) -> Verdict:
         for record in found:
             lacks += _lacking(record, one.answer, max(5.0, bench.patience(5.0)))
         bench.sample(len(found) or bool(lacks))
-        fresh = [text for text in lacks if text not in told]
-        told |= set(fresh)
+        fresh = [text for text in lacks if text not in reported]
+        reported |= set(fresh)
         if fresh:
             record_lines = access_lines(seen.lines, one, seen.form)
             shown = _shown("the record", record_lines)
@@ -290,10 +290,10 @@ async def _judge_hostile(bench: Bench) -> None:
     for name, value in hostile.items():
         answer = answers[name]
         wire = value.encode().decode("latin-1")
-        told = [text for field in ("x-request-id", "x-correlation-id") for text in answer.all(field)]
+        echoed = [text for field in ("x-request-id", "x-correlation-id") for text in answer.all(field)]
         injected = answer.field("x-injected") is not None
         bench.sample()
-        if injected or (name != "an encoded CRLF" and any(text in {value, wire} for text in told)):
+        if injected or (name != "an encoded CRLF" and any(text in {value, wire} for text in echoed)):
             severity = Severity.HIGH if injected else None
             bench.fail(
                 f"a hostile id comes back in the response ({name})",

@@ -73,18 +73,18 @@ async def _records_at(bench: Bench, level: str) -> _LevelRecords:
         for _ in range(10):
             await bench.get(path)
 
-        def said() -> list[Line]:
+        def written() -> list[Line]:
             return [line for line in process.lines if line.at >= since and line.text.strip()]
 
         # At the level error nothing should come, so a short wait is enough.
         wait = bench.patience(0.5 if level == "error" else 2.0)
-        await process.wait_until(lambda: len(said()) >= 10, wait)
+        await process.wait_until(lambda: len(written()) >= 10, wait)
         await asyncio.sleep(0.1)
-        lines, since = said(), bench.now()
+        lines, since = written(), bench.now()
         failed = await bench.call(fails) if fails is not None else None
         if failed is not None:
             await process.wait_line(lambda text: "error" in text.lower(), bench.patience(2.0), since)
-        return _LevelRecords(lines, failed, said())
+        return _LevelRecords(lines, failed, written())
 
 
 def _loud(line: Line, form: str) -> bool:
@@ -98,25 +98,27 @@ async def _the_level_is_obeyed(bench: Bench) -> Verdict:
     form = bench.manifest.logs.format
     if (why := elsewhere(bench)) or not bench.manifest.logs.access:
         return bench.inconclusive(why or "without access records (logs.access) levels cannot be compared")
-    told: dict[str, _LevelRecords] = {}
+    records: dict[str, _LevelRecords] = {}
     counts: dict[str, int] = {}
     for level in ("info", "error", "debug"):
         try:
-            told[level] = await _records_at(bench, level)
+            records[level] = await _records_at(bench, level)
         except StartFailed as error:
             return bench.inconclusive(f"the service does not start at the level {level}: {error}")
-        counts[level] = sum(not _loud(line, form) for line in told[level].lines)
+        counts[level] = sum(not _loud(line, form) for line in records[level].lines)
         if level == "info":
             bench.control(f"at info ten requests leave {counts[level]} lines", counts[level] >= 10)
         bench.sample()
     rows = tuple((name, str(count)) for name, count in counts.items())
     bench.show(Table("lines of ten requests", ("level", "lines"), rows))
     if counts["error"]:
-        shown = Lines("lines at the level error", tuple(line.text[:300] for line in told["error"].lines[:5]))
+        shown = Lines(
+            "lines at the level error", tuple(line.text[:300] for line in records["error"].lines[:5])
+        )
         got = f"{counts['error']} lines"
         bench.fail("ordinary requests are recorded at the level error", "no line", got, evidence=(shown,))
-    failed = told["error"].failed
-    if failed is not None and failed.status >= 500 and not told["error"].after:
+    failed = records["error"].failed
+    if failed is not None and failed.status >= 500 and not records["error"].after:
         bench.fail("a failure is not recorded at the level error", "an error record", "none", failed)
     if counts["debug"] < counts["info"]:
         expected, got = f"at least {counts['info']} lines", f"{counts['debug']}"
@@ -141,10 +143,10 @@ async def _levels_mean_what_they_say(bench: Bench) -> Verdict:
         if mark:
             await process.wait_line(lambda text: mark in text, bench.patience(2.0))
             await asyncio.sleep(0.1)
-        told = process.signal(signal.SIGTERM)
+        signalled = process.signal(signal.SIGTERM)
         await process.wait_end(bench.patience(bench.manifest.start.grace))
         await process.wait_silence(1.0)
-        last = [line for line in process.lines if line.at >= told and not _is_about(line, seen.sent)]
+        last = [line for line in process.lines if line.at >= signalled and not _is_about(line, seen.sent)]
         written = bench.records()
     bench.control("the service was answering", all(one.answer.complete for one in seen.sent))
     bench.expect(first, "the start leaves no record", "a line", "none")

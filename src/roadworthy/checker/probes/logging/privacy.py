@@ -71,8 +71,8 @@ async def _send_bodies(bench: Bench) -> list[Answer]:
         found.append(await bench.request(create.method, create.path, headers, body))
     login = bench.manifest.routes.by_role.get("login")
     if login is not None:
-        told = {**members(bench.fresh(login.body)), "password": _planted(bench, "password of a login")}
-        found.append(await bench.request(login.method, login.path, login.headers, json_body=told))
+        signing_in = {**members(bench.fresh(login.body)), "password": _planted(bench, "password of a login")}
+        found.append(await bench.request(login.method, login.path, login.headers, json_body=signing_in))
     return found
 
 

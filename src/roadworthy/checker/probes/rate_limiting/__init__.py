@@ -157,10 +157,10 @@ def _retry_after(answer: Answer) -> float | None:
 
 
 def _judge_field(bench: Bench, limit: Limit, answer: Answer, after: float) -> None:
-    said = quota_of(answer, limit.requests)
+    quota = quota_of(answer, limit.requests)
     # draft-ietf-httpapi-ratelimit-headers-11 §6: Retry-After SHOULD NOT be earlier than the end of t.
-    if said is not None and said.dialect == "RateLimit" and said.reset is not None and after < said.reset:
-        expected = f"not before t={said.reset}"
+    if quota is not None and quota.dialect == "RateLimit" and quota.reset is not None and after < quota.reset:
+        expected = f"not before t={quota.reset}"
         bench.warn(
             "Retry-After is earlier than the time in the field RateLimit", expected, f"{after:g}", answer
         )
@@ -208,21 +208,21 @@ async def _fields_tell_the_truth(bench: Bench) -> Verdict:
     client = await limit.fresh(bench)
     burst = await limit.exhausted(bench, client)
     read = [(answer, quota_of(answer, count)) for answer in burst.answers]
-    seen = [(answer, said) for answer, said in read if said is not None]
+    seen = [(answer, quota) for answer, quota in read if quota is not None]
     if not seen:
         return bench.not_applicable("the responses have no rate-limit fields, which is allowed")
     bench.control("the client went from its whole quota to a refusal", len(burst.admitted) > 0)
     began, high = burst.answers[0].began, count
-    for answer, said in seen:
+    for answer, quota in seen:
         bench.sample()
-        if said.problem:
-            return bench.warn("the rate-limit fields cannot be read", said.dialect, said.problem, answer)
-        if said.limit not in {None, count}:
-            return bench.fail("the fields name another limit", f"{count}", f"{said.limit}", answer)
-        if said.window is not None and limit.window is not None and said.window != limit.window:
-            expected, got = f"{limit.window:g} s", f"{said.window} s"
+        if quota.problem:
+            return bench.warn("the rate-limit fields cannot be read", quota.dialect, quota.problem, answer)
+        if quota.limit not in {None, count}:
+            return bench.fail("the fields name another limit", f"{count}", f"{quota.limit}", answer)
+        if quota.window is not None and limit.window is not None and quota.window != limit.window:
+            expected, got = f"{limit.window:g} s", f"{quota.window} s"
             return bench.fail("the fields name another window", expected, got, answer)
-        remaining = said.remaining or 0
+        remaining = quota.remaining or 0
         refilled = limit.refill(answer.ended - began)
         if answer.status == 429:
             low, high = 0, 0

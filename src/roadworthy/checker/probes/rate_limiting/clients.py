@@ -229,9 +229,9 @@ async def find_limit(bench: Bench) -> Limit:
         probing = new_client(bench, addressed=False)
         first = await probing.ask(bench, limit.route)
     limit.client = probing
-    said = quota_of(first, limit.requests)
-    if said is not None and limit.requests is None:
-        limit.requests, limit.window = said.limit, said.window or limit.window
+    quota = quota_of(first, limit.requests)
+    if quota is not None and limit.requests is None:
+        limit.requests, limit.window = quota.limit, quota.window or limit.window
     most = max(3 * (limit.requests or 0), _UNDECLARED)
     rest = await _until_refused(bench, limit.route, probing, most, bench.patience(_LOOKING), 3)
     limit.flood = Burst([first, *rest.answers])
@@ -261,23 +261,26 @@ def declared_limit(bench: Bench) -> Limit:
         ControlFailed: there is no route to try it on.
     """
     manifest, routes = bench.manifest, bench.manifest.routes.by_role
-    said, check = manifest.rate_limit, manifest.check
-    route = routes.get(said.route) or routes.get("list") or next(iter(manifest.routes), None)
+    declared, check = manifest.rate_limit, manifest.check
+    route = routes.get(declared.route) or routes.get("list") or next(iter(manifest.routes), None)
     if route is None:
         raise ControlFailed("no route is declared that could be limited (routes.list, rate_limit.route)")
     return Limit(
-        route, check.rate_limit.requests or said.requests, check.rate_limit.window or said.window, said.kind
+        route,
+        check.rate_limit.requests or declared.requests,
+        check.rate_limit.window or declared.window,
+        declared.kind,
     )
 
 
 def new_client(bench: Bench, addressed: bool) -> Client:
     """Return a fresh client; without an address of its own if this machine has no further one."""
-    said = bench.manifest.rate_limit
-    if said.key != "ip":
-        return Client(fields=((said.key, bench.unique()),))
-    if said.trusted_proxy_hops:
+    declared = bench.manifest.rate_limit
+    if declared.key != "ip":
+        return Client(fields=((declared.key, bench.unique()),))
+    if declared.trusted_proxy_hops:
         # The checker is the nearest of the trusted proxies; the others are addresses in the field.
-        proxies = ["127.0.0.1"] * (said.trusted_proxy_hops - 1)
+        proxies = ["127.0.0.1"] * (declared.trusted_proxy_hops - 1)
         return Client(fields=(("X-Forwarded-For", ", ".join([forged_address(), *proxies])),))
     host = bench.target.address.host
     if not addressed or not host.startswith("127."):

@@ -57,20 +57,22 @@ async def _a_rule_refuses_alike(bench: Bench) -> Verdict:
 
 def _judge_alike(bench: Bench, rule: str, answers: list[Answer]) -> None:
     """Compare status, code, and what the entries for single fields say."""
-    told: dict[str, Answer] = {}
+    wordings: dict[str, Answer] = {}
     for answer in answers:
         fields = sorted(
             f"{contract.pointer_of(entry)} {entry.get('code', '')}".strip()
             for entry in contract.entries_of(answer)
         )
         words = " ".join([str(answer.status), contract.code_of(answer), *fields])
-        told.setdefault(words, answer)
+        wordings.setdefault(words, answer)
     bench.expect(
-        len(told) == 1 and answers[0].status >= 400,
+        len(wordings) == 1 and answers[0].status >= 400,
         f"a rule is reported in several ways: {rule}",
         "the same refusal through every route",
-        "; ".join(f"{one.request.method} {one.request.path[:60]}: {words}" for words, one in told.items()),
-        *list(told.values())[:3],
+        "; ".join(
+            f"{one.request.method} {one.request.path[:60]}: {words}" for words, one in wordings.items()
+        ),
+        *list(wordings.values())[:3],
     )
 
 

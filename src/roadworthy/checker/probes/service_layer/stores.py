@@ -84,14 +84,14 @@ async def _script(bench: Bench) -> dict[str, str]:
     for role in ("update", "delete", "read", "overview"):
         if role in routes:
             answers[f"{role} at last"] = await bench.call(routes[role], one.id)
-    told = {step: _words(answer) for step, answer in answers.items()}
+    outcomes = {step: _words(answer) for step, answer in answers.items()}
     if "list" in routes:
         path = routes["list"].path.partition("?")[0]
         found = [members(each).get("id") for each in await contract.walk(bench, path, 3) or []]
         order = [each.raw for each in made]
         mine = [str(order.index(each)) for each in found if each in order]
-        told["the order of the list"] = f"200 {', '.join(mine)}"
-    return told
+        outcomes["the order of the list"] = f"200 {', '.join(mine)}"
+    return outcomes
 
 
 def _words(answer: Answer) -> str:

@@ -30,5 +30,5 @@ def request_id_of(answer: Answer) -> str | None:
 def errors_of(records: list[Record], request_id: str) -> list[Record]:
     """Return the error records of a request; an access record that reports the 5xx is no second one."""
     mine = [record for record in records if record.rank >= 40 and record.mentions(request_id)]
-    told = [record for record in mine if record.get("error") is not None]
-    return told or mine[:1]
+    with_error = [record for record in mine if record.get("error") is not None]
+    return with_error or mine[:1]

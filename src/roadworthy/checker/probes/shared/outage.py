@@ -84,8 +84,8 @@ async def during_outage(bench: Bench) -> Outage:
     worked = [await calls[role]() for role in calls if role not in {"transfers", "update"}]
     since = bench.now()
     async with outage(bench) as fault:
-        told = await asyncio.gather(*(call() for call in calls.values()))
-    answers = dict(zip(calls, told, strict=True))
+        results = await asyncio.gather(*(call() for call in calls.values()))
+    answers = dict(zip(calls, results, strict=True))
     lies = {
         role
         for role, answer in answers.items()

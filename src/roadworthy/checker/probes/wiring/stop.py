@@ -48,12 +48,12 @@ async def _parts_stop_in_order(bench: Bench) -> Verdict:
         slow = bench.manifest.routes.slow
         held = asyncio.create_task(bench.call(slow, seconds=30)) if slow is not None else None
         await bench.until(lambda: bench.call(route), lambda _: len(answers) >= 6, 10)
-        told = target.process.signal()
+        signalled = target.process.signal()
         ended = await target.process.wait_end(bench.patience(bench.manifest.start.grace + 10))
         gone.set()
         await asyncio.gather(*tasks)
         await target.process.wait_silence(1.0)
-        late = [answer for answer in answers if answer.complete and answer.ended > told]
+        late = [answer for answer in answers if answer.complete and answer.ended > signalled]
         bench.control("the service ends", ended)
         bench.sample(len(late))
         broken = [answer for answer in late if answer.status >= 500 and answer.status != 503]
@@ -64,25 +64,27 @@ async def _parts_stop_in_order(bench: Bench) -> Verdict:
             answer = await held
             title = "a request that was in flight is not answered"
             bench.expect(answer.ok, title, "2xx", str(answer), answer)
-        _judge_records(bench, target.process.lines, told)
+        _judge_records(bench, target.process.lines, signalled)
     return bench.verdict()
 
 
-def _judge_records(bench: Bench, lines: list[Line], told: float) -> None:
+def _judge_records(bench: Bench, lines: list[Line], signalled: float) -> None:
     """Judge the records of the stop: its beginning, its end, and the order in which parts close."""
     paths = {route.path.partition("?")[0].partition("{")[0] for route in bench.manifest.routes}
     steps = [
-        line for line in lines if line.at >= told and not any(path and path in line.text for path in paths)
+        line
+        for line in lines
+        if line.at >= signalled and not any(path and path in line.text for path in paths)
     ]
     shown = Lines("records of the stop", tuple(line.text[:300] for line in steps[:30]))
-    requests = [line.at for line in lines if line.at >= told and line not in steps]
-    last = max(requests, default=told)
+    requests = [line.at for line in lines if line.at >= signalled and line not in steps]
+    last = max(requests, default=signalled)
     bench.sample()
     if len(steps) < 2 or steps[0].at > last or steps[-1].at < last:
         got = f"{len(steps)} records between and after the last requests"
         title = "the steps of the stop leave no records"
         bench.fail(title, "one when it begins and one when it is over", got, evidence=(shown,))
-    opened = _parts(_OPENED, [line.text for line in lines if line.at < told])
+    opened = _parts(_OPENED, [line.text for line in lines if line.at < signalled])
     closed = _parts(_CLOSED, [line.text for line in steps])
     both = [part for part in opened if part in closed]
     if len(both) < 2:
@@ -100,8 +102,8 @@ def _judge_records(bench: Bench, lines: list[Line], told: float) -> None:
     )
 
 
-def _parts(said: re.Pattern[str], texts: list[str]) -> list[str]:
-    return list(dict.fromkeys(name for text in texts for name in said.findall(text.lower())))
+def _parts(pattern: re.Pattern[str], texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(name for text in texts for name in pattern.findall(text.lower())))
 
 
 PROBES: tuple[Probe, ...] = (_parts_stop_in_order,)
