@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from roadworthy.server.http.connection import Limits, http_protocol
+from roadworthy.server.http.factory import http_protocol
+from roadworthy.server.http.limits import Limits
 
 from .inputs import fill
 from .measure import quick, translated, without_collections
@@ -73,12 +74,13 @@ def test_a_read_costs_little_whatever_is_in_it(data: bytes, ratio: float) -> Non
     """A read is refused between its pieces, so that no flood of small parts is taken to its end."""
 
     async def feed() -> float:
-        config = uvicorn.Config(_app, http=http_protocol(Limits()), lifespan="off", log_config=None)
+        make = http_protocol(Limits())
+        config = uvicorn.Config(_app, http=make, lifespan="off", log_config=None)
         config.load()
         server = uvicorn.Server(config)
         best = float("inf")
         for _ in range(5):
-            protocol: Any = config.http_protocol_class(config, server.server_state, {})  # type: ignore[call-arg]
+            protocol = make(config, server.server_state, {})
             transport = _Transport()
             protocol.connection_made(transport)
             best = min(best, quick(partial(protocol.data_received, data)))

@@ -15,7 +15,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from roadworthy.layer import Layer
-from roadworthy.server.http.connection import Limits, http_protocol
+from roadworthy.server.http.factory import http_protocol
+from roadworthy.server.http.limits import Limits
 from roadworthy.settings import load_settings
 from roadworthy.types import ASGIApp, Receive, Scope, Send
 

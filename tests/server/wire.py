@@ -14,7 +14,9 @@ from typing import Any, Literal
 import uvicorn
 import uvloop
 
-from roadworthy.server.http.connection import HttpProtocol, Limits, RefusalEncoder, http_protocol
+from roadworthy.server.http.factory import HttpProtocolFactory, http_protocol
+from roadworthy.server.http.limits import Limits
+from roadworthy.server.http.refusals import RefusalEncoder
 from roadworthy.types import ASGIApp
 
 from ..patience import DEADLINE, until
@@ -219,12 +221,13 @@ class Served:
         loop: Literal["asyncio", "uvloop"],
         **config: Any,
     ) -> None:
-        self.protocol: type[HttpProtocol] = http_protocol(limits, refusals)
+        protocol = http_protocol(limits, refusals)
+        self.protocol: HttpProtocolFactory = protocol
         self._new_loop = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
         self.config = uvicorn.Config(
-            app, http=self.protocol, loop=loop, lifespan="off", log_config=None,
+            app, http=protocol, loop=loop, lifespan="off", log_config=None,
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=5, **config,
         )  # fmt: skip
         self.server = uvicorn.Server(self.config)

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from roadworthy.server.http.connection import HttpProtocol, Limits
+from roadworthy.server.http.connection import HttpProtocol
 from roadworthy.server.http.cycle import Cycle
+from roadworthy.server.http.limits import Limits
 from roadworthy.server.http.sweep import Sweep
-from roadworthy.server.http.transport import HEAD
 from roadworthy.server.process.descriptors import Room
 from roadworthy.types import Receive, Scope, Send
 from tests.patience import DEADLINE, until
@@ -186,7 +186,7 @@ def test_a_body_that_nobody_reads_stays_with_the_client() -> None:
         assert sent < 16 << 20
         [connection] = served.server.server_state.connections
         assert isinstance(connection, HttpProtocol)
-        cycle = connection._current
+        cycle = connection.current
         assert isinstance(cycle, Cycle)
         assert cycle.buffered < 1 << 20
         client.reset()
@@ -264,13 +264,13 @@ def test_many_slow_connections_do_not_keep_a_good_one_out() -> None:
 
 def _in_heads(served: Served) -> int:
     connections = list(served.server.server_state.connections)
-    return sum(isinstance(one, HttpProtocol) and one._phase == HEAD for one in connections)
+    return sum(isinstance(one, HttpProtocol) and one.state == "head" for one in connections)
 
 
 def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest() -> None:
     """Where there is no room for one more; a request in progress and a later connection are left alone."""
     with gate(Limits()) as (app, served):
-        served.protocol.sweep = Sweep(Limits(), Room(connections=3))
+        served.protocol.shared.sweep = Sweep(Limits(), Room(connections=3))
         with served.connect() as busy, served.connect() as first, served.connect() as second:
             busy.send(GET.replace(b" / ", b" /wait "))
             until(lambda: served.tasks == 1, "the request begins")
@@ -341,7 +341,7 @@ def test_nothing_outlives_its_connection() -> None:
             for number, client in enumerate(clients):
                 (client.reset if number % 2 else client.socket.close)()
             until(lambda: served.connections == 0, "all have left")
-            until(lambda: served.protocol.sweep.timer is None, "the one timer is gone")
+            until(lambda: served.protocol.shared.sweep.timer is None, "the one timer is gone")
             del client
             until(lambda: all(ref() is None for ref in gone), "all are freed")
         finally:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roadworthy.server.http.connection import Limits
+from roadworthy.server.http.limits import Limits
 from roadworthy.types import Receive, Scope, Send
 
 from ...request_body import request_body

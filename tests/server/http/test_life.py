@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from roadworthy.errors import APIError, ConflictError
 from roadworthy.layer import Layer
 from roadworthy.layer.asgi.refusal import Refusals
-from roadworthy.server.http.connection import Limits
+from roadworthy.server.http.limits import Limits
 from roadworthy.settings import Settings
 from roadworthy.types import Receive, Scope, Send
 from tests.patience import until

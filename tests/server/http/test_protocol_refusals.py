@@ -8,7 +8,7 @@ import pytest
 
 from roadworthy.errors import APIError
 from roadworthy.layer.exchange import Reply
-from roadworthy.server.http.connection import Limits
+from roadworthy.server.http.limits import Limits
 from roadworthy.types import Receive, Scope, Send
 
 from ...request_body import request_body

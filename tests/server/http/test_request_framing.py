@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from roadworthy.layer.request_fields import FIELDS, Repeats
-from roadworthy.server.http.connection import Limits
+from roadworthy.server.http.limits import Limits
 from roadworthy.types import Receive, Scope, Send
 
 from ...request_body import request_body

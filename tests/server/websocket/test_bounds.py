@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from roadworthy.server.http.connection import Limits
+from roadworthy.server.http.limits import Limits
 from roadworthy.server.websocket.connection import WebSocket
 from roadworthy.types import Receive, Scope, Send
 from tests.patience import DEADLINE, until
@@ -79,7 +79,7 @@ def opened(served: Served, path: str = "/echo", *more: bytes) -> Iterator[Client
 
 def held(served: Served) -> int:
     """Return the bytes that all WebSockets hold."""
-    return served.protocol.websocket.crowd.held
+    return served.protocol.shared.crowd.held
 
 
 def deflated(data: bytes) -> bytes:
@@ -243,7 +243,7 @@ def test_a_client_that_does_not_read_is_not_answered_without_end(patience: float
                 client.socket.sendall(data)
         assert held(served) < 1 << 20
         connections = cast("set[WebSocket]", served.server.server_state.connections.copy())
-        unsent = [one._transport.get_write_buffer_size() for one in connections]
+        unsent = [one.stream.transport.get_write_buffer_size() for one in connections]
         assert all(size < 256 << 10 for size in unsent), unsent
         if patience > 1.0:
             assert len(unsent) == 1

@@ -249,7 +249,7 @@ def test_a_hand_over_leaves_nothing_behind(name: str, loop: Literal["asyncio", "
         with served.connect() as client:
             CELLS[name](client)
         until(lambda: served.connections == served.tasks == 0, "everything ends")
-        assert served.protocol.websocket.crowd.held == 0
+        assert served.protocol.shared.crowd.held == 0
         with served.connect() as client:
             client.send(GET)
             assert client.response().status == 200
@@ -325,3 +325,13 @@ def test_a_handshake_in_progress_is_answered_when_the_grace_is_over() -> None:
         served.close()
         response = client.response()
         assert (response.status, response.closes) == (503, True)
+
+
+def test_a_handshake_counts_towards_the_limit_of_connections() -> None:
+    """A handshake beyond uvicorn's `limit_concurrency` is refused, and the app never hears of it."""
+    with serving(app, limit_concurrency=2) as served, served.connect(), served.connect() as client:
+        until(lambda: served.connections == 2, "both are there")
+        client.send(handshake("/echo"))
+        response = client.response()
+        assert (response.status, response.closes) == (503, True)
+        assert served.tasks == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from ...errors import APIError, UnavailableError
 from ...exits import is_apps_own
@@ -12,7 +12,9 @@ from ...layer.exchange import Reply, ResponseAborted
 from ...settings import Settings
 from ...types import ASGIApp, Headers, Message, Scope
 from ..process.uvicorn_names import State
-from .response_head import STATUS_LINES, Head, InvalidResponseError, encode
+from .refusals import Refuser
+from .response_head import STATUS_LINES, Head, InvalidResponseError, default_fields, encode
+from .transport import Stream
 
 __all__ = ("Connection", "Cycle")
 
@@ -27,23 +29,24 @@ _HEAD, _LENGTH, _CHUNKED, _CLOSE, _NOTHING = range(5)
 class Connection(Protocol):
     """What a cycle needs of the connection that it came over."""
 
-    settings: ClassVar[Settings | None]
-    """Where its limits come from; None when they were given one by one."""
-    write_paused: bool
-
     @property
-    def state(self) -> State:
-        """What all connections of the server share."""
+    def stream(self) -> Stream:
+        """Where the response is written to."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the transport."""
+    @property
+    def server_state(self) -> State:
+        """What all connections of uvicorn's server share."""
+        ...
 
-    async def drain(self) -> None:
-        """Wait until the transport takes more, or is lost."""
+    @property
+    def refuser(self) -> Refuser:
+        """Which says what is said in place of the app."""
+        ...
 
-    def default_fields(self, dated: bool) -> bytes:
-        """Return the field lines of every response."""
+    @property
+    def settings(self) -> Settings | None:
+        """Where its limits come from; None when they were given one by one."""
         ...
 
     def must_close(self, cycle: Cycle) -> bool:
@@ -55,13 +58,6 @@ class Connection(Protocol):
 
     def finished(self, cycle: Cycle) -> None:
         """The response is complete."""
-
-    def overruled(self, error: APIError, scope: Scope, exception: BaseException | None) -> Reply:
-        """Encode what is answered in place of the app."""
-        ...
-
-    def report(self, exception: BaseException) -> None:
-        """Record an exception that no answer tells of."""
 
     def drop(self, *, hard: bool) -> None:
         """Close without a complete response."""
@@ -95,6 +91,7 @@ class Cycle:
         "scope",
         "sending",  # how the response is framed; _HEAD until its head is sent
         "status",  # int: status of the response, 0 before there is one
+        "stream",
         "task",
         "told",  # bool: the app knows that the request body is complete
         "trailers",  # bool: trailer fields follow the body
@@ -102,6 +99,7 @@ class Cycle:
 
     def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects: bool) -> None:
         self.connection = connection
+        self.stream = connection.stream
         self.scope = scope
         self.keep_alive = keep_alive
         self.expects = expects
@@ -141,19 +139,19 @@ class Cycle:
                 self._failed(RuntimeError(f"the app {what}"))
         finally:
             if self.task is not None:
-                self.connection.state.tasks.discard(self.task)
+                self.connection.server_state.tasks.discard(self.task)
                 self.task = None
 
     def _failed(self, exception: BaseException) -> None:
         if self.complete or (self.lost and isinstance(exception, OSError)):
             # What went wrong with a response that was overruled is told already.
             if self.complete and not isinstance(exception, InvalidResponseError):
-                self.connection.report(exception)
+                self.connection.refuser.report(exception)
             return
         if self.untouched and not self.lost:
             self.overrule(APIError(), exception)
         else:
-            self.connection.report(exception)
+            self.connection.refuser.report(exception)
             self._abort()
 
     def _abort(self) -> None:
@@ -166,10 +164,10 @@ class Cycle:
         self, error: APIError, exception: BaseException | None = None, *, close: bool = False
     ) -> None:
         """Answer in place of the app, whose response is :attr:`untouched`; what it sends is dropped."""
-        reply = self.connection.overruled(error, self.scope, exception)
+        reply = self.connection.refuser.overruled(error, self.scope, exception)
         if close or self.connection.must_close(self):
             self.keep_alive = False
-        self.connection.write(self._whole(reply))
+        self.stream.write(self._whole(reply))
         self._finish()
 
     def _whole(self, reply: Reply) -> bytes:
@@ -183,7 +181,7 @@ class Cycle:
         return b"".join(
             (
                 STATUS_LINES[reply.status],
-                self.connection.default_fields(False),
+                default_fields(self.connection.server_state.default_headers, False),
                 fields,
                 b"content-length: %d\r\n" % len(reply.body),
                 b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
@@ -222,7 +220,7 @@ class Cycle:
         if self.expects:
             self.expects = False
             if self.sending == _HEAD and not self.gone and not self.complete:
-                self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while True:
             if not self.complete and not self.told and (self.ready or not self.gone):
                 parts = self.parts
@@ -245,9 +243,9 @@ class Cycle:
 
     async def send(self, message: Message) -> None:
         """Take one message of the app (ASGI ``send``)."""
-        connection = self.connection
-        if connection.write_paused and not self.lost:
-            await connection.drain()
+        stream = self.stream
+        if stream.write_paused and not self.lost:
+            await stream.drain()
         if self.lost:
             if message.get("more_body") and monotonic() - self.lost_at > _NOTICE:
                 # A stream that does not ask whether its client is there would go on for ever.
@@ -291,7 +289,7 @@ class Cycle:
         It says what ``http.response.start`` and one ``http.response.body`` would say, without two coroutines
         and two dictionaries: a tenth of the CPU of a small response. ``ready`` are lines made by the layer.
         """
-        if self.status or self.complete or self.lost or self.connection.write_paused:
+        if self.status or self.complete or self.lost or self.stream.write_paused:
             return False
         try:
             self.held = encode(headers, b"".join(ready))
@@ -317,14 +315,14 @@ class Cycle:
                     "the response's body does not have the length of its Content-Length"
                 )
             if body:
-                self.connection.write(body)
+                self.stream.write(body)
         elif sending == _CHUNKED:
             last = not more and not self.trailers
             chunk = _chunk(body, last)
             if chunk:
-                self.connection.write(chunk)
+                self.stream.write(chunk)
         elif sending == _CLOSE and body:
-            self.connection.write(body)
+            self.stream.write(body)
         if not more and not (self.trailers and sending == _CHUNKED):
             self._finish()
 
@@ -367,12 +365,13 @@ class Cycle:
         else:
             framing += b"\r\n"
         self.held = None
-        fields = connection.default_fields(dated)
+        fields = default_fields(connection.server_state.default_headers, dated)
+        write = self.stream.write
         if len(body) <= _JOIN:
-            connection.write(b"".join((STATUS_LINES[status], fields, field_lines, framing, body)))
+            write(b"".join((STATUS_LINES[status], fields, field_lines, framing, body)))
         else:
-            connection.write(b"".join((STATUS_LINES[status], fields, field_lines, framing)))
-            connection.write(body)
+            write(b"".join((STATUS_LINES[status], fields, field_lines, framing)))
+            write(body)
         if last and not (self.trailers and self.sending == _CHUNKED):
             self._finish()
 
@@ -382,7 +381,7 @@ class Cycle:
         fields = encode(message.get("headers", ()))[0]
         if message.get("more_trailers", False):
             raise RuntimeError("trailers are taken in one message")
-        self.connection.write(b"0\r\n" + fields + b"\r\n")
+        self.stream.write(b"0\r\n" + fields + b"\r\n")
         self._finish()
 
     def _finish(self) -> None:

@@ -1,15 +1,15 @@
-"""The parser side of a connection: from bytes to requests, each judged as soon as its head is complete."""
+"""The parser of a connection: from bytes to requests, each judged as soon as its head is complete.
+
+Nothing runs while a piece is parsed, so the connection need not know of each step: it looks at ``event`` when
+the piece is done. A small request is one event for it.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from abc import abstractmethod
-from math import inf
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
-from websockets.server import ServerProtocol
 
 from ...errors import (
     APIError,
@@ -18,12 +18,10 @@ from ...errors import (
     UnavailableError,
     URITooLongError,
 )
-from ...layer.exchange import Reply
 from ...types import Headers, Scope
-from ..process.uvicorn_names import Config, State
-from ..websocket.connection import WebSocket
+from ..process.uvicorn_names import Config
 from ..websocket.handshake import check_handshake, is_handshake
-from ..websocket.opening import Opening
+from ..websocket.opening import Host, Opening
 from .cycle import Cycle
 from .replay import framing_of, replayed
 from .request_head import (
@@ -38,197 +36,144 @@ from .request_head import (
     listed,
     other_target,
 )
-from .transport import BODY, BUSY, FRESH, HEAD, LINGER, Stream
+from .shared import Shared
+from .states import Event
+from .transport import Address
 
-__all__ = ("Requests",)
+__all__ = ("BETWEEN", "SLICE", "Owner", "Parser")
 
-# Parsed at once outside of bodies, so that a read full of small requests does not become thousands of cycles.
-_SLICE = 4 << 10
+BETWEEN, HEAD, BODY = range(3)
+"""Where a parser stands: between two requests, or within one."""
+
+SLICE = 4 << 10
+"""Bytes parsed at once outside of bodies, so that a read full of small requests does not become thousands of
+cycles."""
 _BODY_SLICE = 64 << 10
-# Requests in 4 KiB, at 27 bytes each; only a flood behind a body has more.
-_QUEUE = 160
 # Bytes of a body that an app has not taken, above which the client waits; asyncio's own high-water mark.
 _HIGH_WATER = 64 << 10
-# What is left of a body whose response is complete is read and thrown away up to here (Go: 256 KiB), for a
-# connection that lives on is worth that much.
-_DRAIN = 256 << 10
 # Chunk sizes, extensions and trailers that come with a body, beyond eight bytes for each of its own.
 _OVERHEAD = 64 << 10
-_TLS_HANDSHAKE = 0x16
 
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")}
+_EVENTS: tuple[Event | None, ...] = (None, "begun", "headed")
 
 
-class _Enough(Exception):
-    """Raised within the parser to end parsing: the connection takes no further requests."""
+class Owner(Host, Protocol):
+    """What a parser needs of its connection."""
+
+    @property
+    def shared(self) -> Shared:
+        """What all connections of the listener share."""
+        ...
+
+    @property
+    def current(self) -> Cycle | None:
+        """The request that is being answered."""
+        ...
+
+    def begin(self, cycle: Cycle) -> None:
+        """Answer a request; none is being answered."""
+
+    def line_up(self, cycle: Cycle) -> None:
+        """Answer a request after those before it.
+
+        Raises:
+            UnavailableError: there are too many.
+        """
 
 
-class Requests(Stream):
-    """Feeds llhttp and makes a cycle of each request."""
+class Parser:
+    """Feeds llhttp, whose callbacks begin with ``on_``, and makes a cycle of each request.
+
+    Parameters:
+        owner: the connection.
+        config: uvicorn's configuration.
+        app_state: the state of the lifespan, copied into each scope.
+
+    Attributes:
+        at: ``BETWEEN`` requests, in a ``HEAD`` or in a ``BODY``.
+        event: what has come last and the connection has not looked at.
+        incoming: the request whose body is next.
+        handshake: a WebSocket is asked for; nothing behind it is HTTP until it is answered.
+        drained: bytes of a body that were thrown away, for its response is complete.
+        refusal: why a request cannot be taken; nothing more is to be fed then.
+    """
 
     __slots__ = (
         "_asgi",
         "_before",  # bytearray: earlier pieces, while the request line may not be complete
         "_client",
-        "_clocked",  # the deadline of this phase is set
         "_config",
         "_fed",  # bytes fed since the piece in which the request began
         "_fields",  # Headers: where parsed fields go, the head's and then the trailers'
         "_first",  # length of the piece in which the request began
         "_lead",  # bytes before the first request line
         "_leads",  # the request line that is being read begins the earlier pieces, or else this one
-        "_parser",
+        "_limits",
+        "_llhttp",
+        "_opens",  # the request that is being read asks for a WebSocket
+        "_owner",
         "_piece",  # bytes: what is being fed
-        "_replay",  # how the body is framed of which the parser will not see that it is one
+        "_replay",  # framing of a body that llhttp would skip
         "_root",
         "_scheme",
         "_server",
         "_state_copy",
-        "_stopping",  # the server shuts down
         "_target",
-        "_websocket",
+        "at",
+        "drained",
+        "event",
+        "handshake",
+        "incoming",
+        "refusal",
     )
 
-    def __init__(
-        self, config: Config, state: State, app_state: dict[str, Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        super().__init__(loop, state)
+    def __init__(self, owner: Owner, config: Config, app_state: dict[str, Any]) -> None:
+        self._owner: Any = owner
         self._config = config
+        self._limits = owner.shared.limits
         self._asgi = config.asgi_version
         self._root = config.root_path
         self._state_copy = app_state.copy
-        self._parser: Any = httptools.HttpRequestParser(self)
-        self._client: tuple[str, int | None] | None = None
-        self._server: tuple[str, int | None] | None = None
+        self._llhttp: Any = httptools.HttpRequestParser(self)
+        self._client: Address | None = None
+        self._server: Address | None = None
         self._scheme = "http"
         self._lead = self._piece = self._replay = self._target = b""
         self._before = bytearray()
         self._fields: Headers = []
-        self._fed = self._first = 0
-        self._clocked = self._leads = self._stopping = self._websocket = False
+        self._fed = self._first = self.drained = 0
+        self._leads = self._opens = self.handshake = False
+        self.at = BETWEEN
+        self.event: Event | None = None
+        self.incoming: Cycle | None = None
+        self.refusal: APIError | None = None
 
-    # -- what the requests are given to
+    def between(self, client: Address | None, server: Address | None, scheme: str) -> None:
+        """Take the addresses of both ends and the scheme, for the scopes."""
+        self._client = client
+        self._server = server
+        self._scheme = scheme
 
-    @abstractmethod
-    def _begin(self, cycle: Cycle) -> None:
-        """Run the cycle."""
-
-    @abstractmethod
-    def _be_idle(self) -> None:
-        """Wait for the next request."""
-
-    @abstractmethod
-    def _refuse(self, error: APIError) -> None:
-        """Answer a request that cannot be taken, and close."""
-
-    @abstractmethod
-    def become(self, frames: ServerProtocol, head: bytes) -> WebSocket:
-        """Make the connection a WebSocket."""
-
-    @abstractmethod
-    def _note(self, error: APIError) -> None:
-        """Record a request that cannot be answered either."""
-
-    @abstractmethod
-    def default_fields(self, dated: bool) -> bytes:
-        """Return the field lines of every response."""
-
-    @abstractmethod
-    def finished(self, cycle: Cycle) -> None:
-        """Go on after a complete response."""
-
-    @abstractmethod
-    def overruled(self, error: APIError, scope: Scope, exception: BaseException | None) -> Reply:
-        """Encode what is answered in place of the app."""
-
-    @abstractmethod
-    def report(self, exception: BaseException) -> None:
-        """Record an exception that no answer tells of."""
+    def release(self) -> None:
+        """End; the connection and this parser hold each other, and so do llhttp and this parser."""
+        self._owner = self._llhttp = self.incoming = None
 
     # -- feeding
 
-    def data_received(self, data: bytes) -> None:
-        """Take what the client has sent."""
-        phase = self._phase
-        if phase == BUSY or self._stash:
-            self._stash += data
-            if len(self._stash) > _SLICE:
-                self._pause_reading()
-        elif phase < BUSY:
-            self._feed(data)
-        else:
-            self._throw_away(len(data))
+    def first(self, data: bytes) -> bytes:
+        """Return what is to be fed of the first bytes of a connection; nothing while more has to come.
 
-    def _feed(self, data: bytes) -> None:
-        if self._phase == FRESH:
-            data = self._opening(data)
-        while data:
-            phase = self._phase
-            size = _BODY_SLICE if phase == BODY else _SLICE
-            if len(data) <= size:
-                piece, data = data, b""
-            else:
-                piece, data = data[:size], data[size:]
-            self._piece = piece
-            self._fed += len(piece)
-            lined = False
-            if phase == HEAD:
-                lined = bool(self._fields)
-            else:
-                self._leads = phase < HEAD
-            try:
-                self._parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = piece[upgrade.args[0] :] + data
-                if self._websocket:
-                    self._open(data)
-                    return
-                if self._replay and self._incoming is not None:
-                    self._parser = replayed(self, self._replay, self._incoming.keep_alive)
-                    self._replay = b""
-                    self._fed = 0
-            except httptools.HttpParserError as error:
-                self._broken(error)
-                return
-            if self._phase == HEAD and not (lined and self._fed):
-                self._before += piece
-            if data and self._queue:
-                self._stash = data
-                self._pause_reading()
-                break
-            # Between the pieces as well: a read of 256 KiB holds 65,000 fields.
-            if data and (flood := self._flood()) is not None:
-                self._refuse(flood)
-                return
-        self._after_feeding()
-
-    def _open(self, data: bytes) -> None:
-        """Have the app answer a handshake; what came behind it waits until it has."""
-        cycle = self._incoming
-        assert cycle is not None
-        self._incoming = None
-        self._phase = BUSY
-        self.read_deadline = inf
-        self._stash = data
-        if len(data) > _SLICE:
-            self._pause_reading()
-        self._begin(cycle)
-
-    def _opening(self, data: bytes) -> bytes:
-        """Look at the first bytes of the connection: one empty line may precede the request line (§2.2)."""
+        One empty line may precede the request line (RFC 9112 §2.2); more is a :attr:`refusal`.
+        """
         data = self._lead + data
         self._lead = b""
-        if data[0] == _TLS_HANDSHAKE:
-            # Whatever is answered in clear text is noise to this client.
-            self._note(BadRequestError("A TLS handshake came to a port that speaks plain HTTP"))
-            self._close()
-            return b""
         if data == b"\r":
             self._lead = data
             return b""
         if data[0] in b"\r\n":
             if not data.startswith(b"\r\n") or data[2:3] in (b"\r", b"\n"):
-                self._refuse(BadRequestError("The request line is missing"))
+                self.refusal = BadRequestError("The request line is missing")
                 return b""
             if len(data) == 2:
                 self._lead = data
@@ -236,71 +181,87 @@ class Requests(Stream):
             data = data[2:]
         return data
 
-    def _after_feeding(self) -> None:
-        phase = self._phase
-        if phase == BUSY or phase >= LINGER:
-            return
-        if self._stash:
-            # The rest is here and waits for its turn; the client has no part in how long that takes.
-            self._clocked = False
-            self.read_deadline = inf
-            return
-        if phase == BODY and self._current is None and self._drained > _DRAIN:
-            self._linger()
-            return
-        flood = self._flood()
-        if flood is not None:
-            self._refuse(flood)
-            return
-        if not self._clocked and phase >= HEAD:
-            self._clocked = True
-            now = self._loop.time()
-            if phase == HEAD:
-                self.read_deadline = now + self.limits.header_timeout
-            else:
-                self._since = now
-                if self._reading:
-                    self.read_deadline = now + self.limits.body_timeout
+    def feed(self, data: bytes) -> bytes:
+        """Parse the next piece; return the rest, nothing where there is a :attr:`refusal`."""
+        at = self.at
+        size = _BODY_SLICE if at == BODY else SLICE
+        if len(data) <= size:
+            piece, rest = data, b""
+        else:
+            piece, rest = data[:size], data[size:]
+        self._piece = piece
+        self._fed += len(piece)
+        lined = False
+        if at == HEAD:
+            lined = bool(self._fields)
+        else:
+            self._leads = at == BETWEEN
+        try:
+            self._llhttp.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = piece[upgrade.args[0] :] + rest
+            if self._opens:
+                self.handshake = True
+            elif self._replay and self.incoming is not None:
+                self._llhttp = replayed(self, self._replay, self.incoming.keep_alive)
+                self._replay = b""
+                self._fed = 0
+        except httptools.HttpParserError as error:
+            self._broken(error)
+            return b""
+        if self.at == HEAD and not (lined and self._fed):
+            self._before += piece
+        return rest
 
-    def _flood(self) -> APIError | None:
-        """Return why a head or a body that is not complete yet is refused already."""
-        limits = self.limits
-        phase = self._phase
-        if phase == HEAD:
-            most = limits.header_limit + limits.url_limit + _SLICE
+    def look_again(self) -> None:
+        """Report once more where this stands: the rest was held back."""
+        self.event = _EVENTS[self.at]
+
+    def end_at_handshake(self) -> None:
+        """Take the request that asks for a WebSocket for complete."""
+        self.at = BETWEEN
+        self.event = self.incoming = None
+
+    def is_flooded(self) -> bool:
+        """Return whether a head or a body that is not complete yet is too much already: a :attr:`refusal`."""
+        limits = self._limits
+        if self.at == HEAD:
+            most = limits.header_limit + limits.url_limit + SLICE
             if self._fed > most or len(self._fields) > limits.header_count:
-                return RequestHeaderFieldsTooLargeError()
-        elif phase == BODY and self._incoming is not None:
-            most = 8 * self._incoming.received + _OVERHEAD + limits.header_limit + limits.url_limit
+                self.refusal = RequestHeaderFieldsTooLargeError()
+        elif self.at == BODY and self.incoming is not None:
+            most = 8 * self.incoming.received + _OVERHEAD + limits.header_limit + limits.url_limit
             if self._fed > most or len(self._fields) > limits.header_count:
-                return BadRequestError("The body's chunks are mostly framing")
-        return None
+                self.refusal = BadRequestError("The body's chunks are mostly framing")
+        return self.refusal is not None
+
+    def take_refusal(self) -> APIError | None:
+        """Return the :attr:`refusal` and forget it."""
+        refusal, self.refusal = self.refusal, None
+        return refusal
 
     def _broken(self, error: httptools.HttpParserError) -> None:
+        # Kept, not raised: a traceback that begins here would hold what the connection is made of.
         cause = error.__context__
-        if self._phase >= LINGER:
-            return
         if isinstance(cause, APIError):
-            self._refuse(cause)
+            self.refusal = cause
         elif cause is not None:
-            self.report(cause)
-            self._refuse(BadRequestError())
-        elif self._phase == BUSY:
+            self._owner.refuser.report(cause)
+            self.refusal = BadRequestError()
+        elif self.event == "whole":
             # Data after `Connection: close`: a server must not look at it (RFC 9112 §9.6).
-            self._phase = LINGER
-        elif self._target == b"*" and self._phase == HEAD and not self._fields:
-            self._refuse(VersionNotSupportedError())
+            self.event = "broken"
+        elif self._target == b"*" and self.at == HEAD and not self._fields:
+            self.refusal = VersionNotSupportedError()
         else:
-            self._refuse(BadRequestError("The request is not well-formed HTTP/1.1"))
+            self.refusal = BadRequestError("The request is not well-formed HTTP/1.1")
 
     # -- llhttp's callbacks
 
     def on_message_begin(self) -> None:
         """Parser: the first byte of a request line."""
-        if self._phase >= LINGER:
-            raise _Enough
-        self._phase = HEAD
-        self._clocked = False
+        self.at = HEAD
+        self.event = "begun"
         self._target = b""
         self._fed = 0
         self._first = len(self._piece)
@@ -309,7 +270,7 @@ class Requests(Stream):
     def on_url(self, url: bytes) -> None:
         """Parser: a piece of the request target."""
         self._target += url
-        if len(self._target) > self.limits.url_limit:
+        if len(self._target) > self._limits.url_limit:
             raise URITooLongError
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -320,11 +281,12 @@ class Requests(Stream):
         """Parser: the head is complete."""
         headers = self._fields
         self._fields = []
-        self._phase = BODY
-        self._clocked = False
-        self._incoming = None
-        parser = self._parser
-        limits = self.limits
+        self.at = BODY
+        self.event = "headed"
+        self.incoming = None
+        owner = self._owner
+        parser = self._llhttp
+        limits = self._limits
         names = dict(headers)
         if self._first + self._fed > limits.header_limit or len(headers) > limits.header_count:
             check_size(headers, limits)
@@ -388,69 +350,53 @@ class Requests(Stream):
             scope["raw_path"] = self._root.encode("ascii") + raw_path
         if b"te" in names and b"trailers" in names[b"te"].lower():
             scope["extensions"] = {"http.response.trailers": {}}
-        cycle = self._incoming = Cycle(self, scope, keep_alive, expects)
+        cycle = self.incoming = Cycle(owner, scope, keep_alive, expects)
         if b"upgrade" in names and parser.should_upgrade():
             if self._config.ws_protocol_class is not None and is_handshake(method, version, headers):
                 check_handshake(headers)
-                if self._current is not None:
+                if owner.current is not None:
                     raise BadRequestError("A WebSocket cannot be opened behind another request")
-                if self.crowd.full:
+                if owner.shared.crowd.full:
                     raise UnavailableError("There are too many WebSockets")
-                cycle = self._incoming = Opening(self, scope, limits.message_limit)
-                self._websocket = True
+                cycle = self.incoming = Opening(owner, scope, limits.message_limit)
+                self._opens = True
             else:
                 self._replay = framing_of(names)
         if self._config.limit_concurrency is not None and self._is_full(self._config.limit_concurrency):
             raise UnavailableError
-        if self._websocket:
+        if self._opens:
             return
-        if self._current is None:
-            self._begin(cycle)
-        elif len(self._queue) < _QUEUE:
-            self._queue.append(cycle)
+        if owner.current is None:
+            owner.begin(cycle)
         else:
-            raise UnavailableError("Too many requests are waiting on this connection")
+            owner.line_up(cycle)
 
     def on_body(self, body: bytes) -> None:
         """Parser: a piece of the body."""
-        cycle = self._incoming
+        cycle = self.incoming
         if cycle is None:
             return
         if cycle.complete:
             cycle.received += len(body)
-            self._drained += len(body)
+            self.drained += len(body)
             return
         cycle.feed(body)
         if cycle.buffered > _HIGH_WATER:
-            self._pause_reading()
+            self._owner.stream.pause()
 
     def on_message_complete(self) -> None:
         """Parser: the request is complete."""
-        if self._replay or self._websocket:
+        if self._replay or self._opens:
             return
         if self._fields:
             check_trailers(self._fields)
-        self._phase = BUSY
-        self.read_deadline = inf
-        cycle = self._incoming
+        self.at = BETWEEN
+        self.event = "whole"
+        cycle = self.incoming
         if cycle is not None:
-            self._incoming = None
+            self.incoming = None
             cycle.end()
-            if self._current is None:
-                # Its response was complete before its body.
-                self._be_idle()
-
-    def must_close(self, cycle: Cycle) -> bool:
-        """Tell whether a response whose head goes out now has to be the last one of the connection."""
-        if self._incoming is not cycle:
-            return self._stopping
-        if self._stopping or cycle.expects:
-            # Nobody knows whether a client that waits for 100 Continue will send its body now.
-            return True
-        for name, value in cycle.scope["headers"]:
-            if name == b"content-length":
-                return int(value) - cycle.received > _DRAIN
-        return False
 
     def _is_full(self, limit: int) -> bool:
-        return len(self.state.connections) >= limit or len(self.state.tasks) >= limit
+        state = self._owner.server_state
+        return len(state.connections) >= limit or len(state.tasks) >= limit

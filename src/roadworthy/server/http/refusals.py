@@ -10,9 +10,10 @@ from typing import Protocol
 from ...errors import APIError
 from ...layer.exchange import Reply
 from ...layer.problem import problem
-from ...types import Scope
+from ...types import Headers, Scope
+from .response_head import STATUS_LINES, InvalidResponseError, default_fields, encode
 
-__all__ = ("PlainRefusals", "RefusalEncoder")
+__all__ = ("PlainRefusals", "RefusalEncoder", "Refuser")
 
 _log = logging.getLogger("roadworthy.server")
 
@@ -77,3 +78,63 @@ class PlainRefusals:
         headers = [(b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         return Reply(error.status, headers, json.dumps(document, separators=(",", ":")).encode())
+
+
+class Refuser:
+    """What one connection says in place of the app, whatever becomes of its encoder.
+
+    Parameters:
+        encoder: the one of the listener.
+    """
+
+    __slots__ = ("_encoder", "peer")
+
+    def __init__(self, encoder: RefusalEncoder) -> None:
+        self._encoder = encoder
+        self.peer = ""
+        """Address of the other end, "" when unknown."""
+
+    def refused(self, error: APIError) -> Reply:
+        """Record and encode the answer to a request that the app never sees."""
+        try:
+            return self._encoder.refused(error, self.peer)
+        except Exception as exception:
+            self.report(exception)
+            return Reply(error.status, [])
+
+    def overruled(self, error: APIError, scope: Scope, exception: BaseException | None) -> Reply:
+        """Record and encode what is answered in place of the app."""
+        try:
+            return self._encoder.overruled(error, scope, exception)
+        except Exception as failure:
+            self.report(failure)
+            return Reply(error.status, [])
+
+    def answer(self, error: APIError, defaults: Headers) -> bytes:
+        """Return the answer to a request that the app never sees, the last one on its connection.
+
+        Parameters:
+            error: what is wrong with the request.
+            defaults: fields of every response.
+        """
+        reply = self.refused(error)
+        try:
+            fields = encode(reply.headers)[0]
+        except InvalidResponseError as exception:
+            self.report(exception)
+            fields = b""
+        return b"".join(
+            (
+                STATUS_LINES[reply.status],
+                default_fields(defaults, False),
+                fields,
+                # RFC 9110 §7.8: who sends `Upgrade`, as 426 does, says so in `Connection`.
+                b"connection: upgrade\r\n" if reply.status == 426 else b"",
+                b"content-length: %d\r\nconnection: close\r\n\r\n" % len(reply.body),
+                reply.body,
+            )
+        )
+
+    def report(self, exception: BaseException) -> None:
+        """Record an exception that no answer tells of."""
+        _log.error("a request failed: %s", type(exception).__name__, exc_info=exception)

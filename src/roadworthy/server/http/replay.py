@@ -16,7 +16,7 @@ __all__ = ("framing_of", "replayed")
 
 
 class _Callbacks(Protocol):
-    """What llhttp calls, see :class:`roadworthy.server.http.parser.Requests`."""
+    """What llhttp calls, see :class:`roadworthy.server.http.parser.Parser`."""
 
     def on_message_begin(self) -> None: ...
     def on_url(self, url: bytes) -> None: ...

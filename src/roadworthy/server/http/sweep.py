@@ -19,6 +19,7 @@ from typing import Protocol
 from ..process.descriptors import Room
 from ..process.uvicorn_names import State
 from .limits import Limits
+from .transport import Stream
 
 __all__ = ("Sweep", "Watched")
 
@@ -33,18 +34,22 @@ class Watched(Protocol):
     """What has deadlines: times of the event loop's clock, ``inf`` for none."""
 
     read_deadline: float
-    write_deadline: float
 
     @property
-    def state(self) -> State:
-        """What all connections of the server share, WebSockets too."""
+    def stream(self) -> Stream:
+        """Which has the other deadline."""
+        ...
+
+    @property
+    def server_state(self) -> State:
+        """What all connections of uvicorn's server share, WebSockets too."""
         ...
 
     def place_in_line(self, now: float) -> tuple[int, float] | None:
         """Return when its turn is to give way to a new connection, the lowest first; None for never."""
         ...
 
-    def give_way(self, now: float) -> None:
+    def give_way(self) -> None:
         """Close, so that a new connection finds room."""
 
     def expire(self, now: float) -> None:
@@ -82,7 +87,7 @@ class Sweep:
     def has_room(self, connection: Watched, loop: asyncio.AbstractEventLoop) -> bool:
         """Return whether a new connection may stay, which may cost another one its place."""
         now = loop.time()
-        if self._room.has(len(connection.state.connections), now):
+        if self._room.has(len(connection.server_state.connections), now):
             return True
         first: Watched | None = None
         place = (_NEVER, inf)
@@ -91,11 +96,11 @@ class Sweep:
             if its is not None and its < place and one is not connection and one not in self._refused:
                 first, place = one, its
         if first is not None:
-            first.give_way(now)
+            first.give_way()
             return True
         self._refused[connection] = None
         if len(self._refused) > _REFUSED:
-            next(iter(self._refused)).give_way(now)
+            next(iter(self._refused)).give_way()
         return False
 
     def discard(self, connection: Watched) -> None:
@@ -108,7 +113,7 @@ class Sweep:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        late = [one for one in self._watched if one.read_deadline < now or one.write_deadline < now]
+        late = [one for one in self._watched if one.read_deadline < now or one.stream.write_deadline < now]
         for one in late:
             one.expire(now)
         self.timer = loop.call_later(self._every, self._tick, loop) if self._watched else None

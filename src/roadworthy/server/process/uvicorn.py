@@ -27,7 +27,7 @@ import uvicorn
 from ...layer import Layer
 from ...settings import Settings
 from ...types import ASGIApp
-from ..http.connection import http_protocol
+from ..http.factory import http_protocol
 from ..websocket.connection import WebSocket
 from .background import Background
 from .descriptors import operations_room

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from math import inf
 
 from websockets.exceptions import InvalidState, ProtocolError
 from websockets.frames import Frame, Opcode
@@ -22,8 +23,10 @@ from websockets.server import ServerProtocol
 
 from ...types import Message
 from ..http.response_head import InvalidResponseError
-from ..http.transport import BUSY, CLOSING, LINGER, Stream
-from ..process.uvicorn_names import State
+from ..http.shared import Shared
+from ..http.transport import Stream
+from ..process.uvicorn_names import State as ServerState
+from .states import PING, TABLE, Action, Event, State, seconds
 
 __all__ = ("ClientLeftError", "WebSocket")
 
@@ -38,84 +41,138 @@ _MESSAGES, _WAITING = 16, 64 << 10
 _PIECE = 64 << 10
 _UNIT = 2 << 10
 """Bytes that are as much work as one frame is besides."""
-_PING = 20.0
-"""Seconds of silence after which a client is asked whether it is there, and after which it is not: below the
-60 s after which proxies drop a connection, and what uvicorn does."""
-_CLOSE = 10.0
-"""Seconds that a client has to answer a close frame."""
-_LAST = 1.0
-"""Seconds that a client has to take the close frame of a server that shuts down."""
 _REASON = 123
 """Bytes of a reason that fit in a close frame (RFC 6455 §5.5)."""
 _CONTROL_SIZE = 125
+
+_OPEN = frozenset[State](("open", "ending"))
 
 
 class ClientLeftError(OSError):
     """Raised by ``send`` when the WebSocket is closed, as ASGI has it."""
 
 
-class WebSocket(Stream):
-    """The transport side and the ASGI side of one open WebSocket.
+class WebSocket(asyncio.Protocol):
+    """One open WebSocket: its states, its frames and its ASGI side.
 
     Parameters:
+        shared: what all connections of the listener share.
         loop: the event loop.
-        state: what all connections of the server share.
+        server_state: what all connections of uvicorn's server share.
+        stream: has the transport, which was an HTTP connection's.
         frames: reads and writes frames.
+
+    Attributes:
+        state: a column of the table in ``states.py``.
+        read_deadline: when it is ``late`` in this state, by the clock of the loop.
     """
 
     __slots__ = (
+        "__weakref__",
         "_asked",  # a ping is on its way
         "_at",  # how much of the stash is handled
         "_closed",  # Message | None: what receive returns once the messages are taken
+        "_crowd",
         "_done",  # the app is
-        "_ending",  # we have sent a close frame
         "_fed",  # bytes of the frame that is not complete
         "_frames",
         "_heard",  # something came since the last look
+        "_late",  # the client does not answer
         "_left",  # bytes of that frame which are to come
-        "_lost",  # the transport is
+        "_limits",
+        "_loop",
         "_message",  # bytearray: the message that is not complete
         "_news",  # asyncio.Event: set when receive may have something
+        "_seconds",  # dict[State, float]
+        "_since",  # when the message that is not complete began
+        "_stash",  # bytes that are not handled yet
+        "_sweep",
         "_text",  # whether that message is text
         "_unfinished",  # a message has begun
         "_waiting",  # deque[tuple[Message, int]]: what the app has not taken, and its bytes
         "_weight",  # bytes of that
+        "read_deadline",
+        "server_state",
+        "state",
+        "stream",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, state: State, frames: ServerProtocol) -> None:
-        super().__init__(loop, state)
+    def __init__(
+        self,
+        shared: Shared,
+        loop: asyncio.AbstractEventLoop,
+        server_state: ServerState,
+        stream: Stream,
+        frames: ServerProtocol,
+    ) -> None:
+        self._crowd = shared.crowd
+        self._sweep = shared.sweep
+        self._limits = shared.limits
+        self._seconds = seconds(shared.limits.write_timeout)
+        self._loop = loop
         self._frames = frames
-        self._phase = BUSY
+        self._stash = b""
+        self._since = 0.0
         self._at = self._fed = self._left = self._weight = 0
-        self._asked = self._ending = self._heard = self._text = self._unfinished = False
-        self._done = self._lost = False
+        self._asked = self._heard = self._text = self._unfinished = False
+        self._done = self._late = False
         self._message = bytearray()
         self._waiting: deque[tuple[Message, int]] = deque()
         self._closed: Message | None = None
         self._news = asyncio.Event()
+        self.server_state = server_state
+        self.stream = stream
+        self.state: State = "open"
+        self.read_deadline = inf
+
+    # -- states
+
+    def _on(self, event: Event) -> None:
+        """Do what the table says about an event."""
+        state, action = TABLE[event][self.state]
+        if state is not None:
+            self.state = state
+            self.read_deadline = self._loop.time() + self._seconds[state]
+        if action is not None:
+            _ACTIONS[action](self)
+
+    def _shut(self) -> None:
+        self.stream.shut()
+
+    def _close(self) -> None:
+        self.stream.close()
+
+    def _abort(self) -> None:
+        self.stream.abort()
+
+    def _leave(self) -> None:
+        self.server_state.connections.discard(self)
+        self._sweep.discard(self)
+        self._drop_input()
+        self._part()
+        self._disconnect(_ABNORMAL)
 
     # -- asyncio
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, on a transport that has been an HTTP connection's."""
-        self._transport: Any = transport
-        self.state.connections.add(self)
-        self.crowd.join(self)
-        self.read_deadline = self._loop.time() + _PING
-        self.sweep.add(self, self._loop)
+    def begin(self, head: bytes, data: bytes) -> None:
+        """Begin.
+
+        Parameters:
+            head: accepts the handshake.
+            data: has come behind it.
+        """
+        self.server_state.connections.add(self)
+        self._crowd.join(self)
+        self.read_deadline = self._loop.time() + self._seconds["open"]
+        self._sweep.add(self, self._loop)
+        self.stream.write(head)
+        if data:
+            self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self.state.connections.discard(self)
-        self.sweep.discard(self)
-        self._lost = True
-        self._phase = CLOSING
-        self._drop_input()
-        self._part()
-        self.write_paused = False
-        if self._writable is not None:
-            self._writable.set()
-        self._disconnect(_ABNORMAL)
+        self.stream.lose()
+        self._on("lost")
 
     def eof_received(self) -> bool | None:
         """Close: a client that takes part in a WebSocket sends a close frame first."""
@@ -123,34 +180,40 @@ class WebSocket(Stream):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent; it is handled when there is a turn."""
-        if self._phase != BUSY:
-            self._throw_away(len(data))
+        action = TABLE["data"][self.state][1]
+        if action == "discard" and self.stream.discard(len(data)):
+            self._on("full")
+        if action != "take":
             return
         self._heard = True
         self._asked = False
         self._stash = self._stash[self._at :] + data if self._stash else data
         self._at = 0
         if len(self._stash) > _STASH:
-            self._pause_reading()
+            self.stream.pause()
         self._weigh()
         self._ask()
 
+    def pause_writing(self) -> None:
+        """The client does not take what we write."""
+        self.stream.pause_writing()
+
     def resume_writing(self) -> None:
-        """The client takes what we write again."""
-        super().resume_writing()
+        """It does again."""
+        self.stream.resume_writing()
         self._ask()
 
     # -- frames
 
     def _ask(self) -> None:
         if self._at < len(self._stash) and self._may_go():
-            self.crowd.ask(self, self._loop)
+            self._crowd.ask(self, self._loop)
 
     def _may_go(self) -> bool:
         return (
-            self._phase == BUSY
-            and not self.write_paused
-            and (self._ending or (len(self._waiting) < _MESSAGES and self._weight < _WAITING))
+            not self.stream.write_paused
+            and self.state in _OPEN
+            and (self.state != "open" or (len(self._waiting) < _MESSAGES and self._weight < _WAITING))
         )
 
     def work(self, units: int) -> int:
@@ -166,8 +229,8 @@ class WebSocket(Stream):
         left = len(self._stash) - self._at
         if not left:
             self._stash, self._at = b"", 0
-        if left <= _STASH and self._phase == BUSY:
-            self._resume_reading()
+        if left <= _STASH and self.state in _OPEN:
+            self.stream.resume()
         self._weigh()
         return spent
 
@@ -187,7 +250,7 @@ class WebSocket(Stream):
             if not self._unfinished and not stash[at] & 0x08:
                 self._unfinished = True
                 self._since = self._loop.time()
-                self.read_deadline = min(self.read_deadline, self._since + self.limits.body_timeout)
+                self.read_deadline = min(self.read_deadline, self._since + self._limits.body_timeout)
         size = min(self._left, here, _PIECE)
         if not size:
             return 0
@@ -212,12 +275,12 @@ class WebSocket(Stream):
         opcode = frame.opcode
         if opcode is Opcode.CLOSE:
             self._closed_by_client()
-        elif opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self._ending:
+        elif opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and self.state == "open":
             if opcode is not Opcode.CONT:
                 self._text = opcode is Opcode.TEXT
             # One buffer: a list of a million fragments of one byte takes forty times its bytes.
             self._message += frame.data
-            if len(self._message) > self.limits.message_limit:
+            if len(self._message) > self._limits.message_limit:
                 # Before it is read, where a frame tells its length; this is for what was deflated.
                 self._fail(_TOO_BIG, "the message is too big")
             elif frame.fin:
@@ -240,12 +303,12 @@ class WebSocket(Stream):
 
     def _weigh(self) -> None:
         held = len(self._stash) - self._at + self._fed + len(self._message) + self._weight
-        self.crowd.hold(self, held)
+        self._crowd.hold(self, held)
 
     def _flush(self) -> None:
         data = b"".join(self._frames.data_to_send())
-        if data and not self._transport.is_closing():
-            self.write(data)
+        if data and not self.stream.transport.is_closing():
+            self.stream.write(data)
 
     # -- the ends
 
@@ -253,8 +316,7 @@ class WebSocket(Stream):
         received = self._frames.close_rcvd
         self._flush()
         self._disconnect(received.code if received else _NO_CODE, received.reason if received else "")
-        self._drop_input()
-        self._linger()
+        self._finish()
 
     def _fail(self, code: int, reason: str) -> None:
         """Fail the connection (RFC 6455 §7.1.7)."""
@@ -264,8 +326,12 @@ class WebSocket(Stream):
     def _over(self, code: int, reason: str) -> None:
         self._flush()
         self._disconnect(code, reason)
+        self._finish()
+
+    def _finish(self) -> None:
+        """All is said: read on for a while, so that the client gets to see it."""
         self._drop_input()
-        self._linger()
+        self._on("over" if self._late or not self.stream.can_shut() else "said")
 
     def _drop_input(self) -> None:
         self._stash = b""
@@ -282,12 +348,11 @@ class WebSocket(Stream):
         """Send a close frame, and wait for the client's for a while."""
         self._frames.send_close(code, reason.encode()[:_REASON].decode(errors="ignore"))
         self._flush()
-        self._ending = True
         self._disconnect(code, reason)
         self._waiting.clear()
         self._weight = 0
         self._message = bytearray()
-        self.read_deadline = self._loop.time() + _CLOSE
+        self._on("parted")
         self._ask()
 
     def end(self, code: int) -> None:
@@ -299,8 +364,8 @@ class WebSocket(Stream):
 
     def _part(self) -> None:
         # What waits for the app is held until the app is done, the client may have left or not.
-        if self._done and self._lost:
-            self.crowd.leave(self)
+        if self._done and self.state == "gone":
+            self._crowd.leave(self)
         else:
             self._weigh()
 
@@ -308,53 +373,50 @@ class WebSocket(Stream):
         """Close with 1012, so that the client connects again elsewhere; the server shuts down."""
         if self._closed is None:
             self._begin_end(_RESTART, "")
-        if self._phase != CLOSING:
-            self._phase = CLOSING
-            self._transport.close()
-        # A client that does not read has no say in how long that takes.
-        self.read_deadline = self._loop.time() + _LAST
-        self._unsent = 0
+        self._on("stop")
 
     def yield_memory(self) -> None:
         """Close, because all WebSockets hold too much and this one holds the most."""
         self._waiting.clear()
         self._weight = 0
-        if self._phase == BUSY:
+        if self.state in _OPEN:
             self._fail(_LATER, "the server holds too much")
         self._weigh()
 
     def fall(self) -> None:
         """Close at once, after a failure of its own."""
         self._disconnect(_FAILED)
-        self._phase = CLOSING
-        self._transport.abort()
+        self.stream.abort()
+        self._on("over")
 
-    def give_way(self, now: float) -> None:
-        """Close, so that a new connection finds room; it is closing already."""
-        self._close()
+    def place_in_line(self, now: float) -> tuple[int, float] | None:
+        """Return when its turn is to give way to a new connection: first when all is said, else never."""
+        return (0, self.read_deadline) if self.state == "linger" else None
+
+    def give_way(self) -> None:
+        """Close, so that a new connection finds room; all is said."""
+        self._on("over")
 
     def expire(self, now: float) -> None:
         """Act on a deadline that has passed."""
-        if self.write_deadline < now and self._is_stuck(now):
-            self._transport.abort()
-        elif self.read_deadline >= now:
-            return
-        elif self._phase == CLOSING:
-            if self._is_stuck(now):
-                self._transport.abort()
-            else:
-                self.read_deadline = self.write_deadline
-        elif self._phase == LINGER or self._ending:
-            self._close()
-        else:
-            self._look(now)
+        if self.stream.write_deadline < now and self.stream.is_stuck(now):
+            self.stream.abort()
+        elif self.read_deadline < now:
+            self._on("late")
 
-    def _look(self, now: float) -> None:
+    def _press(self) -> None:
+        if self.stream.is_stuck(self._loop.time()):
+            self.stream.abort()
+        else:
+            self.read_deadline = self.stream.write_deadline
+
+    def _look(self) -> None:
         """Ask a silent client whether it is there, and end a message that takes too long."""
-        self.read_deadline = now + _PING
-        waits = not self._reading or self.write_paused
+        now = self._loop.time()
+        self.read_deadline = now + PING
+        waits = not self.stream.reading or self.stream.write_paused
         if self._unfinished:
-            limits = self.limits
+            limits = self._limits
             deadline = self._since + limits.body_timeout + (len(self._message) + self._fed) / limits.body_rate
             if waits or self._at < len(self._stash):
                 # The client is not at fault as long as we do not read.
@@ -396,8 +458,8 @@ class WebSocket(Stream):
             ClientLeftError: the WebSocket is closed.
             InvalidResponseError: the message is not one that an open WebSocket takes.
         """
-        if self.write_paused:
-            await self.drain()
+        if self.stream.write_paused:
+            await self.stream.drain()
         kind = message["type"]
         if self._closed is not None:
             raise ClientLeftError(f"the WebSocket is closed, and the app sent {kind}")
@@ -417,6 +479,16 @@ class WebSocket(Stream):
             raise ClientLeftError("the WebSocket is closed") from None
         except ProtocolError as error:
             raise InvalidResponseError(f"the app's message cannot be sent: {error}") from None
+
+
+_ACTIONS: dict[Action, Callable[[WebSocket], None]] = {
+    "shut": WebSocket._shut,
+    "close": WebSocket._close,
+    "leave": WebSocket._leave,
+    "look": WebSocket._look,
+    "press": WebSocket._press,
+    "abort": WebSocket._abort,
+}
 
 
 def _frame_size(data: bytes, at: int) -> int:

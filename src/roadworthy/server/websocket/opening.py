@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 
 from ...types import ASGIApp, Message, Receive, Scope, Send
 from ..http.cycle import Connection, Cycle
-from ..http.response_head import encode
+from ..http.response_head import default_fields, encode
 from .connection import ClientLeftError, WebSocket
 from .handshake import accepting, negotiate, subprotocols
 
@@ -117,8 +117,8 @@ class Opening(Cycle):
 
     async def _accept(self, message: Message) -> None:
         connection = self._host
-        if connection.write_paused and not self.lost:
-            await connection.drain()
+        if self.stream.write_paused and not self.lost:
+            await self.stream.drain()
         if self.complete or self.status:
             return
         if self.gone:
@@ -133,7 +133,7 @@ class Opening(Cycle):
         head = (
             accepting(self.scope["headers"]),
             self._line,
-            connection.default_fields(dated),
+            default_fields(connection.server_state.default_headers, dated),
             fields,
             b"\r\n",
         )
