@@ -6,7 +6,14 @@ import sys
 
 import uvicorn
 
-from roadworthy.server.http.connection import HttpProtocol
+from roadworthy.server.http.factory import http_protocol
+from roadworthy.server.http.limits import Limits
 
 if __name__ == "__main__":
-    uvicorn.run(sys.argv[1], port=int(sys.argv[2]), http=HttpProtocol, access_log=False, log_level="warning")
+    uvicorn.run(
+        sys.argv[1],
+        port=int(sys.argv[2]),
+        http=http_protocol(Limits()),
+        access_log=False,
+        log_level="warning",
+    )
