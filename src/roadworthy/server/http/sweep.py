@@ -114,6 +114,14 @@ class Sweep:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         late = [one for one in self._watched if one.read_deadline < now or one.stream.write_deadline < now]
-        for one in late:
-            one.expire(now)
+        if late:
+            # The loop may have been busy for longer than a deadline. What arrived meanwhile is in time and
+            # still in the kernel: uvloop runs timers before it reads again. So let it read first; the second
+            # of two callbacks in a row runs after a poll.
+            loop.call_soon(loop.call_soon, self._expire, late, now)
         self.timer = loop.call_later(self._every, self._tick, loop) if self._watched else None
+
+    def _expire(self, late: list[Watched], now: float) -> None:
+        for one in late:
+            if one in self._watched:
+                one.expire(now)
