@@ -1,24 +1,23 @@
 """A WebSocket once its handshake is accepted: frames to messages and back, each with a bound (RFC 6455).
 
-The frames themselves are read and written by ``websockets``, without its input and output; it gets the bytes
-of one frame at a time. What is here decides when: as long as the client takes what we write, the app takes
-the messages, and the event loop has a turn for this WebSocket (:class:`Crowd`). Otherwise bytes wait, and
-soon the client does.
+The frames themselves are read and written by ``websockets``, without its input and output. A
+:class:`MessageReader` gives it the bytes of one frame at a time; what is here decides when: as long as the
+client takes what we write, the app takes the messages, and the event loop has a turn for this WebSocket
+(:class:`Crowd`). Otherwise bytes wait, and soon the client does.
 
 One client can make the process hold what was read and is not handled (``_STASH`` and one read more), one
-message that is not complete (``websocket_message_limit``), and what the app has not taken (``_MESSAGES`` of
-together ``_WAITING`` bytes, and one message more).
+message that is not complete (``websocket_message_limit``), and what the app has not taken
+(:attr:`MessageReader.is_full`, and one message more).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from math import inf
+from typing import ClassVar
 
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
 from ...types import Message
@@ -26,24 +25,21 @@ from ..http.response_head import InvalidResponseError
 from ..http.shared import Shared
 from ..http.transport import Stream
 from ..process.uvicorn_names import State as ServerState
+from .messages import BrokenOffError, MessageReader
 from .states import PING, TABLE, Action, Event, State, seconds
 
 __all__ = ("ClientLeftError", "WebSocket")
 
 # RFC 6455 §7.4.1 and IANA's registry of close codes.
-_NORMAL, _PROTOCOL, _NO_CODE, _ABNORMAL = 1000, 1002, 1005, 1006
-_NOT_TEXT, _POLICY, _TOO_BIG, _FAILED, _RESTART, _LATER = 1007, 1008, 1009, 1011, 1012, 1013
+_NORMAL, _NO_CODE, _ABNORMAL, _POLICY = 1000, 1005, 1006, 1008
+_FAILED, _RESTART, _LATER = 1011, 1012, 1013
 
 _STASH = 64 << 10
 """Bytes that wait for a turn, above which nothing more is read: asyncio's own high-water mark."""
-_MESSAGES, _WAITING = 16, 64 << 10
-"""Messages, and bytes of them, that wait for the app, above which no further frame is handled."""
-_PIECE = 64 << 10
 _UNIT = 2 << 10
 """Bytes that are as much work as one frame is besides."""
 _REASON = 123
 """Bytes of a reason that fit in a close frame (RFC 6455 §5.5)."""
-_CONTROL_SIZE = 125
 
 _OPEN = frozenset[State](("open", "ending"))
 
@@ -70,27 +66,18 @@ class WebSocket(asyncio.Protocol):
     __slots__ = (
         "__weakref__",
         "_asked",  # a ping is on its way
-        "_at",  # how much of the stash is handled
-        "_closed",  # Message | None: what receive returns once the messages are taken
+        "_closed",  # Message | None: what receive returns once the app has all messages
         "_crowd",
         "_done",  # the app is
-        "_fed",  # bytes of the frame that is not complete
         "_frames",
         "_heard",  # something came since the last look
         "_late",  # the client does not answer
-        "_left",  # bytes of that frame which are to come
         "_limits",
         "_loop",
-        "_message",  # bytearray: the message that is not complete
         "_news",  # asyncio.Event: set when receive may have something
+        "_reader",
         "_seconds",  # dict[State, float]
-        "_since",  # when the message that is not complete began
-        "_stash",  # bytes that are not handled yet
         "_sweep",
-        "_text",  # whether that message is text
-        "_unfinished",  # a message has begun
-        "_waiting",  # deque[tuple[Message, int]]: what the app has not taken, and its bytes
-        "_weight",  # bytes of that
         "read_deadline",
         "server_state",
         "state",
@@ -111,13 +98,8 @@ class WebSocket(asyncio.Protocol):
         self._seconds = seconds(shared.limits.write_timeout)
         self._loop = loop
         self._frames = frames
-        self._stash = b""
-        self._since = 0.0
-        self._at = self._fed = self._left = self._weight = 0
-        self._asked = self._heard = self._text = self._unfinished = False
-        self._done = self._late = False
-        self._message = bytearray()
-        self._waiting: deque[tuple[Message, int]] = deque()
+        self._reader = MessageReader(frames, shared.limits, loop.time)
+        self._asked = self._done = self._heard = self._late = False
         self._closed: Message | None = None
         self._news = asyncio.Event()
         self.server_state = server_state
@@ -134,7 +116,7 @@ class WebSocket(asyncio.Protocol):
             self.state = state
             self.read_deadline = self._loop.time() + self._seconds[state]
         if action is not None:
-            _ACTIONS[action](self)
+            self._ACTIONS[action](self)
 
     def _shut(self) -> None:
         self.stream.shut()
@@ -148,7 +130,7 @@ class WebSocket(asyncio.Protocol):
     def _leave(self) -> None:
         self.server_state.connections.discard(self)
         self._sweep.discard(self)
-        self._drop_input()
+        self._reader.drop_input()
         self._part()
         self._disconnect(_ABNORMAL)
 
@@ -187,9 +169,7 @@ class WebSocket(asyncio.Protocol):
             return
         self._heard = True
         self._asked = False
-        self._stash = self._stash[self._at :] + data if self._stash else data
-        self._at = 0
-        if len(self._stash) > _STASH:
+        if self._reader.add(data) > _STASH:
             self.stream.pause()
         self._weigh()
         self._ask()
@@ -206,104 +186,50 @@ class WebSocket(asyncio.Protocol):
     # -- frames
 
     def _ask(self) -> None:
-        if self._at < len(self._stash) and self._may_go():
+        reader = self._reader
+        if reader.at < len(reader.stash) and self._may_go():
             self._crowd.ask(self, self._loop)
 
     def _may_go(self) -> bool:
         return (
             not self.stream.write_paused
             and self.state in _OPEN
-            and (self.state != "open" or (len(self._waiting) < _MESSAGES and self._weight < _WAITING))
+            and (self.state != "open" or not self._reader.is_full)
         )
 
     def work(self, units: int) -> int:
         """Handle frames worth about ``units``; return the units that it took."""
+        reader = self._reader
         spent = 0
-        while spent < units and self._may_go():
-            size = self._feed()
-            if not size:
-                break
-            spent += 1 + size // _UNIT
-        else:
-            self._ask()
-        left = len(self._stash) - self._at
+        try:
+            while spent < units and self._may_go():
+                size = reader.feed()
+                if not size:
+                    break
+                spent += 1 + size // _UNIT
+                if self._frames.close_rcvd is not None:
+                    self._closed_by_client()
+                else:
+                    self._flush()
+            else:
+                self._ask()
+        except BrokenOffError as broken:
+            self._over(broken.code, broken.reason)
+        if reader.waiting:
+            self._news.set()
+        if reader.began:
+            reader.began = False
+            self.read_deadline = min(self.read_deadline, reader.since + self._limits.body_timeout)
+        left = len(reader.stash) - reader.at
         if not left:
-            self._stash, self._at = b"", 0
+            reader.stash, reader.at = b"", 0
         if left <= _STASH and self.state in _OPEN:
             self.stream.resume()
         self._weigh()
         return spent
 
-    def _feed(self) -> int:
-        """Hand over the next piece of a frame; return the work in bytes, 0 when more has to come first."""
-        stash, at = self._stash, self._at
-        here = len(stash) - at
-        if not self._left:
-            size = _frame_size(stash, at)
-            if not size or not here:
-                return 0
-            if size < 0:
-                self._fail(_PROTOCOL, "a control frame is too long")
-                return 0
-            self._left = size
-            self._fed = 0
-            if not self._unfinished and not stash[at] & 0x08:
-                self._unfinished = True
-                self._since = self._loop.time()
-                self.read_deadline = min(self.read_deadline, self._since + self._limits.body_timeout)
-        size = min(self._left, here, _PIECE)
-        if not size:
-            return 0
-        self._left -= size
-        self._fed += size
-        self._at = at + size
-        frames = self._frames
-        frames.receive_data(stash[at : self._at])
-        if frames.parser_exc is not None:
-            sent = frames.close_sent
-            self._over(sent.code if sent else _PROTOCOL, sent.reason if sent else "")
-            return size
-        for event in frames.events_received():
-            self._fed = 0
-            if isinstance(event, Frame):
-                size = max(size, len(event.data))
-                self._take(event)
-        self._flush()
-        return size
-
-    def _take(self, frame: Frame) -> None:
-        opcode = frame.opcode
-        if opcode is Opcode.CLOSE:
-            self._closed_by_client()
-        elif opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and self.state == "open":
-            if opcode is not Opcode.CONT:
-                self._text = opcode is Opcode.TEXT
-            # One buffer: a list of a million fragments of one byte takes forty times its bytes.
-            self._message += frame.data
-            if len(self._message) > self._limits.message_limit:
-                # Before it is read, where a frame tells its length; this is for what was deflated.
-                self._fail(_TOO_BIG, "the message is too big")
-            elif frame.fin:
-                self._deliver()
-
-    def _deliver(self) -> None:
-        message, self._message = self._message, bytearray()
-        self._unfinished = False
-        if self._text:
-            try:
-                text = message.decode()
-            except UnicodeDecodeError:
-                self._fail(_NOT_TEXT, "the text is not UTF-8")
-                return
-            self._waiting.append(({"type": "websocket.receive", "text": text}, len(message)))
-        else:
-            self._waiting.append(({"type": "websocket.receive", "bytes": bytes(message)}, len(message)))
-        self._weight += len(message)
-        self._news.set()
-
     def _weigh(self) -> None:
-        held = len(self._stash) - self._at + self._fed + len(self._message) + self._weight
-        self._crowd.hold(self, held)
+        self._crowd.hold(self, self._reader.held)
 
     def _flush(self) -> None:
         data = b"".join(self._frames.data_to_send())
@@ -330,14 +256,8 @@ class WebSocket(asyncio.Protocol):
 
     def _finish(self) -> None:
         """All is said: read on for a while, so that the client gets to see it."""
-        self._drop_input()
+        self._reader.drop_input()
         self._on("over" if self._late or not self.stream.can_shut() else "said")
-
-    def _drop_input(self) -> None:
-        self._stash = b""
-        self._at = self._fed = 0
-        self._message = bytearray()
-        self._unfinished = False
 
     def _disconnect(self, code: int, reason: str = "") -> None:
         if self._closed is None:
@@ -349,9 +269,7 @@ class WebSocket(asyncio.Protocol):
         self._frames.send_close(code, reason.encode()[:_REASON].decode(errors="ignore"))
         self._flush()
         self._disconnect(code, reason)
-        self._waiting.clear()
-        self._weight = 0
-        self._message = bytearray()
+        self._reader.stop()
         self._on("parted")
         self._ask()
 
@@ -377,8 +295,7 @@ class WebSocket(asyncio.Protocol):
 
     def yield_memory(self) -> None:
         """Close, because all WebSockets hold too much and this one holds the most."""
-        self._waiting.clear()
-        self._weight = 0
+        self._reader.drop_messages()
         if self.state in _OPEN:
             self._fail(_LATER, "the server holds too much")
         self._weigh()
@@ -415,13 +332,13 @@ class WebSocket(asyncio.Protocol):
         now = self._loop.time()
         self.read_deadline = now + PING
         waits = not self.stream.reading or self.stream.write_paused
-        if self._unfinished:
-            limits = self._limits
-            deadline = self._since + limits.body_timeout + (len(self._message) + self._fed) / limits.body_rate
-            if waits or self._at < len(self._stash):
+        reader = self._reader
+        if reader.unfinished:
+            deadline = reader.deadline()
+            if waits or reader.at < len(reader.stash):
                 # The client is not at fault as long as we do not read.
-                deadline = now + limits.body_timeout
-                self._since = now
+                deadline = now + self._limits.body_timeout
+                reader.since = now
             if deadline <= now:
                 self._fail(_POLICY, "the message was not received in time")
                 return
@@ -440,13 +357,14 @@ class WebSocket(asyncio.Protocol):
 
     async def receive(self) -> Message:
         """Give the app its next message (ASGI ``receive``)."""
-        while not self._waiting:
+        reader = self._reader
+        while not reader.waiting:
             if self._closed is not None:
                 return self._closed
             self._news.clear()
             await self._news.wait()
-        message, size = self._waiting.popleft()
-        self._weight -= size
+        message, size = reader.waiting.popleft()
+        reader.weight -= size
         self._weigh()
         self._ask()
         return message
@@ -480,30 +398,11 @@ class WebSocket(asyncio.Protocol):
         except ProtocolError as error:
             raise InvalidResponseError(f"the app's message cannot be sent: {error}") from None
 
-
-_ACTIONS: dict[Action, Callable[[WebSocket], None]] = {
-    "shut": WebSocket._shut,
-    "close": WebSocket._close,
-    "leave": WebSocket._leave,
-    "look": WebSocket._look,
-    "press": WebSocket._press,
-    "abort": WebSocket._abort,
-}
-
-
-def _frame_size(data: bytes, at: int) -> int:
-    """Return the bytes of the frame that begins at ``at``; 0 while unknown, -1 for one that may not be."""
-    here = len(data) - at
-    if here < 2:
-        return 0
-    second = data[at + 1]
-    length = second & 0x7F
-    head = 6 if second & 0x80 else 2
-    if data[at] & 0x08 and length > _CONTROL_SIZE:
-        return -1
-    if length < 126:
-        return head + length
-    more = 2 if length == 126 else 8
-    if here < 2 + more:
-        return 0
-    return head + more + int.from_bytes(data[at + 2 : at + 2 + more], "big")
+    _ACTIONS: ClassVar[dict[Action, Callable[[WebSocket], None]]] = {
+        "shut": _shut,
+        "close": _close,
+        "leave": _leave,
+        "look": _look,
+        "press": _press,
+        "abort": _abort,
+    }

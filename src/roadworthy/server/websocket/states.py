@@ -41,7 +41,7 @@ _ANSWERS: dict[Event, tuple[State | Action | Literal["-"], ...]] = {
 }
 # fmt: on
 
-TABLE = table(STATES, _ENTRIES, _ANSWERS)
+TABLE: dict[Event, dict[State, tuple[State | None, Action | None]]] = table(STATES, _ENTRIES, _ANSWERS)
 """By event and state: the state that is entered, and what is done."""
 
 PING = 20.0
