@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from roadworthy.layer.asgi.refusal import Refusals
 from roadworthy.server.http.limits import Limits
 from roadworthy.settings import Settings
 from roadworthy.types import Receive, Scope, Send
-from tests.patience import until
+from tests.patience import DEADLINE, until
 
 from ..wire import Served, serving
 
@@ -114,6 +115,46 @@ def test_what_is_wrong_behind_a_failed_request_is_not_its_failure(
     assert len(recorded) == (path == "/raises")
 
 
+@pytest.mark.parametrize("then", ["junk", "flood", "silence", "eof"])
+def test_what_cannot_be_read_is_refused_in_its_turn(then: str) -> None:
+    """The request before it is answered first, whatever the client does and however long that takes."""
+    limits = Limits(header_timeout=0.2, body_timeout=0.2, keep_alive=0.2)
+    with app_served(limits) as (app, served), served.connect() as client:
+        client.send(WAIT + b"BAD\r\n\r\n")
+        until(lambda: app.begun == 1, "the request begins")
+        if then == "junk":
+            client.send(GET * 1000)
+        elif then == "flood":
+            client.socket.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                client.send(b"x" * (64 << 20))
+            client.socket.settimeout(DEADLINE)
+        elif then == "eof":
+            client.finish()
+        end = time.monotonic() + 0.6
+        until(lambda: time.monotonic() > end, "every deadline passes")
+        app.open.set()
+        first, second = client.response(), client.response()
+        assert (first.status, first.closes) == (200, False)
+        assert (second.status, second.closes) == (400, True)
+        client.finish()
+        assert client.is_closed()
+        assert app.begun == 1
+
+
+def test_what_cannot_be_read_is_not_answered_during_a_shutdown() -> None:
+    """The request before it is the last one, and its response says so."""
+    with app_served() as (app, served), served.connect() as client:
+        client.send(WAIT + b"BAD\r\n\r\n")
+        until(lambda: app.begun == 1, "the request begins")
+        served.close()
+        until(lambda: not served.server.servers[0].is_serving(), "the listener closes")
+        app.open.set()
+        response = client.response()
+        assert (response.status, response.closes) == (200, True)
+        assert client.is_closed()
+
+
 # -- shutdown
 
 
@@ -151,6 +192,25 @@ def test_a_stream_that_has_begun_is_finished_and_closed() -> None:
         assert client.read_until(b"0\r\n\r\n") == b"1\r\na\r\n1\r\nz\r\n0\r\n\r\n"
         response = client.response()
         assert (response.status, response.closes) == (503, True)
+        assert client.is_closed()
+        assert app.begun == 1
+
+
+@pytest.mark.parametrize("path", [b"/", b"/stream"])
+def test_nothing_is_begun_behind_a_body_that_outlives_its_response(path: bytes) -> None:
+    """When the server shuts down: a request that comes behind the body is a new one."""
+    with app_served() as (app, served), served.connect() as client:
+        client.send(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        if path == b"/":
+            assert not client.response().closes
+        else:
+            client.read_until(b"\r\n\r\n")
+        served.close()
+        until(lambda: not served.server.servers[0].is_serving(), "the listener closes")
+        if path == b"/stream":
+            app.open.set()
+            client.read_until(b"0\r\n\r\n")
+        client.send_some(b"hello" + GET)
         assert client.is_closed()
         assert app.begun == 1
 

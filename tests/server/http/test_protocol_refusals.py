@@ -131,6 +131,7 @@ REFUSED = {
     "another protocol": (b"GET / FTP/1.0\r\nHost: x\r\n\r\n", 400),
     "a version of many digits": (b"GET / HTTP/1.11\r\nHost: x\r\n\r\n", 400),
     "two empty lines before": (b"\r\n\r\n" + GET + b"\r\n", 400),
+    "a TLS handshake behind an empty line": (b"\r\n\x16\x03\x01\x02\0\r\n\r\n", 400),
     "a bare LF before": (b"\n" + GET + b"\r\n", 400),
     "a long target": (b"GET /" + b"a" * 300 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
     "a long field": (GET + b"X: " + b"a" * 1100 + b"\r\n\r\n", 431),

@@ -37,8 +37,8 @@ def test_every_event_has_an_answer_in_every_state(
 @pytest.mark.parametrize(
     ("table", "actions", "of_data"),
     [
-        (states.TABLE, connection._ACTIONS, {"feed", "keep", "discard"}),
-        (websocket_states.TABLE, websocket._ACTIONS, {"take", "discard"}),
+        (states.TABLE, connection.HttpProtocol._ACTIONS, {"feed", "keep", "discard"}),
+        (websocket_states.TABLE, websocket.WebSocket._ACTIONS, {"take", "discard"}),
     ],
     ids=["http", "websocket"],
 )

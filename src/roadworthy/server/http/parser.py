@@ -94,6 +94,7 @@ class Parser:
         at: ``BETWEEN`` requests, in a ``HEAD`` or in a ``BODY``.
         event: what has come last and the connection has not looked at.
         incoming: the request whose body is next.
+        lead: bytes before the first request line.
         handshake: a WebSocket is asked for; nothing behind it is HTTP until it is answered.
         drained: bytes of a body that were thrown away, for its response is complete.
         refusal: why a request cannot be taken; nothing more is to be fed then.
@@ -107,7 +108,6 @@ class Parser:
         "_fed",  # bytes fed since the piece in which the request began
         "_fields",  # Headers: where parsed fields go, the head's and then the trailers'
         "_first",  # length of the piece in which the request began
-        "_lead",  # bytes before the first request line
         "_leads",  # the request line that is being read begins the earlier pieces, or else this one
         "_limits",
         "_llhttp",
@@ -125,6 +125,7 @@ class Parser:
         "event",
         "handshake",
         "incoming",
+        "lead",
         "refusal",
     )
 
@@ -139,7 +140,8 @@ class Parser:
         self._client: Address | None = None
         self._server: Address | None = None
         self._scheme = "http"
-        self._lead = self._piece = self._replay = self._target = b""
+        self._piece = self._replay = self._target = b""
+        self.lead = b""
         self._before = bytearray()
         self._fields: Headers = []
         self._fed = self._first = self.drained = 0
@@ -166,17 +168,17 @@ class Parser:
 
         One empty line may precede the request line (RFC 9112 §2.2); more is a :attr:`refusal`.
         """
-        data = self._lead + data
-        self._lead = b""
+        data = self.lead + data
+        self.lead = b""
         if data == b"\r":
-            self._lead = data
+            self.lead = data
             return b""
         if data[0] in b"\r\n":
             if not data.startswith(b"\r\n") or data[2:3] in (b"\r", b"\n"):
                 self.refusal = BadRequestError("The request line is missing")
                 return b""
             if len(data) == 2:
-                self._lead = data
+                self.lead = data
                 return b""
             data = data[2:]
         return data
@@ -248,7 +250,7 @@ class Parser:
         elif cause is not None:
             self._owner.refuser.report(cause)
             self.refusal = BadRequestError()
-        elif self.event == "whole":
+        elif self.event == "whole" and self._owner.current is not None:
             # Data after `Connection: close`: a server must not look at it (RFC 9112 §9.6).
             self.event = "broken"
         elif self._target == b"*" and self.at == HEAD and not self._fields:

@@ -112,7 +112,7 @@ def table(
     return found
 
 
-TABLE = table(STATES, ENTRIES, _ANSWERS)
+TABLE: dict[Event, dict[State, tuple[State | None, Action | None]]] = table(STATES, ENTRIES, _ANSWERS)
 """By event and state: the state that is entered, and what is done."""
 
 LINGER_SECONDS = 5.0
