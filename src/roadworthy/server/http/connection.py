@@ -102,7 +102,7 @@ class HttpProtocol(asyncio.Protocol):
     # -- states
 
     def on(self, event: Event) -> None:
-        """Do what the table says about an event."""
+        """Do what the table names for an event."""
         state, action = TABLE[event][self.state]
         if state is not None:
             self.state = state

@@ -72,7 +72,7 @@ class Owner(Host, Protocol):
         ...
 
     def begin(self, cycle: Cycle) -> None:
-        """Answer a request; none is being answered."""
+        """Answer a request while no other is being answered."""
 
     def line_up(self, cycle: Cycle) -> None:
         """Answer a request after those before it.

@@ -95,7 +95,7 @@ def check_protocol(received: bytes | bytearray, target: bytes) -> None:
 
 
 def check_trailers(trailers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Refuse trailer fields that would change what the head has said (RFC 9110 §6.5.1).
+    """Refuse trailer fields that would change the meaning of the head (RFC 9110 §6.5.1).
 
     Raises:
         BadRequestError: there is one.
@@ -111,7 +111,7 @@ def other_target(method: str, target: bytes, headers: Headers) -> bytes:
     is ``*``, for OPTIONS only (§3.2.4).
 
     Raises:
-        BadRequestError: it is none of these.
+        BadRequestError: it has another form.
     """
     if target == b"*" and method == "OPTIONS":
         return target
@@ -127,7 +127,7 @@ def other_target(method: str, target: bytes, headers: Headers) -> bytes:
 
 
 def listed(value: bytes) -> list[bytes]:
-    """Return the members of a list in lower case (RFC 9110 §5.6.1); of more than 32 none counts.
+    """Return the members of a list in lower case (RFC 9110 §5.6.1); nothing when there are more than 32.
 
     Clients send one or two.
     """

@@ -55,12 +55,12 @@ Head: TypeAlias = tuple[bytes, int | None, bool, bool]
 def encode(headers: Iterable[tuple[bytes, bytes]], ready: bytes = b"") -> Head:
     """Encode the fields that an app gave, behind lines that are ready as they are.
 
-    ``Connection``, ``Transfer-Encoding`` and ``Content-Length`` are taken out: how the message is framed is
-    said by the connection (RFC 9110 §7.6.1, RFC 9112 §6).
+    ``Connection``, ``Transfer-Encoding`` and ``Content-Length`` are taken out: the connection decides how
+    the message is framed (RFC 9110 §7.6.1, RFC 9112 §6).
 
     Raises:
-        InvalidResponseError: a name is not a token, a value has control bytes, or ``Content-Length`` is no
-            number or is there twice with different numbers.
+        InvalidResponseError: a name is not a token, a value has control bytes, or ``Content-Length`` is not
+            a number, or is there twice with different numbers.
     """
     parts: list[bytes] = []
     lines = 0
@@ -86,7 +86,7 @@ def encode(headers: Iterable[tuple[bytes, bytes]], ready: bytes = b"") -> Head:
         fields = b"".join(parts)
     except TypeError:
         raise InvalidResponseError("a value of a response field is not bytes") from None
-    # Control bytes beyond the line ends, found in one go; then again slowly to tell where.
+    # Control bytes beyond the line ends, found in one go; then again slowly to find where.
     if len(fields) - len(fields.translate(None, _CONTROL)) != 2 * lines:
         _blame(parts)
     return ready + fields, length, close, dated

@@ -47,7 +47,7 @@ class Reader(Protocol):
         ...
 
     def on(self, event: Event) -> None:
-        """Do what the table of states says about an event."""
+        """Do what the table of states names for an event."""
 
     def unstash(self) -> None:
         """Parse the bytes that wait, and read on."""
@@ -259,7 +259,7 @@ class Responses:
         reader.stash = b""
         # One that was too slow has held the connection for long enough, and what it had sent is read: the
         # sweep lets the loop read before a deadline counts.
-        reader.on("over" if self.late or self.ended or not self.stream.can_shut() else "said")
+        reader.on("over" if self.late or self.ended or not self.stream.can_shut() else "sent")
 
     def drop(self, *, hard: bool) -> None:
         """Close without a complete response."""

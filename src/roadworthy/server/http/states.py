@@ -2,7 +2,7 @@
 
 fresh → busy → idle → busy …   requests that came whole, and what answers them
 … → head → body → busy         a request that comes in pieces; it may stand behind the one that is answered
-… → deaf → linger → closing    nothing more is read as a request; all is said; the transport closes
+… → deaf → linger → closing    nothing more is read as a request; all is sent; the transport closes
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ __all__ = (
 State = Literal["fresh", "idle", "head", "body", "busy", "deaf", "linger", "closing", "gone"]
 """``fresh``: nothing has come yet; ``idle``: between requests; ``head``, ``body``: a request is not complete;
 ``busy``: what is complete is being answered, and what comes waits; ``deaf``: the same, and what comes is
-thrown away; ``linger``: all is said and the client can see that, what still comes is thrown away;
+thrown away; ``linger``: the last response is sent and writing is shut down, what still comes is thrown away;
 ``closing``: closed once the transport has sent what it holds; ``gone``: the transport is lost, or has become
 a WebSocket's."""
 
 Event = Literal[
     "data", "begun", "headed", "whole", "held", "broken",
-    "free", "said", "over", "full", "lost",
+    "free", "sent", "over", "full", "lost",
     "eof", "late", "crowded", "stop",
 ]  # fmt: skip
 """From the parser: ``data`` has come; a request has ``begun``, its head is complete (``headed``), it is
 ``whole``; the rest is ``held`` back until an answer is out; nothing behind this can be read (``broken``).
 
-From the responses: the connection is ``free`` for the next request; all is ``said``, and the client may not
-have seen it; it is ``over``; too much was thrown away (``full``); the transport is ``lost``.
+From the responses: the connection is ``free`` for the next request; the last response is ``sent``, and the
+client may not have seen it; it is ``over``; too much was thrown away (``full``); the transport is ``lost``.
 
 From outside: the client sends no more (``eof``), the deadline is over (``late``), a newcomer needs the place
 (``crowded``), the server shuts down (``stop``)."""
@@ -73,7 +73,7 @@ _ANSWERS: dict[Event, tuple[State | Action | Literal["-"], ...]] = {
     "held":    ("busy",    "busy",    "busy",    "busy",    "busy",    "-",       "-",       "-"),
     "broken":  ("deaf",    "deaf",    "deaf",    "deaf",    "deaf",    "-",       "-",       "-"),
     "free":    ("-",       "-",       "-",       "-",       "idle",    "-",       "-",       "-"),
-    "said":    ("linger",  "linger",  "linger",  "linger",  "linger",  "linger",  "-",       "-"),
+    "sent":    ("linger",  "linger",  "linger",  "linger",  "linger",  "linger",  "-",       "-"),
     "over":    ("closing", "closing", "closing", "closing", "closing", "closing", "closing", "-"),
     "full":    ("-",       "-",       "-",       "-",       "-",       "hold",    "closing", "-"),
     "lost":    ("gone",    "gone",    "gone",    "gone",    "gone",    "gone",    "gone",    "gone"),

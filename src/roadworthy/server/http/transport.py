@@ -16,7 +16,7 @@ from .limits import Limits
 
 __all__ = ("Address", "Stream")
 
-# Bytes that are thrown away before the client has no further claim to see a response.
+# Bytes of a client that are thrown away while it may still see its response; then the connection closes.
 _LINGER_BYTES = 16 << 20
 
 _RESET = pack("ii", 1, 0)
@@ -26,7 +26,7 @@ Address: TypeAlias = tuple[str, int | None]
 
 
 class Stream:
-    """The part of a connection that has its transport, whatever is said over it.
+    """The part of a connection that has its transport, whatever protocol runs over it.
 
     Parameters:
         loop: the event loop.
@@ -108,7 +108,7 @@ class Stream:
             await self._writable.wait()
 
     def is_stuck(self, now: float) -> bool:
-        """Tell whether the client has taken next to nothing since the deadline was set; set a new one."""
+        """Return whether the client has taken next to nothing since the deadline was set; set a new one."""
         limits = self._limits
         unsent = self._count_unsent()
         if self._unsent - unsent < limits.write_rate * limits.write_timeout:
@@ -152,7 +152,7 @@ class Stream:
     # -- closing
 
     def can_shut(self) -> bool:
-        """Return whether the client can be told that all is said while it is still read."""
+        """Return whether writing can be shut down while the client is still read."""
         return not self.transport.is_closing() and bool(self.transport.can_write_eof())
 
     def shut(self) -> None:
@@ -180,7 +180,7 @@ class Stream:
         self.transport.abort()
 
     def lose(self) -> None:
-        """The transport is lost: nobody waits for it any longer."""
+        """The transport is lost: let go who waits for it."""
         self.write_paused = False
         if self._writable is not None:
             self._writable.set()

@@ -1,4 +1,4 @@
-"""Work that handlers began and did not wait for: joined when the process closes, told of when it is lost."""
+"""Work that handlers began and did not wait for: joined when the process closes, recorded when it is lost."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0
 
 
 class ServeError(Exception):
-    """Raised when the process cannot serve as it was told; ``str()`` says why and what to do."""
+    """Raised when the process cannot serve as configured; ``str()`` says why and what to do."""
 
 
 def bind(
@@ -105,7 +105,7 @@ def bind_path(path: str) -> list[socket.socket]:
 
 
 def activated(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
-    """Take the sockets that systemd opened for this process (sd_listen_fds(3)); none when there are none.
+    """Take the sockets that systemd opened for this process (sd_listen_fds(3)), if any.
 
     Raises:
         ServeError: a descriptor that ``LISTEN_FDS`` announces is not open, or no socket.
@@ -143,7 +143,7 @@ def listen(sockets: Sequence[socket.socket]) -> None:
 
 
 def refuse_new(one: socket.socket) -> bool:
-    """Have nobody connect any more, and leave alone who has; return whether that could be done.
+    """Refuse new connections and keep those there are; return whether that could be done.
 
     Closing a listener resets the connections that wait to be accepted, and between the last accept and the
     close there is always room for one more. So the kernel drops further requests to connect (SYN) first: a

@@ -69,7 +69,7 @@ def serve(app: Layer, settings: Settings, announce: Callable[[Addresses], None] 
         The exit code: 0 after a signal; 1 when the app did not start, or ended by ``exit_on_unhandled``.
 
     Raises:
-        ServeError: the process cannot serve as it was told, such as on a busy port.
+        ServeError: the process cannot serve as configured, such as on a busy port.
     """
     check_tls(settings)
     public, operations, ours = bind_all(settings)
@@ -173,7 +173,7 @@ def _serve(
 ) -> int:
     if settings.log_level != "debug":
         quiet()
-    # The drain is told to the layer directly; a handler of its own would only delay it.
+    # The layer learns of the drain directly; a handler of its own would only delay it.
     app.chain_sigterm = False
     pass_ = app.pass_
     notifier = Notifier()

@@ -56,5 +56,5 @@ class Notifier:
                 line.setblocking(False)
                 line.sendto(state.encode(), self._address)
         except OSError:
-            # Nobody listens: the service is worth more than what it would have said.
+            # Nobody listens: the service matters more than the message.
             return

@@ -145,7 +145,7 @@ class PublicServer(uvicorn.Server):
         self._close_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: Background | None = None
-        self._told_to_end = False
+        self._is_ending = False
         self._end = 0.0
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -240,9 +240,9 @@ class PublicServer(uvicorn.Server):
             self._stop_starting()
         else:
             self._loop.call_soon_threadsafe(self.close if sig == signal.SIGINT else self.drain)
-            if not self._told_to_end:
+            if not self._is_ending:
                 # A loop that is held does not come to do it.
-                self._told_to_end = True
+                self._is_ending = True
                 delay = 0.0 if sig == signal.SIGINT else self._app.settings.drain_delay
                 self._watchdog.expect("requests", delay + self.grace + 2 * _UNWIND + _LEAST)
             if sig == signal.SIGINT:
@@ -423,5 +423,5 @@ class OperationsServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Capture none."""
+        """Capture no signal."""
         yield

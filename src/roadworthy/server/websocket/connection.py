@@ -110,7 +110,7 @@ class WebSocket(asyncio.Protocol):
     # -- states
 
     def _on(self, event: Event) -> None:
-        """Do what the table says about an event."""
+        """Do what the table names for an event."""
         state, action = TABLE[event][self.state]
         if state is not None:
             self.state = state
@@ -255,9 +255,9 @@ class WebSocket(asyncio.Protocol):
         self._finish()
 
     def _finish(self) -> None:
-        """All is said: read on for a while, so that the client gets to see it."""
+        """Send nothing more; read on for a while, so that the client gets to see it."""
         self._reader.drop_input()
-        self._on("over" if self._late or not self.stream.can_shut() else "said")
+        self._on("over" if self._late or not self.stream.can_shut() else "sent")
 
     def _disconnect(self, code: int, reason: str = "") -> None:
         if self._closed is None:
@@ -307,11 +307,11 @@ class WebSocket(asyncio.Protocol):
         self._on("over")
 
     def place_in_line(self, now: float) -> tuple[int, float] | None:
-        """Return when its turn is to give way to a new connection: first when all is said, else never."""
+        """Return when its turn is to give way to a new connection: first after the last frame, else never."""
         return (0, self.read_deadline) if self.state == "linger" else None
 
     def give_way(self) -> None:
-        """Close, so that a new connection finds room; all is said."""
+        """Close, so that a new connection finds room; the last frame is sent."""
         self._on("over")
 
     def expire(self, now: float) -> None:

@@ -14,9 +14,9 @@ State = Literal["open", "ending", "linger", "closing", "leaving", "gone"]
 comes is thrown away; ``closing``: closed once the transport has sent what it holds; ``leaving``: the same, at
 the end of the server; ``gone``: the transport is lost."""
 
-Event = Literal["data", "parted", "said", "over", "full", "lost", "late", "stop"]
-"""``data`` has come; we have sent a close frame (``parted``); nothing more is to be ``said``, and the client
-may not have seen it; it is ``over``; too much was thrown away (``full``); the transport is ``lost``; the
+Event = Literal["data", "parted", "sent", "over", "full", "lost", "late", "stop"]
+"""``data`` has come; we have sent a close frame (``parted``); the last frame is ``sent``, and the client may
+not have seen it; it is ``over``; too much was thrown away (``full``); the transport is ``lost``; the
 deadline is over (``late``); the server shuts down (``stop``)."""
 
 Action = Literal["take", "discard", "shut", "close", "leave", "look", "press", "abort"]
@@ -32,7 +32,7 @@ _ANSWERS: dict[Event, tuple[State | Action | Literal["-"], ...]] = {
     #          open       ending     linger     closing    leaving
     "data":   ("take",    "take",    "discard", "discard", "discard"),
     "parted": ("ending",  "-",       "-",       "-",       "-"),
-    "said":   ("linger",  "linger",  "-",       "-",       "-"),
+    "sent":   ("linger",  "linger",  "-",       "-",       "-"),
     "over":   ("closing", "closing", "closing", "-",       "-"),
     "full":   ("-",       "-",       "closing", "-",       "-"),
     "lost":   ("gone",    "gone",    "gone",    "gone",    "gone"),
@@ -50,8 +50,8 @@ PING = 20.0
 _CLOSE = 10.0
 """Seconds that a client has to answer a close frame."""
 _LAST = 1.0
-"""Seconds that a client has to take the close frame of a server that shuts down: one that does not read has
-no say in how long that takes."""
+"""Seconds that a client has to take the close frame of a server that shuts down: one that does not read does
+not decide how long that takes."""
 
 
 def seconds(write_timeout: float) -> dict[State, float]:

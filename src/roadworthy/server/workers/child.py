@@ -41,7 +41,7 @@ class Worker:
             ``strerror`` names it.
 
     Attributes:
-        state: ``starting``, ``ready`` once it accepts, ``leaving`` once it was told to end.
+        state: ``starting``, ``ready`` once it accepts, ``leaving`` once it has to end.
         heard_at: when it gave its last sign of life, in seconds of ``time.monotonic``.
         spoke: it has given one; before, its interpreter starts.
         ready_at: when it became ready, None before.
@@ -95,10 +95,10 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether it said that it may get traffic."""
+        """Whether it has reported that it may get traffic."""
         return self.state == "ready" and bool(self.report.get("ready"))
 
-    def tell(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         """Send it a message."""
         self.channel.send(message)
 
@@ -106,7 +106,7 @@ class Worker:
         """Send a question and return the answer; None when it does not come in time."""
         number = next(self._ids)
         answer = self._answers[number] = self._loop.create_future()
-        self.tell(do=question, id=number)
+        self.send(do=question, id=number)
         try:
             async with asyncio.timeout(seconds):
                 found: Message = await answer
@@ -127,7 +127,7 @@ class Worker:
             self.process.send_signal(signal.SIGKILL)
 
     def gone(self) -> bool:
-        """Tell whether the process has ended; its last messages are heard first."""
+        """Return whether the process has ended; its last messages are read first."""
         if self.process.poll() is None:
             return False
         while self._read():
@@ -139,7 +139,7 @@ class Worker:
     def _read(self) -> bool:
         messages = self.channel.receive()
         if messages is None:
-            # Its end is closed and so always readable; the exit of the process tells the rest.
+            # Its end is closed and so always readable; the exit of the process shows the rest.
             self._loop.remove_reader(self.channel.fileno())
             return False
         for message in messages:

@@ -16,13 +16,13 @@ from .pool import Crew
 __all__ = ("Ending",)
 
 _HASTE = 1.0
-"""The grace in development, in seconds: somebody waits at the keyboard."""
+"""The grace in development, in seconds: the developer is waiting."""
 
 _log = logging.getLogger("roadworthy.server")
 
 
 class Ending:
-    """The steps of the end, each told to every worker at the same moment.
+    """The steps of the end, each sent to every worker at the same moment.
 
     Parameters:
         crew: the workers.
@@ -62,7 +62,7 @@ class Ending:
             if worker.state == "starting":
                 worker.end()
             else:
-                worker.tell(do="drain")
+                worker.send(do="drain")
 
     def close(self) -> None:
         """Have nobody connect any more, and each worker finish what it has within the grace."""
@@ -77,7 +77,7 @@ class Ending:
             if worker.state == "starting":
                 worker.end()
             else:
-                worker.tell(do="close", grace=grace, last=self._ours)
+                worker.send(do="close", grace=grace, last=self._ours)
         # Only now: what waits to be accepted is reset when the last process closes the socket.
         close(self._public)
 

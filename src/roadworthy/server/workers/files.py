@@ -29,7 +29,7 @@ class Files:
         """Watch these as well: modules that were imported from elsewhere."""
         new = frozenset(files) - self._more - self._seen.keys()
         self._more |= new
-        # Only these: a file that has changed since the last look is still to be told.
+        # Only these: a file that has changed since the last look is still to be reported.
         self._seen |= _times(new)
 
     def changed(self) -> list[str]:

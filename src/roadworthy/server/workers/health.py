@@ -1,4 +1,4 @@
-"""The health of a whole service, as its supervisor's operations listener tells it."""
+"""The health of a whole service, as its supervisor's operations listener reports it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .child import Worker
 __all__ = ("ServiceHealth", "details_of")
 
 _ASK = 1.0
-"""Seconds a worker gets to tell its health; one that needs longer is shown without."""
+"""Seconds a worker gets to report its health; one that needs longer is shown without."""
 
 
 class _Service(Protocol):
@@ -25,7 +25,7 @@ class _Service(Protocol):
 
 
 class ServiceHealth:
-    """Answers probes from what the workers said last, and details by asking them.
+    """Answers probes from what the workers reported last, and details by asking them.
 
     Parameters:
         service: what knows the workers.

@@ -107,7 +107,7 @@ class Crew:
         """Have a worker take nobody new, finish what it has and end; it is killed when it does not."""
         settings = self._settings
         worker.state = "leaving"
-        worker.tell(do="retire", delay=settings.drain_delay)
+        worker.send(do="retire", delay=settings.drain_delay)
         worker.kill_at = (
             time.monotonic() + settings.drain_delay + settings.grace + settings.stream_grace + SPARE
         )
@@ -120,11 +120,11 @@ class Crew:
             if worker.ready_at is None:
                 worker.kill()
             else:
-                worker.tell(do="close", grace=1.0)
+                worker.send(do="close", grace=1.0)
         self.start()
 
     def let_go(self, worker: Worker) -> None:
-        """Replace a worker that somebody sent SIGTERM."""
+        """Replace a worker that received SIGTERM from outside."""
         if worker.state == "ready":
             self.restarts += 1
             self.dismiss(worker)

@@ -1,4 +1,4 @@
-"""The child that imports the app before any worker does, tells its settings, and prepares what is shared."""
+"""The child that imports the app before any worker, reports its settings, and prepares what is shared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("roadworthy.server")
 
 
 class StoppedError(Exception):
-    """Raised when the service is told to end before it has begun to serve."""
+    """Raised when the service has to end before it has begun to serve."""
 
 
 class Rehearsal:
@@ -33,14 +33,14 @@ class Rehearsal:
 
     Parameters:
         start: starts it; gets what is to be called with its messages.
-        stopped: tells whether the service was told to end meanwhile.
+        stopped: returns whether the service has to end meanwhile.
     """
 
     def __init__(
         self, start: Callable[[Callable[[Worker, Message], None]], Worker], stopped: Callable[[], bool]
     ) -> None:
-        self._told: list[Message] = []
-        self._worker = start(lambda worker, message: self._told.append(message))
+        self._messages: list[Message] = []
+        self._worker = start(lambda worker, message: self._messages.append(message))
         self._stopped = stopped
         self._ended = False
 
@@ -49,7 +49,7 @@ class Rehearsal:
 
         Raises:
             ServeError: the app cannot be imported; the message is that of a single process.
-            StoppedError: the service was told to end.
+            StoppedError: the service has to end.
         """
         message = await self._answer()
         if message is None:
@@ -66,9 +66,9 @@ class Rehearsal:
         """Have done what is done once before any worker serves; return whether it went well.
 
         Raises:
-            StoppedError: the service was told to end.
+            StoppedError: the service has to end.
         """
-        self._worker.tell(do="prepare")
+        self._worker.send(do="prepare")
         message = await self._answer()
         if message is None or "refused" in message:
             _log.error("not started: %s", (message or {}).get("refused", "the preparing process was ended"))
@@ -93,11 +93,11 @@ class Rehearsal:
         self.end()
 
     async def _answer(self) -> Message | None:
-        while not self._told:
+        while not self._messages:
             if self._stopped():
                 raise StoppedError
             if self._worker.gone():
                 self._ended = True
-                return self._told.pop(0) if self._told else None
+                return self._messages.pop(0) if self._messages else None
             await asyncio.sleep(_POLL)
-        return self._told.pop(0)
+        return self._messages.pop(0)

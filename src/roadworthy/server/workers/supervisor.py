@@ -115,7 +115,7 @@ class Supervisor:
             The exit code: 0 after a signal, 1 when the workers do not come up or had to be killed.
 
         Raises:
-            ServeError: the service cannot be served as it was told.
+            ServeError: the service cannot be served as configured.
         """
         # asyncio's own loop: uvloop keeps SIGCHLD for itself.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
@@ -271,7 +271,7 @@ class Supervisor:
             worker.state = "ready"
             worker.ready_at = time.monotonic()
             if self._level is not None:
-                worker.tell(do="level", level=self._level)
+                worker.send(do="level", level=self._level)
             if self._files is not None:
                 self._files.add(message["files"])
             _log.info("worker ready", extra={"worker": worker.pid})
@@ -372,7 +372,7 @@ class Supervisor:
         self._level = level
         self._logging.set_level(level)
         for worker in self._workers.workers:
-            worker.tell(do="level", level=level)
+            worker.send(do="level", level=level)
 
     def drain(self) -> None:
         """Begin what SIGTERM begins."""

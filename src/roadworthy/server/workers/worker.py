@@ -1,4 +1,4 @@
-"""A worker: one process that serves its supervisor's sockets, and does what it is told over its channel."""
+"""A worker: one process that serves its supervisor's sockets, and does what its channel asks."""
 
 from __future__ import annotations
 
@@ -117,19 +117,19 @@ def _wake_when_orphaned() -> None:
 
 
 def check(app: Layer, line: Line) -> int:
-    """Tell the supervisor the app's settings, and do what is to be done once before any worker serves.
+    """Send the supervisor the app's settings, and do what is to be done once before any worker serves.
 
     Returns:
         The exit code.
     """
     values = {name: getattr(app.settings, name) for name in Settings.model_fields}
-    told = base64.b64encode(pickle.dumps(values)).decode()
+    encoded = base64.b64encode(pickle.dumps(values)).decode()
 
     async def prepare() -> int:
         loop = asyncio.get_running_loop()
         asked: asyncio.Future[Message | None] = loop.create_future()
         line.attach(loop, lambda message: None if asked.done() else asked.set_result(message))
-        line.channel.send({"settings": told, "configuration": configuration_of(app.settings)})
+        line.channel.send({"settings": encoded, "configuration": configuration_of(app.settings)})
         if await asked is None:
             return 1
         app.pass_.logging.configure()
@@ -145,10 +145,10 @@ def check(app: Layer, line: Line) -> int:
 
 
 def serve_worker(app: Layer, line: Line) -> int:
-    """Serve until told to end.
+    """Serve until the supervisor ends it.
 
     Returns:
-        The exit code: 0 when told to end, 1 when the app did not start.
+        The exit code: 0 when the supervisor ended it, 1 when the app did not start.
     """
     settings = app.settings
     if settings.log_level != "debug":
@@ -171,7 +171,7 @@ class _Server(PublicServer):
     """A public server that leaves signals to the supervisor.
 
     A service manager may send SIGTERM to every process at once. A worker that acted on it would close at a
-    moment of its own; so it asks to be told.
+    moment of its own; so it waits for the supervisor.
     """
 
     terminated: Callable[[], None]
