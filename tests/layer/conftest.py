@@ -18,6 +18,7 @@ __all__ = ("MakeExchange", "make_exchange")
 
 # Every other slot is None.
 _DEFAULTS: dict[str, Any] = {
+    "begun": False,
     "body_complete": False,
     "body_limit": 1 << 20,
     "body_received": 0,
@@ -39,6 +40,7 @@ _DEFAULTS: dict[str, Any] = {
     "status": 0,
     "streaming": False,
     "trace_id": "",
+    "websocket": False,
 }
 
 
@@ -59,7 +61,7 @@ def make_exchange(
         headers: request fields in order, repeats kept; ``headers`` and ``raw_headers`` follow from it.
         slots: any slot by its name. ``response_headers`` also fills ``response_names`` unless that is given.
     """
-    made = Exchange()
+    made = Exchange("", [])
     raw = list(headers)
     joined: dict[bytes, bytes] = {}
     for name, value in raw:

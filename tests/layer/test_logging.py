@@ -443,7 +443,7 @@ async def app(scope, receive, send):
             if message["type"] == "lifespan.shutdown":
                 await item.stop()
                 return
-    exchange = Exchange()
+    exchange = Exchange.of_refusal("")
     exchange.duration = 0.001
     exchange.method, exchange.path, exchange.client = scope["method"], scope["path"], scope["client"][0]
     exchange.route = exchange.exception = exchange.error = None

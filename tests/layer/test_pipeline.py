@@ -306,7 +306,7 @@ async def test_what_runs_after_the_response_is_not_interrupted(settings: dict[st
     call.leave()
     async with asyncio.timeout(DEADLINE):
         (live,) = service.pass_.live
-        while "request_timeout" in settings and live.deadline != inf:
+        while "request_timeout" in settings and live.exchange.deadline != inf:
             await asyncio.sleep(0)
         for _ in range(20):
             await asyncio.sleep(0)

@@ -87,7 +87,7 @@ from roadworthy.settings import Settings
 item = RequestId(Settings(_env_file=None))
 def show():
     for _ in range(100):
-        exchange = Exchange()
+        exchange = Exchange.of_refusal("")
         exchange.headers = {}
         item.admit(exchange)
         os.write(1, exchange.request_id.encode() + b"\\n")

@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 from .. import ambient
 from ..settings import Settings, load_settings
 from ..types import ASGIApp, Receive, Scope, Send
-from .asgi.http import Conversation
+from .asgi.http import Conversation, ServedRequest
 from .asgi.lifespan import Lifespan
 from .asgi.refusal import Refusals
 from .asgi.websocket import WebSocketConversation
 from .connection_pooling import Resource, smallest_pool
-from .exchange import current_exchange
+from .exchange import Exchange, current_exchange
 from .frameworks import detect
 from .health_check import HealthCheck
 from .operations import OperationsApp
@@ -112,21 +112,26 @@ class Layer:
         pass_ = self._built
         assert pass_ is not None
         if kind == "http":
-            await Conversation(pass_, scope, receive, send).run()
+            await Conversation(pass_, Exchange.of_http(scope), scope, receive, send).run()
         elif kind == "websocket":
-            await WebSocketConversation(pass_, scope, receive, send).run()
+            await WebSocketConversation(pass_, Exchange.of_websocket(scope), scope, receive, send).run()
         else:
             await self.app(scope, receive, send)
 
-    def serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve one scope as the layer itself does, with a coroutine less; for our own server.
+    def serve(self, server: ServedRequest) -> Awaitable[None]:
+        """Serve one request of our own server: as the layer itself does, with a coroutine less.
 
         Others look at the layer's ``__call__`` to tell an ASGI 3 app: it has to be a coroutine function.
+
+        Parameters:
+            server: the request, with the server's way to take a response at once.
         """
+        scope = server.scope
         if scope["type"] == "http" and self._lifespan is not None and self._lifespan.started:
             assert self._built is not None
-            return Conversation(self._built, scope, receive, send).run()
-        return self(scope, receive, send)
+            exchange = Exchange.of_http(scope)
+            return Conversation(self._built, exchange, scope, server.receive, server.send, server).run()
+        return self(scope, server.receive, server.send)
 
     def __getattr__(self, name: str) -> Any:
         if name in vars(Layer):
@@ -178,9 +183,9 @@ async def wait_for_drain() -> None:
         LookupError: there is no current request served over the layer.
     """
     exchange = current_exchange.get()
-    if not isinstance(exchange, Conversation):
+    if exchange is None or exchange.service is None:
         raise LookupError("there is no request; call this while one is served")
-    await exchange.wait_for_drain()
+    await exchange.service.wait_for_drain()
 
 
 ambient.provide(current_request_id, smallest_pool)

@@ -126,14 +126,14 @@ class Compression:
         names = exchange.response_names
         headers = exchange.response_headers
         headers[:] = [field for field in headers if field[0].lower() not in _OUTDATED]
-        headers.append((b"content-encoding", coding))
+        exchange.add(((b"content-encoding", coding),))
         names[b"content-encoding"] = coding
         names.pop(b"content-length", None)
         names.pop(b"accept-ranges", None)
         tag = names.get(b"etag")
         if tag is not None:
             names[b"etag"] = tag = _weak(tag)
-            headers.append((b"etag", tag))
+            exchange.add(((b"etag", tag),))
 
     def _revalidated(self, exchange: Exchange) -> None:
         """Make a 304 name the variant that the client holds and asked about (RFC 9111 §4.3.4)."""
@@ -144,7 +144,7 @@ class Compression:
             return
         headers = exchange.response_headers
         headers[:] = [field for field in headers if field[0].lower() != b"etag"]
-        headers.append((b"etag", _weak(tag)))
+        exchange.add(((b"etag", _weak(tag)),))
         names[b"etag"] = _weak(tag)
         add_vary(exchange, b"Accept-Encoding")
 

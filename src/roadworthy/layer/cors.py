@@ -105,7 +105,7 @@ class Cors:
             grant = self._grants[origin]
         if b"access-control-allow-origin" in names:
             return
-        exchange.response_headers.extend([field for field in grant if field[0] not in names])
+        exchange.add([field for field in grant if field[0] not in names])
 
     def websocket_allowed(
         self, origin: bytes | None, host: bytes | None, *, credentials: bool = True

@@ -76,7 +76,7 @@ class Deadlines:
         remaining = False
         for one in tuple(self._live):
             remaining = True
-            if one.deadline < now:
+            if one.exchange.deadline < now:
                 one.expire()
         if remaining:
             self._timer = asyncio.get_running_loop().call_later(self._sweep_every, self._sweep)

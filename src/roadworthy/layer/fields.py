@@ -16,7 +16,7 @@ def add_vary(exchange: Exchange, field: bytes) -> None:
     names = exchange.response_names
     headers = exchange.response_headers
     if b"vary" not in names:
-        headers.append((b"vary", field))
+        exchange.add(((b"vary", field),))
         names[b"vary"] = field
         return
     values = [value for name, value in headers if name.lower() == b"vary"]
@@ -25,5 +25,5 @@ def add_vary(exchange: Exchange, field: bytes) -> None:
         return
     merged = b", ".join([value for value in values if value.strip()] + [field])
     headers[:] = [header for header in headers if header[0].lower() != b"vary"]
-    headers.append((b"vary", merged))
+    exchange.add(((b"vary", merged),))
     names[b"vary"] = merged

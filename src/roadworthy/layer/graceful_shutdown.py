@@ -54,7 +54,7 @@ class GracefulShutdown:
     def respond(self, exchange: Exchange) -> None:
         """Ask the client to open its next connection elsewhere (RFC 9112 §9.6)."""
         if (exchange.close or self.draining) and exchange.http_version[0] == "1":
-            exchange.response_headers.append((b"connection", b"close"))
+            exchange.add(((b"connection", b"close"),))
 
     async def wait_for_drain(self) -> None:
         """Return as soon as the process begins to drain; for handlers of long streams."""
@@ -88,7 +88,7 @@ class GracefulShutdown:
 
     def unfinished(self) -> list[str]:
         """Describe what has no whole answer yet, for the record of what is cut."""
-        return sorted(one.describe() for one in self.live if not one.ended)
+        return sorted(one.exchange.describe() for one in self.live if not one.exchange.ended)
 
     def _tell(self, told: frozenset[Live]) -> None:
         """Tell what is live; again a stream grace later, because a last request may have begun a stream."""

@@ -34,7 +34,7 @@ from .rate_limiting import RateLimiting
 from .request_id import RequestId
 from .request_validation import RequestValidation
 from .route_table import RouteTable
-from .routes import RouteInfo, RouteRule, rule_of
+from .routes import RouteInfo, RouteKey, RouteRule, rule_of
 from .security_headers import SecurityHeaders
 from .tracing import Tracing
 from .trusted_host import TrustedHost
@@ -163,7 +163,8 @@ class Pass:
         self.request_id.respond(exchange)
         self.headers.respond(exchange)
         self.shutdown.respond(exchange)
-        self.cors.respond(exchange)
+        if self.cors.enabled:
+            self.cors.respond(exchange)
         if self.limiter.enabled:
             self.limiter.respond(exchange)
         if self.framework.native_tracing:
@@ -177,6 +178,24 @@ class Pass:
                 self.tracing.finish(exchange)
             self.metrics.finish(exchange)
             self.logging.finish(exchange)
+
+    # What an exchange asks; see `Service`.
+
+    def rule_of(self, exchange: Exchange, route: RouteKey) -> RouteRule | None:
+        """Return the rule of a route that the app has chosen."""
+        return self.table.rule_of(route, "WEBSOCKET" if exchange.websocket else exchange.method)
+
+    def name_route(self, exchange: Exchange) -> str | None:
+        """Return the template of the route of a request that the app never sees: asked for with a refusal."""
+        try:
+            return self.table.name(exchange)
+        except Exception:
+            # A converter or a custom route of the app failed on the path; the refusal stands.
+            return None
+
+    async def wait_for_drain(self) -> None:
+        """Return when the process begins to drain."""
+        await self.shutdown.wait_for_drain()
 
     async def settle(self) -> None:
         """Leave out what the start has shown not to be there: called once the app has started as well."""

@@ -115,12 +115,8 @@ class RateLimiting:
         rate = exchange.rate
         if rate is not None:
             policy, room = rate
-            if exchange.lines is not None:
-                exchange.lines += (policy.line, b"ratelimit: ", policy.value(room), b"\r\n")
-            else:
-                headers = exchange.response_headers
-                headers.append(policy.field)
-                headers.append((b"ratelimit", policy.value(room)))
+            fields, lines = policy.fields(room)
+            exchange.add(fields, lines)
 
     def _first_take(self, policy: Policy, key: str) -> Room | Awaitable[Room]:
         return self._open().take(policy, key)

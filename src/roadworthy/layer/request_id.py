@@ -48,7 +48,4 @@ class RequestId:
         if _FIELD in exchange.response_names:
             return
         value = exchange.request_id.encode("ascii")
-        if exchange.lines is not None:
-            exchange.lines.append(b"x-request-id: %b\r\n" % value)
-        else:
-            exchange.response_headers.append((_FIELD, value))
+        exchange.add(((_FIELD, value),), b"x-request-id: " + value + b"\r\n")

@@ -104,12 +104,9 @@ class SecurityHeaders:
         secure = exchange.scheme == "https"
         added = fields.https if secure else fields.http
         if self._ours.isdisjoint(names):
-            if exchange.lines is not None:
-                exchange.lines.append(fields.https_lines if secure else fields.http_lines)
-            else:
-                exchange.response_headers.extend(added)
+            exchange.add(added, fields.https_lines if secure else fields.http_lines)
         else:
-            exchange.response_headers.extend([field for field in added if not _settled(field[0], names)])
+            exchange.add([field for field in added if not _settled(field[0], names)])
 
     def _is_docs(self, path: str) -> bool:
         return path in self._docs or path.startswith(self._below_docs)

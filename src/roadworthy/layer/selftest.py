@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..settings import Rate
 from ..types import Headers, Message, Receive, Scope, Send
-from .exchange import current_exchange
+from .exchange import Exchange, current_exchange
 from .frameworks.generic import GenericFramework
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ async def self_test(tested: Pass) -> None:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await Conversation(probe, _scope(path), receive, send).run()
+        scope = _scope(path)
+        await Conversation(probe, Exchange.of_http(scope), scope, receive, send).run()
         head: Headers = sent[0]["headers"]
         return sent[0]["status"], dict(head), b"".join(one.get("body", b"") for one in sent[1:])
 

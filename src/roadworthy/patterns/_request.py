@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from time import perf_counter
 
-from ..layer.asgi.http import Conversation
 from ..layer.exchange import current_exchange
 
 __all__ = (
@@ -46,13 +45,13 @@ def before_response(settle: Callable[[int], Awaitable[None]]) -> bool:
     outlive the response by intention. Nor once the app has begun its response.
     """
     exchange = current_exchange.get()
-    return isinstance(exchange, Conversation) and exchange.hold_for(settle)
+    return exchange is not None and exchange.hold_for(settle)
 
 
 def is_served_here() -> bool:
     """Tell whether the running task serves the request, and was not started beside it."""
     exchange = current_exchange.get()
-    return isinstance(exchange, Conversation) and exchange.is_served_here()
+    return exchange is not None and exchange.is_served_here()
 
 
 def response_status() -> int:
@@ -64,4 +63,4 @@ def response_status() -> int:
 def response_begun() -> bool:
     """Tell whether the head of the response has left."""
     exchange = current_exchange.get()
-    return isinstance(exchange, Conversation) and exchange.begun
+    return exchange is not None and exchange.begun

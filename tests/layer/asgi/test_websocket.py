@@ -1,11 +1,13 @@
 """WebSockets: admitted like requests, told to go when the process closes."""
 
 import asyncio
+from math import inf
 from typing import Any
 
 import pytest
 
 from roadworthy import Layer, roadworthy
+from roadworthy.patterns._request import time_left
 from roadworthy.types import Headers, Message, Receive, Scope, Send
 from tests.patience import DEADLINE
 
@@ -182,3 +184,21 @@ async def test_an_open_websocket_outlives_the_deadline_of_requests() -> None:
     socket.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
     async with asyncio.timeout(DEADLINE):
         await socket.task
+
+
+async def test_what_works_for_an_open_websocket_has_no_deadline() -> None:
+    """Until a handler accepts, what it starts has the deadline of the handshake; afterwards it has none."""
+    seen: list[float] = []
+
+    async def asking(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            seen.append(time_left())
+            await send({"type": "websocket.accept"})
+            seen.append(time_left())
+
+    socket = Socket(roadworthy(asking, request_timeout=60))
+    async with asyncio.timeout(5):
+        await socket.task
+    assert 0 < seen[0] <= 60
+    assert seen[1] == inf

@@ -230,7 +230,7 @@ from roadworthy.settings import Settings
 
 item = Logging(Settings(_env_file=None, log_format="json"))
 for number in range(200):
-    exchange = Exchange()
+    exchange = Exchange.of_refusal("")
     exchange.method, exchange.path, exchange.route = "GET", f"/{number}", None
     exchange.status, exchange.bytes_sent, exchange.client = 500, 0, "127.0.0.1"
     exchange.request_id, exchange.trace_id, exchange.error = f"{number:032x}", "", None

@@ -1,25 +1,16 @@
-"""What the server refuses by itself, told, recorded and counted as the layer does with its own refusals."""
+"""What the server itself refuses: encoded, recorded and counted as the layer does with its own refusals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ...errors import APIError, RequestTimeoutError
-from ...types import Message, Scope
+from ...types import Scope
 from ..exchange import Exchange, Reply, current_exchange
 from ..frameworks import EXCHANGE_KEY
 from ..pipeline import Pass
-from .http import Conversation
 
 __all__ = ("Refusals",)
-
-
-async def _nothing_comes() -> Message:
-    return {"type": "http.disconnect"}
-
-
-async def _nothing_goes(message: Message) -> None:
-    del message
 
 
 class Refusals:
@@ -38,20 +29,10 @@ class Refusals:
         Nothing is known of such a request, so its record has no method and no path, and counts as unmatched.
         """
         pass_ = self._pass()
-        scope: Scope = {
-            "type": "http",
-            "method": "",
-            "path": "",
-            "query_string": b"",
-            "scheme": "http",
-            "http_version": "1.1",
-            "client": (peer, 0) if peer else None,
-            "headers": [],
-        }
-        exchange = Conversation(pass_, scope, _nothing_comes, _nothing_goes)
+        exchange = Exchange.of_refusal(peer)
         pass_.request_id.admit(exchange)
         pass_.client.admit(exchange)
-        reply = _told(pass_, exchange, error)
+        reply = _encoded(pass_, exchange, error)
         pass_.finish(exchange)
         return reply
 
@@ -60,24 +41,24 @@ class Refusals:
 
         The exchange is still running and makes its own record at its end, with this status.
         """
-        exchange: object = scope.get(EXCHANGE_KEY)
+        exchange: Exchange | None = scope.get(EXCHANGE_KEY)
         if exchange is None and exception is not None:
             # The app is done, and it is the layer's own answer that could not be sent.
             exchange = current_exchange.get()
-        if not isinstance(exchange, Conversation):
+        if exchange is None:
             client = scope.get("client")
             return self.refused(error, client[0] if client else "")
         if exchange.exception is None:
             exchange.exception = exception
         exchange.error = error
         exchange.known_route()
-        if isinstance(error, RequestTimeoutError):
+        if isinstance(error, RequestTimeoutError) and exchange.carrier is not None:
             # Whatever the app does with a body that never came is of no use any more.
-            exchange.expire()
-        return _told(self._pass(), exchange, error)
+            exchange.carrier.expire()
+        return _encoded(self._pass(), exchange, error)
 
 
-def _told(pass_: Pass, exchange: Exchange, error: APIError) -> Reply:
+def _encoded(pass_: Pass, exchange: Exchange, error: APIError) -> Reply:
     exchange.error = error
     exchange.ended = True
     reply = pass_.errors.encode(exchange, error)

@@ -7,16 +7,18 @@ handshake to any host, so its Origin must be this host's or an allowed one (RFC 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
 
 from ...errors import APIError, ForbiddenError, TimeoutError, UnavailableError
 from ...exits import is_apps_own
 from ...types import Message, Receive, Scope, Send
-from ..exchange import Reply, current_exchange
+from ..exchange import Exchange, Reply, current_exchange
 from ..frameworks import EXCHANGE_KEY
 from ..pipeline import Pass
-from .http import Conversation, show_client
+from ..routes import RouteRule
+from .scope import show_client
 
 __all__ = ("WebSocketConversation",)
 
@@ -26,45 +28,45 @@ _POLICY, _FAILED, _RESTART = 1008, 1011, 1012
 
 
 class WebSocketConversation:
-    """A WebSocket from its handshake to its close."""
+    """Carries a WebSocket from its handshake to its close.
 
-    def __init__(self, pass_: Pass, scope: Scope, receive: Receive, send: Send) -> None:
-        self.deadline = inf
+    Parameters:
+        pass_: the items.
+        exchange: the handshake as the request that it is.
+        scope: what the app is called with.
+        receive: the server's ASGI ``receive``.
+        send: the server's ASGI ``send``.
+    """
+
+    def __init__(self, pass_: Pass, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange.service = pass_
+        exchange.carrier = self
+        self.exchange = exchange
         self._pass = pass_
         self._scope = scope
         self._receive = receive
         self._send = send
         self._accepted = False
         self._closed = False
-        self.ended = False
         self._verdict: APIError | None = None
         self._answered = False
         self._task: asyncio.Task[object] | None = None
-        # The handshake seen as the request that it is; nothing is ever answered through this record.
-        self._handshake = Conversation(
-            pass_,
-            {**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"},
-            receive,
-            send,
-        )
-        self._handshake.websocket = True
 
     async def run(self) -> None:
         """Serve the WebSocket from its handshake to its record."""
-        pass_, handshake = self._pass, self._handshake
-        token = current_exchange.set(handshake)
-        self._scope[EXCHANGE_KEY] = handshake
+        pass_, exchange = self._pass, self.exchange
+        token = current_exchange.set(exchange)
+        self._scope[EXCHANGE_KEY] = exchange
         self._task = asyncio.current_task()
         pass_.live.add(self)
-        pass_.deadlines.begin(handshake)
-        self.deadline = handshake.deadline
+        pass_.deadlines.begin(exchange)
         try:
             refused = await self._refusal()
             if refused is not None:
                 await self._refuse(refused)
                 return
             if pass_.behind_proxies:
-                show_client(handshake, self._scope)
+                show_client(exchange, self._scope)
             await pass_.app(self._scope, self._receive, self.send)
         except BaseException as exception:
             cancelled = isinstance(exception, asyncio.CancelledError)
@@ -75,7 +77,7 @@ class WebSocketConversation:
                 return
             if not is_apps_own(exception, self._task):
                 raise
-            if isinstance(exception, APIError) and exception is handshake.error and not self._accepted:
+            if isinstance(exception, APIError) and exception is exchange.error and not self._accepted:
                 # Refused by the rule of the route that the app chose, and nothing of the app has answered it.
                 if not (self._answered or self._closed):
                     await self._deny(exception)
@@ -83,13 +85,39 @@ class WebSocketConversation:
                 await self._failed(exception)
         finally:
             pass_.live.discard(self)
-            handshake.route = pass_.framework.route_of(self._scope) or handshake.route
+            exchange.route = self.named_route() or exchange.route
             current_exchange.reset(token)
-            pass_.finish(handshake)
+            # The two hold each other; left so, every WebSocket would wait for the collector.
+            exchange.carrier = None
+            pass_.finish(exchange)
+
+    # -- what the exchange asks
+
+    def named_route(self) -> str | None:
+        """Return the template of the route that the app has named."""
+        return self._pass.framework.route_of(self._scope)
+
+    async def overrule(self, rule: RouteRule | None) -> APIError | None:
+        """Put the handshake under another rule; return the refusal if the rule refuses it."""
+        refused = await self._pass.overrule(self.exchange, rule)
+        if refused is not None:
+            self.exchange.error = refused
+        return refused
+
+    def hold_for(self, settle: Callable[[int], Awaitable[None]]) -> bool:
+        """Return False: a WebSocket has no response whose head could wait."""
+        del settle
+        return False
+
+    def is_served_here(self) -> bool:
+        """Return False: a unit of work does not stay open for as long as a WebSocket does."""
+        return False
+
+    # -- the handshake
 
     async def _failed(self, exception: BaseException) -> None:
-        self._handshake.exception = exception
-        error = self._handshake.error = self._pass.errors.from_exception(exception)
+        self.exchange.exception = exception
+        error = self.exchange.error = self._pass.errors.from_exception(exception)
         if not (self._accepted or self._answered):
             await self._deny(error)
         elif not self._closed:
@@ -97,10 +125,10 @@ class WebSocketConversation:
             await self._say_close(_FAILED)
 
     async def _refusal(self) -> APIError | None:
-        handshake, pass_ = self._handshake, self._pass
-        if handshake.repeat is not None:
-            pass_.request_id.admit(handshake)
-            return handshake.repeat
+        exchange, pass_ = self.exchange, self._pass
+        if exchange.repeat is not None:
+            pass_.request_id.admit(exchange)
+            return exchange.repeat
         for step in (
             pass_.request_id.admit,
             pass_.tracing.admit,
@@ -109,32 +137,32 @@ class WebSocketConversation:
             pass_.find_rule,
             pass_.limiter.admit,
         ):
-            outcome = step(handshake)
+            outcome = step(exchange)
             if outcome is not None and not isinstance(outcome, (Reply, APIError)):
                 outcome = await outcome
             if isinstance(outcome, APIError):
                 return outcome
-        origin = handshake.headers.get(b"origin")
+        origin = exchange.headers.get(b"origin")
         if origin is not None and not pass_.cors.websocket_allowed(
-            origin, handshake.headers.get(b"host", b"")
+            origin, exchange.headers.get(b"host", b"")
         ):
             return ForbiddenError("This origin may not open a WebSocket here")
         return None
 
     async def _refuse(self, error: APIError) -> None:
-        self._handshake.name_route()
+        self.exchange.route = self._pass.name_route(self.exchange)
         await self._receive()  # websocket.connect
         await self._deny(error)
 
     async def _deny(self, error: APIError) -> None:
-        self._handshake.error = error
-        self._handshake.status = error.status
+        self.exchange.error = error
+        self.exchange.status = error.status
         self._answered = True
         # The client may have left meanwhile; then there is nobody to answer.
         with suppress(OSError):
             if "websocket.http.response" in (self._scope.get("extensions") or {}):
-                reply = self._pass.errors.encode(self._handshake, error)
-                headers = [*reply.headers, (b"x-request-id", self._handshake.request_id.encode())]
+                reply = self._pass.errors.encode(self.exchange, error)
+                headers = [*reply.headers, (b"x-request-id", self.exchange.request_id.encode())]
                 await self._send(
                     {"type": "websocket.http.response.start", "status": reply.status, "headers": headers}
                 )
@@ -146,7 +174,7 @@ class WebSocketConversation:
         """Pass a message of the app on."""
         if self._closed:
             return
-        late = self._handshake.error
+        late = self.exchange.error
         if late is not None and not (self._accepted or self._answered):
             # Refused by the rule of the route that the app chose; what the app makes of it is not wanted.
             self._closed = True
@@ -154,8 +182,8 @@ class WebSocketConversation:
             return
         if message["type"] == "websocket.accept":
             self._accepted = True
-            self._handshake.status = 101
-            self.deadline = inf
+            self.exchange.status = 101
+            self.exchange.deadline = inf
         elif not self._accepted:
             self._answered = True
         await self._send(message)
@@ -164,7 +192,7 @@ class WebSocketConversation:
 
     def expire(self) -> None:
         """End a handshake that the app has not answered in time; an open WebSocket has no deadline."""
-        self.deadline = inf
+        self.exchange.deadline = inf
         if not self._answered:
             self._pass.deadlines.exceeded += 1
             self._end_handshake(TimeoutError())
@@ -189,10 +217,6 @@ class WebSocketConversation:
         # The client may have left at the same moment; then there is nobody to tell.
         with suppress(Exception):
             await self._send({"type": "websocket.close", "code": code})
-
-    def describe(self) -> str:
-        """Return what it is, in two words."""
-        return f"WebSocket {self._handshake.path}"
 
     def cut(self) -> None:
         """End the handler that has not noticed the close."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from ...settings import Rate
+    from ...types import Headers
 
 __all__ = ("Policy", "Room", "Store")
 
@@ -39,14 +40,14 @@ class Policy:
     """
 
     __slots__ = (
+        "_line",
+        "_made",
         "_member",
-        "_values",
         "burst",
         "count",
         "field",
         "interval",
         "label",
-        "line",
         "name",
         "period",
     )
@@ -61,9 +62,9 @@ class Policy:
         # long.
         self.label = f"{name}:{rate.count}:{rate.period}:"
         self._member = _structured_string(name)
-        self._values: dict[int, bytes] = {}
         self.field = (b"ratelimit-policy", b"%b;q=%d;w=%d" % (self._member, rate.count, rate.period))
-        self.line = b"%b: %b\r\n" % self.field
+        self._line = b"%b: %b\r\n" % self.field
+        self._made: dict[int, tuple[Headers, bytes]] = {}
 
     def remaining(self, room: int) -> int:
         """Return how many further requests would be admitted at this instant."""
@@ -82,16 +83,24 @@ class Policy:
 
     def value(self, room: int) -> bytes:
         """Return the value of the ``RateLimit`` field."""
-        remaining = room // self.interval if room > 0 else 0
+        return b"%b;r=%d;t=%d" % (self._member, self.remaining(room), self.reset(room))
+
+    def fields(self, room: int) -> tuple[Headers, bytes]:
+        """Return ``RateLimit-Policy`` and ``RateLimit``: as fields, and as lines for the wire."""
         if room < 0 or self.interval > _SECOND:
-            return b"%b;r=%d;t=%d" % (self._member, remaining, self.reset(room))
-        # With an interval of at most a second, t is always 1: the value depends on r alone.
-        value = self._values.get(remaining)
-        if value is None:
-            value = b"%b;r=%d;t=1" % (self._member, remaining)
-            if len(self._values) < _CACHED_VALUES:
-                self._values[remaining] = value
-        return value
+            return self._encode(room)
+        # With an interval of at most a second, t is always 1: they depend on r alone.
+        remaining = room // self.interval
+        made = self._made.get(remaining)
+        if made is None:
+            made = self._encode(room)
+            if len(self._made) < _CACHED_VALUES:
+                self._made[remaining] = made
+        return made
+
+    def _encode(self, room: int) -> tuple[Headers, bytes]:
+        value = self.value(room)
+        return [self.field, (b"ratelimit", value)], b"%bratelimit: %b\r\n" % (self._line, value)
 
 
 class Store(Protocol):

@@ -19,10 +19,9 @@ from math import inf
 from typing import Any, ClassVar
 
 from ...errors import BadRequestError, RequestTimeoutError, UnavailableError
-from ...layer import Layer
-from ...types import ASGIApp
 from ..process.uvicorn_names import Config
 from ..process.uvicorn_names import State as ServerState
+from .cycle import served
 from .parser import BETWEEN, SLICE, Parser
 from .responses import DRAIN, Responses
 from .shared import Shared
@@ -84,7 +83,6 @@ class HttpProtocol(asyncio.Protocol):
     ) -> None:
         if not config.loaded:
             config.load()
-        app: ASGIApp = config.loaded_app
         self._loop = loop
         self._seconds = shared.seconds
         self._since = 0.0
@@ -94,9 +92,8 @@ class HttpProtocol(asyncio.Protocol):
         self.state: State = "fresh"
         self.read_deadline = inf
         self.stream = Stream(loop, shared.limits)
-        self.responses = Responses(
-            self, shared, app.serve if isinstance(app, Layer) else app, server_state, self.stream, loop
-        )
+        app = served(config.loaded_app)
+        self.responses = Responses(self, shared, app, server_state, self.stream, loop)
         self.parser = Parser(self.responses, config, app_state)
 
     # -- states

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ...errors import APIError, UnavailableError
 from ...exits import is_apps_own
+from ...layer import Layer
 from ...layer.exchange import Reply, ResponseAborted
 from ...settings import Settings
 from ...types import ASGIApp, Headers, Message, Scope
@@ -16,7 +19,7 @@ from .refusals import Refuser
 from .response_head import STATUS_LINES, Head, InvalidResponseError, default_fields, encode
 from .transport import Stream
 
-__all__ = ("Connection", "Cycle")
+__all__ = ("Connection", "Cycle", "Served", "served")
 
 # Up to here head and body are copied into one write; above, the copy costs more than a second write.
 _JOIN = 64 << 10
@@ -61,6 +64,19 @@ class Connection(Protocol):
 
     def drop(self, *, hard: bool) -> None:
         """Close without a complete response."""
+
+
+Served: TypeAlias = "Callable[[Cycle], Awaitable[None]]"
+"""The app, called with a request of ours."""
+
+
+def served(app: ASGIApp) -> Served:
+    """Return how ``app`` is called with a request: the layer takes it as it is, others take ASGI's three."""
+    return app.serve if isinstance(app, Layer) else partial(_call, app)
+
+
+def _call(app: ASGIApp, cycle: Cycle) -> Awaitable[None]:
+    return app(cycle.scope, cycle.receive, cycle.send)
 
 
 class Cycle:
@@ -114,10 +130,10 @@ class Cycle:
 
     # -- the app
 
-    async def run(self, app: ASGIApp) -> None:
+    async def run(self, app: Served) -> None:
         """Call the app, and answer for it when it does not."""
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(self)
         except ResponseAborted as aborted:
             if self.untouched and not self.lost:
                 self.overrule(APIError(), aborted.__context__)

@@ -16,10 +16,9 @@ from websockets.server import ServerProtocol
 
 from ...errors import APIError, UnavailableError
 from ...settings import Settings
-from ...types import ASGIApp
 from ..process.uvicorn_names import State as ServerState
 from ..websocket.connection import WebSocket
-from .cycle import Cycle
+from .cycle import Cycle, Served
 from .parser import BETWEEN, Parser
 from .refusals import Refuser
 from .shared import Shared
@@ -97,7 +96,7 @@ class Responses:
         self,
         reader: Reader,
         shared: Shared,
-        app: ASGIApp,
+        app: Served,
         server_state: ServerState,
         stream: Stream,
         loop: asyncio.AbstractEventLoop,

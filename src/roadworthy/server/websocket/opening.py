@@ -12,8 +12,8 @@ from typing import Protocol
 
 from websockets.server import ServerProtocol
 
-from ...types import ASGIApp, Message, Receive, Scope, Send
-from ..http.cycle import Connection, Cycle
+from ...types import Message, Scope
+from ..http.cycle import Connection, Cycle, Served
 from ..http.response_head import default_fields, encode
 from .connection import ClientLeftError, WebSocket
 from .handshake import accepting, negotiate, subprotocols
@@ -64,13 +64,13 @@ class Opening(Cycle):
         del asked["method"]
         super().__init__(connection, asked, keep_alive=False, expects=False)
 
-    async def run(self, app: ASGIApp) -> None:
+    async def run(self, app: Served) -> None:
         """Call the app, and close what it has opened."""
 
-        async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        async def called(cycle: Cycle) -> None:
             code = _FAILED
             try:
-                await app(scope, receive, send)
+                await app(cycle)
                 code = _NORMAL
             except ClientLeftError:
                 if self._socket is None:

@@ -1,0 +1,349 @@
+"""The way of a response from the app to the server: held until all is known of its head, then sent.
+
+The response head is held until the first body message: then the length is known, all items add their fields
+at once, and head and body leave together. A head without a length that is not followed by a body within the
+same turn of the loop belongs to a stream, and leaves by itself.
+
+An error response (status 400 and above) is held whole, up to 64 KiB, to see whether it is exactly what the
+framework answers by default; those are encoded again in the one error shape. The layer's own verdict
+(``exchange.error``) overrides whatever the app says, as long as nothing has been sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeAlias
+
+from ...errors import APIError, MethodNotAllowedError
+from ...types import Headers, Message, Scope, Send
+from ..compression import OFF_LOOP_SIZE, Coder
+from ..exchange import Exchange, Reply
+from ..pipeline import Pass
+from ..routes import RouteRule
+
+__all__ = ("Answering", "SendWhole")
+
+_HELD_ERROR_SIZE = 64 << 10
+# Names of response fields known to be in lower case.
+_REMEMBERED = 512
+
+SendWhole: TypeAlias = Callable[[int, Headers, list[bytes], bytes], bool]
+"""Sends a status, fields, encoded lines and a body at once; False where it takes messages after all."""
+
+
+class _Done:
+    """An awaitable that is done: what ``send`` returns when there is nothing to wait for."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return iter(())  # type: ignore[return-value]
+
+
+_DONE = _Done()
+
+
+class Answering:
+    """The half of a conversation that goes to the client.
+
+    It takes the app's response message by message, or an answer of the layer's own, and sends it.
+    """
+
+    # What every response uses stands in slots, set by the conversation; what few use has its default on the
+    # class, which saves a store each: half a microsecond in all.
+    __slots__ = (
+        "__dict__",
+        "_discard",  # what the app sends is not wanted any more
+        "_held",  # an error body on its way
+        "_pass",
+        "_scope",
+        "_send",
+        "_send_whole",  # the server's way to take a response at once, None where it has none
+        "_start",  # the held head
+        "exchange",
+    )
+    exchange: Exchange
+    _pass: Pass
+    _scope: Scope
+    _send: Send
+    _discard: bool
+    _held: bytearray | None
+    _send_whole: SendWhole | None
+    _start: Message | None
+
+    _coder: Coder | None = None
+    """Codes the chunks of a stream."""
+    _flush: asyncio.Future[None] | None = None
+    """The head of a stream that left before its first chunk, or an answer over the app's head."""
+    _settle: Callable[[int], Awaitable[None]] | None = None
+    """What has to be done before the head may leave."""
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take one message of the app (ASGI ``send``)."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            return self._on_start(message)
+        if kind != "http.response.body":
+            return self._send(message)
+        if self._discard or self.exchange.ended:
+            return _DONE
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if self._held is not None:
+            return self._hold(body, more)
+        start = self._start
+        if start is None:
+            if self._flush is not None:
+                return self._after_flush(body, more)
+            return self._chunk(body, more)
+        self._start = None
+        if self._settle is not None:
+            return self._settled(start, body, more)
+        if more:
+            return self._begin_stream(start, body)
+        return self._whole(start, body)
+
+    async def answer(self, outcome: Reply | APIError, *, keep: bool = False) -> None:
+        """Send a whole answer of the layer's own.
+
+        Parameters:
+            outcome: the answer, or the error that it reports.
+            keep: the fields of the app's response that is held still hold, those of its content aside.
+        """
+        exchange = self.exchange
+        kept: Headers = []
+        if keep and self._held is not None:
+            kept = [pair for pair in exchange.response_headers if not pair[0].lower().startswith(b"content-")]
+        reply = outcome if isinstance(outcome, Reply) else self._pass.errors.encode(exchange, outcome)
+        self._discard = False
+        self._start = self._held = self._settle = None
+        exchange.status = reply.status
+        exchange.response_headers = [*reply.headers, *kept]
+        exchange.response_names = {name.lower(): value for name, value in exchange.response_headers}
+        body = b"" if exchange.method == "HEAD" else reply.body
+        await self._whole({"type": "http.response.start", "status": reply.status}, body)
+
+    def answer_over(self, error: APIError) -> None:
+        """Answer while the app goes on; what it sends is dropped."""
+        self._flush = asyncio.ensure_future(self.answer(error))
+        self._discard = True
+
+    async def flushed(self) -> None:
+        """Wait until what was begun beside the app has been sent."""
+        if self._flush is not None:
+            await self._flush
+
+    async def end(self) -> None:
+        """End a stream as if it were complete."""
+        self.exchange.ended = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    # -- the head
+
+    def _on_start(self, message: Message) -> Awaitable[None]:
+        exchange = self.exchange
+        if exchange.begun or self._start is not None:
+            raise RuntimeError("the app began its response twice")
+        pass_ = self._pass
+        if pass_.ruled and exchange.route is None and exchange.error is None and message["status"] != 405:
+            # The app has not named its route before, and may do so now: the limit holds all the same.
+            route = exchange.route = pass_.framework.route_of(self._scope)
+            if route is not None:
+                rule = pass_.table.rule_of_template(route, exchange.method)
+                if rule is not exchange.rule:
+                    return self._start_late(message, rule)
+        self._begin(message)
+        return _DONE
+
+    async def _start_late(self, message: Message, rule: RouteRule | None) -> None:
+        carrier = self.exchange.carrier
+        if carrier is not None:
+            await carrier.overrule(rule)
+        self._begin(message)
+
+    def _begin(self, message: Message) -> None:
+        exchange = self.exchange
+        exchange.status = status = message["status"]
+        exchange.response_headers = headers = list(message.get("headers", ()))
+        names = dict(headers)
+        # ASGI asks for lower case; Django and others do not keep to it. Most do, with names seen before.
+        if not _lower.issuperset(names):
+            names = _lowered(headers)
+        exchange.response_names = names
+        self._start = message
+        if exchange.error is not None:
+            self._discard = True
+        elif status >= 400:
+            self._held = bytearray()
+        elif b"content-length" not in names and status not in (204, 304) and exchange.method != "HEAD":
+            asyncio.get_running_loop().call_soon(self._flush_head)
+
+    async def _settled(self, start: Message, body: bytes, more: bool) -> None:
+        settle, self._settle = self._settle, None
+        assert settle is not None
+        await settle(self.exchange.status)
+        await (self._begin_stream(start, body) if more else self._whole(start, body))
+
+    # -- a response that is there as a whole
+
+    def _whole(self, start: Message, body: bytes) -> Awaitable[None]:
+        pass_, exchange = self._pass, self.exchange
+        at_once = self._send_whole
+        if at_once is not None:
+            exchange.lines = []
+        pass_.respond(exchange)
+        if exchange.method != "HEAD":
+            if pass_.compression is not None:
+                pass_.compression.decide_for_length(exchange, len(body))
+                coder = exchange.encoding
+                if isinstance(coder, Coder):
+                    if len(body) > OFF_LOOP_SIZE:
+                        self._unpack_lines()
+                        return self._whole_coded(start, coder, body)
+                    body = coder.compress_all(body)
+            if b"content-length" not in exchange.response_names and exchange.status not in (204, 304):
+                exchange.add(((b"content-length", b"%d" % len(body)),))
+        elif pass_.compression is not None:
+            pass_.compression.respond(exchange)
+        exchange.begun = exchange.ended = True
+        exchange.bytes_sent = len(body)
+        lines = exchange.lines
+        if at_once is not None and lines is not None:
+            if at_once(exchange.status, exchange.response_headers, lines, body):
+                return _DONE
+            self._unpack_lines()
+        return self._send_both(
+            {**start, "headers": exchange.response_headers}, {"type": "http.response.body", "body": body}
+        )
+
+    def _unpack_lines(self) -> None:
+        """Make fields again of the ready lines: this response goes out as messages after all."""
+        exchange = self.exchange
+        lines, exchange.lines = exchange.lines, None
+        for line in b"".join(lines or ()).split(b"\r\n")[:-1]:
+            name, _, value = line.partition(b": ")
+            exchange.add(((name, value),))
+
+    async def _send_both(self, start: Message, body: Message) -> None:
+        await self._send(start)
+        await self._send(body)
+
+    async def _whole_coded(self, start: Message, coder: Coder, body: bytes) -> None:
+        exchange = self.exchange
+        exchange.begun = exchange.ended = True
+        body = await asyncio.get_running_loop().run_in_executor(None, coder.compress_all, body)
+        exchange.bytes_sent = len(body)
+        exchange.add(((b"content-length", b"%d" % len(body)),))
+        await self._send_both(
+            {**start, "headers": exchange.response_headers}, {"type": "http.response.body", "body": body}
+        )
+
+    # -- a stream
+
+    def _head_of_stream(self, start: Message) -> Message:
+        pass_, exchange = self._pass, self.exchange
+        pass_.respond(exchange)
+        if pass_.compression is not None:
+            pass_.compression.respond(exchange)
+        coder = exchange.encoding
+        self._coder = coder if isinstance(coder, Coder) else None
+        exchange.begun = True
+        if self._coder is not None or b"content-length" not in exchange.response_names:
+            exchange.streaming = True
+            pass_.deadlines.stream(exchange)
+        return {**start, "headers": exchange.response_headers}
+
+    async def _begin_stream(self, start: Message, body: bytes) -> None:
+        await self._send(self._head_of_stream(start))
+        if body:
+            await self._chunk(body, True)
+
+    def _flush_head(self) -> None:
+        start = self._start
+        if start is None or self._discard or self._held is not None or self._settle is not None:
+            return
+        self._start = None
+        self._flush = asyncio.ensure_future(self._send(self._head_of_stream(start)))
+
+    async def _after_flush(self, body: bytes, more: bool) -> None:
+        if self._flush is not None:
+            await self._flush
+            self._flush = None
+        await self._chunk(body, more)
+
+    def _chunk(self, body: bytes, more: bool) -> Awaitable[None]:
+        if self._coder is not None:
+            if len(body) > OFF_LOOP_SIZE:
+                return self._large_chunk(self._coder, body, more)
+            body = self._coder.chunk(body) if more else self._coder.end(body)
+        return self._send_chunk(body, more)
+
+    async def _large_chunk(self, coder: Coder, body: bytes, more: bool) -> None:
+        code = coder.chunk if more else coder.end
+        body = await asyncio.get_running_loop().run_in_executor(None, code, body)
+        await self._send_chunk(body, more)
+
+    def _send_chunk(self, body: bytes, more: bool) -> Awaitable[None]:
+        exchange = self.exchange
+        if exchange.streaming:
+            self._pass.deadlines.stream(exchange)
+        exchange.ended = not more
+        exchange.bytes_sent += len(body)
+        return self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    # -- an error
+
+    def _hold(self, body: bytes, more: bool) -> Awaitable[None]:
+        held = self._held
+        start = self._start
+        assert held is not None
+        assert start is not None
+        held += body
+        if more and len(held) <= _HELD_ERROR_SIZE:
+            return _DONE
+        if not more:
+            error = self._recognised(bytes(held))
+            if error is not None:
+                # Answered when the app is done: the exception behind a 500 comes after its response.
+                self.exchange.error = error
+                self._discard = True
+                return _DONE
+        self._held = self._start = None
+        if self._settle is not None:
+            return self._settled(start, bytes(held), more)
+        if more:
+            return self._begin_stream(start, bytes(held))
+        return self._whole(start, bytes(held))
+
+    def _recognised(self, body: bytes) -> APIError | None:
+        pass_, exchange = self._pass, self.exchange
+        media_type = exchange.response_names.get(b"content-type", b"").decode("latin-1")
+        error = pass_.framework.problem_of(exchange.status, media_type, body, self._scope)
+        if error is None or pass_.settings.error_format == "app":
+            return None
+        if exchange.status == 500 and exchange.exception is not None:
+            # The framework answered for an exception that we know more of: a pool without a connection is
+            # 503.
+            error = pass_.errors.from_exception(exchange.exception)
+        if isinstance(error, MethodNotAllowedError):
+            allowed = pass_.table.allowed(exchange)
+            if allowed:
+                exchange.response_headers = [
+                    pair for pair in exchange.response_headers if pair[0].lower() != b"allow"
+                ]
+                error.headers["Allow"] = allowed
+        return error
+
+
+_lower: set[bytes] = set()
+
+
+def _lowered(headers: Headers) -> dict[bytes, bytes]:
+    names: dict[bytes, bytes] = {}
+    for name, value in headers:
+        lower = name.lower()
+        names[lower] = value
+        if lower == name and len(_lower) < _REMEMBERED:
+            _lower.add(lower)
+    return names
