@@ -16,6 +16,7 @@ from .connection_pooling import Resource, smallest_pool
 from .exchange import Exchange, current_exchange
 from .frameworks import detect
 from .health_check import HealthCheck
+from .hosting import Hosting
 from .operations import OperationsApp
 from .pipeline import Pass
 from .routes import RouteRule, bind_rules, route_rule
@@ -75,7 +76,7 @@ class Layer:
         return self._built
 
     @property
-    def operations(self) -> ASGIApp:
+    def operations(self) -> OperationsApp:
         """The app of the operations listener: metrics and health details."""
         return OperationsApp(self.settings, self.pass_.health, self.pass_.metrics)
 
@@ -88,6 +89,11 @@ class Layer:
     def health(self) -> HealthCheck:
         """Where a service adds what its readiness depends on: ``app.health.add("queue", ping)``."""
         return self.pass_.health
+
+    @property
+    def hosting(self) -> Hosting:
+        """What the process around the layer may ask of it and have it do."""
+        return Hosting(self.pass_)
 
     def begin_drain(self) -> None:
         """Turn readiness to 503 and go on serving."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from ...layer import Layer
 from ...layer.logging import Level
-from ...layer.operations import OperationsApp
 from ...settings import Settings
 from .listeners import ServeError, activated, bind, bind_path, busy, close, url_of
 from .machine import check_tls
@@ -157,7 +156,7 @@ class _Control:
         return configuration_of(self._app.settings)
 
     def set_level(self, level: Level) -> None:
-        self._app.pass_.logging.set_level(level)
+        self._app.hosting.set_level(level)
 
     def drain(self) -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -175,12 +174,12 @@ def _serve(
         quiet()
     # The layer learns of the drain directly; a handler of its own would only delay it.
     app.chain_sigterm = False
-    pass_ = app.pass_
+    hosting = app.hosting
     notifier = Notifier()
-    pages = add_controls(OperationsApp(settings, pass_.health, pass_.metrics), _Control(app))
+    pages = add_controls(app.operations, _Control(app))
     second = OperationsServer(operations_config(pages, settings))
     addresses = addresses_of(settings, public, operations)
-    pass_.shutdown.on_change(lambda state: notifier.stopping() if state == "draining" else None)
+    hosting.on_change(lambda state: notifier.stopping() if state == "draining" else None)
 
     def ready() -> None:
         announce(addresses)
@@ -191,7 +190,7 @@ def _serve(
     server = PublicServer(
         public_config(app, settings),
         app,
-        Watchdog(pass_.logging.writer.flush),
+        Watchdog(hosting.flush),
         before=lambda: open_operations(second, settings, operations),
         ready=ready,
         after=second.finish,
@@ -205,7 +204,7 @@ def _serve(
         raise busy_public(settings, public) from None
     except SystemExit:
         return 1
-    return 1 if pass_.shutdown.failed else 0
+    return 1 if hosting.failed else 0
 
 
 def _keep_alive(notifier: Notifier, seconds: float) -> None:

@@ -199,7 +199,7 @@ class PublicServer(uvicorn.Server):
         if not self.started:
             self._stop_starting()
         elif self._close_at is None:
-            self._app.pass_.shutdown.retire()
+            self._app.hosting.retire()
             for server in self.servers:
                 server.close()
             self._close_at = time.monotonic() + delay
@@ -354,7 +354,7 @@ class PublicServer(uvicorn.Server):
 
     async def _finish_requests(self, began: float) -> None:
         state = self.server_state
-        while (state.connections or self._app.pass_.live) and not self.force_exit:
+        while (state.connections or self._app.hosting.busy) and not self.force_exit:
             if time.monotonic() >= self._end:
                 break
             await asyncio.sleep(_POLL)
@@ -362,7 +362,7 @@ class PublicServer(uvicorn.Server):
         if state.tasks and left > 0 and not self.force_exit:
             await asyncio.wait(state.tasks, timeout=left)
         tasks = list(state.tasks)
-        unfinished = self._app.pass_.shutdown.unfinished()
+        unfinished = self._app.hosting.unfinished()
         if tasks and not self.force_exit:
             if unfinished:
                 _log.warning("cut %d requests", len(unfinished), extra={"requests": unfinished})

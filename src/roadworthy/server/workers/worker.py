@@ -132,9 +132,9 @@ def check(app: Layer, line: Line) -> int:
         line.channel.send({"settings": encoded, "configuration": configuration_of(app.settings)})
         if await asked is None:
             return 1
-        app.pass_.logging.configure()
+        app.hosting.configure_logging()
         try:
-            await app.pass_.pooling.prepare()
+            await app.hosting.prepare()
         except RuntimeError as error:
             line.channel.send({"refused": str(error)})
             return 1
@@ -155,7 +155,7 @@ def serve_worker(app: Layer, line: Line) -> int:
         quiet()
     app.chain_sigterm = False
     # The supervisor had it done.
-    app.pass_.pooling.prepared = True
+    app.hosting.assume_prepared()
     worker = _Worker(app, line)
     try:
         worker.server.run([socket.socket(fileno=number) for number in line.errand["listeners"]])
@@ -189,25 +189,25 @@ class _Worker:
     """Connects the channel with the server."""
 
     def __init__(self, app: Layer, line: Line) -> None:
-        self._app = app
+        self._hosting = hosting = app.hosting
         self._line = line
         self._loop: asyncio.AbstractEventLoop | None = None
         self.server = _Server(
             public_config(app, app.settings),
             app,
-            Watchdog(app.pass_.logging.writer.flush),
+            Watchdog(hosting.flush),
             before=self._before,
             ready=self._ready,
             after=self._after,
             last=False,
         )
         self.server.terminated = lambda: line.channel.send({"terminated": True})
-        app.pass_.shutdown.on_change(lambda state: self._report())
+        hosting.on_change(lambda state: self._report())
         self._does: dict[str, Callable[[Message], None]] = {
             "drain": lambda message: self.server.drain(),
             "close": self._close,
             "retire": lambda message: self.server.retire(float(message["delay"])),
-            "level": lambda message: app.pass_.logging.set_level(message["level"]),
+            "level": lambda message: hosting.set_level(message["level"]),
             "health": self._health,
         }
 
@@ -232,8 +232,8 @@ class _Worker:
             self._loop.call_later(_BEAT, self._beat)
 
     def _report(self) -> None:
-        pass_ = self._app.pass_
-        self._line.channel.send({"beat": {"ready": pass_.health.ready(), "state": pass_.shutdown.state}})
+        hosting = self._hosting
+        self._line.channel.send({"beat": {"ready": hosting.ready(), "state": hosting.state}})
 
     def _told(self, message: Message | None) -> None:
         if message is None:
@@ -251,5 +251,5 @@ class _Worker:
         self.server.close(message.get("grace"))
 
     def _health(self, message: Message) -> None:
-        details: dict[str, Any] = self._app.pass_.health.details()
+        details: dict[str, Any] = self._hosting.details()
         self._line.channel.send({"answer": message["id"], "health": details})
