@@ -61,7 +61,7 @@ def make_exchange(
         headers: request fields in order, repeats kept; ``headers`` and ``raw_headers`` follow from it.
         slots: any slot by its name. ``response_headers`` also fills ``response_names`` unless that is given.
     """
-    made = Exchange("", [])
+    made = Exchange()
     raw = list(headers)
     joined: dict[bytes, bytes] = {}
     for name, value in raw:

@@ -32,6 +32,9 @@ __all__ = (
 )
 
 
+# Bound once: looking a class method up costs as much as calling it.
+_of_http = Exchange.of_http
+
 UserKey: TypeAlias = Callable[[Mapping[bytes, bytes]], str | None]
 
 
@@ -60,6 +63,7 @@ class Layer:
         self._framework.patch_openapi(settings.error_format)
         self._built: Pass | None = None
         self._lifespan: Lifespan | None = None
+        self._serving: Pass | None = None
         self.chain_sigterm = True
 
     @property
@@ -105,6 +109,14 @@ class Layer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
+        pass_ = self._serving
+        if pass_ is not None and scope["type"] == "http":
+            await Conversation().run(pass_, _of_http(scope), scope, receive, send)
+        else:
+            await self._serve_other(scope, receive, send)
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what is not a request, and the first one under a server that does not speak of a lifespan."""
         kind = scope["type"]
         lifespan = self._lifespan
         if lifespan is None:
@@ -115,10 +127,9 @@ class Layer:
         if not lifespan.started:
             await lifespan.start()
             await lifespan.serving()
-        pass_ = self._built
-        assert pass_ is not None
+        pass_ = self._serving = self.pass_
         if kind == "http":
-            await Conversation(pass_, Exchange.of_http(scope), scope, receive, send).run()
+            await Conversation().run(pass_, _of_http(scope), scope, receive, send)
         elif kind == "websocket":
             await WebSocketConversation(pass_, Exchange.of_websocket(scope), scope, receive, send).run()
         else:
@@ -132,12 +143,11 @@ class Layer:
         Parameters:
             server: the request, with the server's way to take a response at once.
         """
-        scope = server.scope
-        if scope["type"] == "http" and self._lifespan is not None and self._lifespan.started:
-            assert self._built is not None
-            exchange = Exchange.of_http(scope)
-            return Conversation(self._built, exchange, scope, server.receive, server.send, server).run()
-        return self(scope, server.receive, server.send)
+        scope, receive, send = server.scope, server.receive, server.send
+        pass_ = self._serving
+        if pass_ is None or scope["type"] != "http":
+            return self(scope, receive, send)
+        return Conversation().run(pass_, _of_http(scope), scope, receive, send, server)
 
     def __getattr__(self, name: str) -> Any:
         if name in vars(Layer):

@@ -113,10 +113,6 @@ class Exchange:
     """One request and its response.
 
     The constructors ``of_…`` set the request half. Slots named after an item belong to that item.
-
-    Parameters:
-        peer: address of the other end of the connection, "" when unknown.
-        fields: the request's fields in order, names in lower case, repeats kept.
     """
 
     __slots__ = (
@@ -210,7 +206,55 @@ class Exchange:
 
     websocket: bool
 
-    def __init__(self, peer: str, fields: Headers) -> None:
+    # There is no `__init__`: CPython 3.11 and 3.12 call one by a way that costs as much as ten stores.
+
+    @classmethod
+    def of_http(cls, scope: Scope) -> Exchange:
+        """Make the exchange of a request from its ``http`` scope (ASGI)."""
+        made = cls()
+        client = scope.get("client")
+        made._begin(client[0] if client else "", scope["headers"])
+        made.method = scope["method"]
+        made.path = scope["path"]
+        made.root = scope.get("root_path") or ""
+        made.query = scope["query_string"]
+        made.scheme = scope["scheme"]
+        made.http_version = scope["http_version"]
+        return made
+
+    @classmethod
+    def of_websocket(cls, scope: Scope) -> Exchange:
+        """Make the exchange of a WebSocket from its scope (ASGI): its handshake is a GET (RFC 6455 §4.1)."""
+        made = cls()
+        client = scope.get("client")
+        made._begin(client[0] if client else "", scope["headers"])
+        made.websocket = True
+        made.method = "GET"
+        made.path = scope["path"]
+        made.root = scope.get("root_path") or ""
+        made.query = scope["query_string"]
+        made.scheme = "https" if scope.get("scheme") == "wss" else "http"
+        made.http_version = scope["http_version"]
+        return made
+
+    @classmethod
+    def of_refusal(cls, peer: str) -> Exchange:
+        """Make the exchange of a request that the server has refused unread: only who sent it is known."""
+        made = cls()
+        made._begin(peer, [])
+        made.method = made.path = made.root = ""
+        made.query = b""
+        made.scheme = "http"
+        made.http_version = "1.1"
+        return made
+
+    def _begin(self, peer: str, fields: Headers) -> None:
+        """Set what every exchange begins with.
+
+        Parameters:
+            peer: address of the other end of the connection, "" when unknown.
+            fields: the request's fields in order, names in lower case, repeats kept.
+        """
         self.started = perf_counter()
         self.peer = self.client = self.client_key = peer
         self.raw_headers = fields
@@ -229,43 +273,6 @@ class Exchange:
         self.response_headers = _NO_FIELDS
         self.response_names = _NO_NAMES
 
-    @classmethod
-    def of_http(cls, scope: Scope) -> Exchange:
-        """Make the exchange of a request from its ``http`` scope (ASGI)."""
-        client = scope.get("client")
-        made = cls(client[0] if client else "", scope["headers"])
-        made.method = scope["method"]
-        made.path = scope["path"]
-        made.root = scope.get("root_path") or ""
-        made.query = scope["query_string"]
-        made.scheme = scope["scheme"]
-        made.http_version = scope["http_version"]
-        return made
-
-    @classmethod
-    def of_websocket(cls, scope: Scope) -> Exchange:
-        """Make the exchange of a WebSocket from its scope (ASGI): its handshake is a GET (RFC 6455 §4.1)."""
-        client = scope.get("client")
-        made = cls(client[0] if client else "", scope["headers"])
-        made.websocket = True
-        made.method = "GET"
-        made.path = scope["path"]
-        made.root = scope.get("root_path") or ""
-        made.query = scope["query_string"]
-        made.scheme = "https" if scope.get("scheme") == "wss" else "http"
-        made.http_version = scope["http_version"]
-        return made
-
-    @classmethod
-    def of_refusal(cls, peer: str) -> Exchange:
-        """Make the exchange of a request that the server has refused unread: only who sent it is known."""
-        made = cls(peer, [])
-        made.method = made.path = made.root = ""
-        made.query = b""
-        made.scheme = "http"
-        made.http_version = "1.1"
-        return made
-
     # -- the response's fields
 
     def add(self, fields: Iterable[tuple[bytes, bytes]], lines: bytes | None = None) -> None:
@@ -276,11 +283,10 @@ class Exchange:
             lines: the same as they stand on the wire, each with its CRLF, where an item has them at hand: a
                 server that takes such is spared the encoding. Not for fields that frame the message.
         """
-        ready = self.lines
-        if ready is None or lines is None:
-            self.response_headers.extend(fields)
+        if lines is None or self.lines is None:
+            self.response_headers += fields
         else:
-            ready.append(lines)
+            self.lines.append(lines)
 
     # -- the route
 

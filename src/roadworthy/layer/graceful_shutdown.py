@@ -53,7 +53,7 @@ class GracefulShutdown:
 
     def respond(self, exchange: Exchange) -> None:
         """Ask the client to open its next connection elsewhere (RFC 9112 §9.6)."""
-        if (exchange.close or self.draining) and exchange.http_version[0] == "1":
+        if exchange.http_version[0] == "1":
             exchange.add(((b"connection", b"close"),))
 
     async def wait_for_drain(self) -> None:

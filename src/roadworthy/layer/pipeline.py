@@ -135,9 +135,10 @@ class Pass:
             answer = self.health.admit(exchange)
             if answer is not None:
                 return answer
-        misdirected = self.host.admit(exchange)  # before anything that trusts the request target
-        if misdirected is not None:
-            return misdirected
+        if exchange.headers.get(b"host") not in self.host.good:
+            misdirected = self.host.admit(exchange)  # before anything that trusts the request target
+            if misdirected is not None:
+                return misdirected
         if self.scrape is not None:
             answer = self.scrape.admit(exchange)  # a scrape comes through as well
             if answer is not None:
@@ -162,7 +163,8 @@ class Pass:
         """Take the steps when status and fields are known and nothing is sent yet; none of them raises."""
         self.request_id.respond(exchange)
         self.headers.respond(exchange)
-        self.shutdown.respond(exchange)
+        if exchange.close or self.shutdown.draining:
+            self.shutdown.respond(exchange)
         if self.cors.enabled:
             self.cors.respond(exchange)
         if self.limiter.enabled:

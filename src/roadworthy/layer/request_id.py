@@ -47,5 +47,4 @@ class RequestId:
         """Put the id on the response."""
         if _FIELD in exchange.response_names:
             return
-        value = exchange.request_id.encode("ascii")
-        exchange.add(((_FIELD, value),), b"x-request-id: " + value + b"\r\n")
+        exchange.add(((_FIELD, exchange.request_id.encode("ascii")),))

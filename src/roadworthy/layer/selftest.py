@@ -74,7 +74,7 @@ async def self_test(tested: Pass) -> None:
             sent.append(message)
 
         scope = _scope(path)
-        await Conversation(probe, Exchange.of_http(scope), scope, receive, send).run()
+        await Conversation().run(probe, Exchange.of_http(scope), scope, receive, send)
         head: Headers = sent[0]["headers"]
         return sent[0]["status"], dict(head), b"".join(one.get("body", b"") for one in sent[1:])
 

@@ -60,13 +60,14 @@ class TrustedHost:
                 names.add(name)
         self._names = frozenset(names)
         self._suffixes = tuple(suffixes) if names or suffixes else ("",)
-        self._good: set[bytes] = set()
+        self.good: set[bytes] = set()
+        """Values of the field that were let through before: they need not be looked at again."""
 
     def admit(self, exchange: Exchange) -> APIError | None:
         """Let the request pass, or give the error that refuses it."""
         headers = exchange.headers
         host = headers.get(b"host")
-        if host in self._good:
+        if host in self.good:
             return None
         if host is None:
             host = headers.get(b":authority")
@@ -82,7 +83,7 @@ class TrustedHost:
         name = match[1]
         if name not in self._names and not name.endswith(self._suffixes):
             return MisdirectedRequestError()
-        if len(self._good) >= _REMEMBERED:
-            self._good.clear()
-        self._good.add(host)
+        if len(self.good) >= _REMEMBERED:
+            self.good.clear()
+        self.good.add(host)
         return None

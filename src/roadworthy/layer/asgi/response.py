@@ -60,6 +60,7 @@ class Answering:
         "_scope",
         "_send",
         "_send_whole",  # the server's way to take a response at once, None where it has none
+        "_settle",  # what has to be done before the head may leave
         "_start",  # the held head
         "exchange",
     )
@@ -70,14 +71,13 @@ class Answering:
     _discard: bool
     _held: bytearray | None
     _send_whole: SendWhole | None
+    _settle: Callable[[int], Awaitable[None]] | None
     _start: Message | None
 
     _coder: Coder | None = None
     """Codes the chunks of a stream."""
     _flush: asyncio.Future[None] | None = None
     """The head of a stream that left before its first chunk, or an answer over the app's head."""
-    _settle: Callable[[int], Awaitable[None]] | None = None
-    """What has to be done before the head may leave."""
 
     def send(self, message: Message) -> Awaitable[None]:
         """Take one message of the app (ASGI ``send``)."""
@@ -153,17 +153,6 @@ class Answering:
                 rule = pass_.table.rule_of_template(route, exchange.method)
                 if rule is not exchange.rule:
                     return self._start_late(message, rule)
-        self._begin(message)
-        return _DONE
-
-    async def _start_late(self, message: Message, rule: RouteRule | None) -> None:
-        carrier = self.exchange.carrier
-        if carrier is not None:
-            await carrier.overrule(rule)
-        self._begin(message)
-
-    def _begin(self, message: Message) -> None:
-        exchange = self.exchange
         exchange.status = status = message["status"]
         exchange.response_headers = headers = list(message.get("headers", ()))
         names = dict(headers)
@@ -178,6 +167,15 @@ class Answering:
             self._held = bytearray()
         elif b"content-length" not in names and status not in (204, 304) and exchange.method != "HEAD":
             asyncio.get_running_loop().call_soon(self._flush_head)
+        return _DONE
+
+    async def _start_late(self, message: Message, rule: RouteRule | None) -> None:
+        carrier = self.exchange.carrier
+        if carrier is not None:
+            await carrier.overrule(rule)
+        if not self._discard:
+            # The route is known now, so this time it begins. It may have been answered over meanwhile.
+            await self._on_start(message)
 
     async def _settled(self, start: Message, body: bytes, more: bool) -> None:
         settle, self._settle = self._settle, None

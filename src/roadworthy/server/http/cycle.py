@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from time import monotonic
 from typing import Protocol, TypeAlias
 
@@ -72,11 +71,11 @@ Served: TypeAlias = "Callable[[Cycle], Awaitable[None]]"
 
 def served(app: ASGIApp) -> Served:
     """Return how ``app`` is called with a request: the layer takes it as it is, others take ASGI's three."""
-    return app.serve if isinstance(app, Layer) else partial(_call, app)
 
+    def call(cycle: Cycle) -> Awaitable[None]:
+        return app(cycle.scope, cycle.receive, cycle.send)
 
-def _call(app: ASGIApp, cycle: Cycle) -> Awaitable[None]:
-    return app(cycle.scope, cycle.receive, cycle.send)
+    return app.serve if isinstance(app, Layer) else call
 
 
 class Cycle:
