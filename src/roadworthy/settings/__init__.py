@@ -1,7 +1,8 @@
 """The settings of a service: where they are declared, read, checked, and shown without secrets."""
 
 from .mistakes import Problem, SettingsError
-from .model import Settings, load_settings, set_flags, settings_sources, weak_secrets
+from .model import Settings, load_settings, settings_sources, weak_secrets
+from .reading import set_flags
 from .sources import PREFIX, WELL_KNOWN
 from .values import Rate, parse_duration, parse_rate, parse_size
 

@@ -8,44 +8,36 @@ default.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, overload
 
 from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from .links import fold_service_links
-from .mistakes import PlainMistake, Problem, SettingsError, aliases, problems_of, wrong_fields
-from .second_round import contradictions
+from .mistakes import PlainMistake, Problem
+from .process import ProcessSettings
+from .reading import read_into, variables_to_set
 from .secrets import weak_among
-from .sources import PREFIX, Found, read_sources
+from .sources import PREFIX
 from .values import (
     Duration,
     Networks,
-    Port,
     Rate,
     RateSetting,
     Size,
-    Text,
     Word,
     Words,
 )
 
-__all__ = ("Settings", "load_settings", "set_flags", "settings_sources", "weak_secrets")
-
-_flags: dict[str, Any] = {}
+__all__ = ("Settings", "load_settings", "settings_sources", "weak_secrets")
 
 
-class Settings(BaseSettings):
+class Settings(ProcessSettings):
     """Settings of a service that runs on Roadworthy. Subclass it to add the service's own.
 
     A field of a subclass is read from ``ROADWORTHY_<NAME>``, its alias and its plain upper-case name. Declare
@@ -71,83 +63,6 @@ class Settings(BaseSettings):
     )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
-
-    # The process
-    env: Annotated[Literal["production", "development", "test"], Word] = Field(
-        default="production",
-        description="What the process is run for. `development` shows stacks in error bodies and logs for "
-        "people; `production` refuses weak secrets. Production by default, so that forgetting it is the safe "
-        "mistake.",
-    )
-    host: Text = Field(
-        default="127.0.0.1",
-        description="Address or name the public listener binds; 0.0.0.0 or :: for every interface. Loopback "
-        "by default, so that a service is reachable from outside only when that was asked for.",
-    )
-    port: Port = Field(
-        default=8000,
-        description="TCP port of the public listener, 0 to 65535; 0 takes any free one and logs it. 8000 is "
-        "what Python's servers use by custom.",
-    )
-    workers: int = Field(
-        default=1,
-        ge=1,
-        le=512,
-        description="Worker processes, 1 to 512. One by default: in containers the orchestrator multiplies.",
-    )
-    worker_timeout: Duration = Field(
-        default=15.0,
-        gt=0,
-        description="Seconds without a sign of life from a worker's event loop after which it is ended and "
-        "replaced. Far above any pause of a healthy loop, and below the 30 s after which clients give up.",
-    )
-    uds: Text | None = Field(
-        default=None,
-        description="Path of a Unix socket to listen on instead of an address and a port; none by default. "
-        "Who may connect is decided by the folder's mode.",
-    )
-    tls_cert: Text | None = Field(
-        default=None,
-        description="File with the certificate chain (PEM); with it the public listener speaks https. None "
-        "by default: a proxy in front usually ends TLS.",
-    )
-    tls_key: Text | None = Field(
-        default=None,
-        description="File with the certificate's private key (PEM); not needed when it is in `tls_cert`.",
-    )
-    ops_host: Text = Field(
-        default="127.0.0.1",
-        description="Address the operations listener binds. Loopback by default: metrics and health details "
-        "help an attacker; set an address if an orchestrator's agent has to reach it.",
-    )
-    ops_port: Port | Annotated[Literal["off"], Word] = Field(
-        default=9464,
-        description="TCP port of the operations listener, 0 to 65535; 0 takes any free one and logs it, "
-        "`off` opens none. 9464 is the port that OpenTelemetry's Prometheus exporter uses.",
-    )
-    ops_token: SecretStr | None = Field(
-        default=None,
-        description="Bearer token that the operations listener wants for writes (log level, drain), at least "
-        "16 characters in production. Without one, which is the default, writes are refused.",
-    )
-    database_url: SecretStr = Field(
-        default=SecretStr("sqlite:///./data.db"),
-        min_length=1,
-        description="URL of the database, with its password. A file by default, so that a service starts "
-        "without any server.",
-    )
-    redis_url: SecretStr | None = Field(
-        default=None,
-        description="URL of a Redis or Valkey server that shares rate limits between machines; none by "
-        "default, when limits are shared between the workers of one machine.",
-    )
-
-    worker_group: str | None = Field(
-        default=None,
-        description="A name that the workers of one service on one machine have in common: letters, digits, "
-        "dots, dashes and underscores. Set by a supervisor; none by default, when workers find each other by "
-        "their parent process.",
-    )
 
     # Error handling
     error_format: Annotated[Literal["problem", "envelope", "app"], Word] = Field(
@@ -448,22 +363,7 @@ class Settings(BaseSettings):
     )
 
     def __init__(self, **values: Any) -> None:
-        model = type(self)
-        config = model.model_config
-        private = {key: values.pop(key) for key in list(values) if key.startswith("_")}
-        env_file = private.pop("_env_file", config.get("env_file"))
-        encoding = private.pop("_env_file_encoding", config.get("env_file_encoding"))
-        ours = Settings.model_fields
-        found = read_sources(model, values, _flags, env_file, encoding, ours, _family(Settings))
-        problems = found.problems
-        try:
-            super().__init__(_env_file=None, **private, **found.values)
-        except ValidationError as error:
-            problems = [*problems, *_mistakes(model, error, found, private)]
-        # Raised outside the except block: an exception that hangs on this one would carry the values along.
-        if problems:
-            raise SettingsError(fold_service_links(problems + _weak(model, found), os.environ))
-        self._origins = found.origins
+        self._origins = read_into(super().__init__, type(self), values, Settings)
 
     @classmethod
     def settings_customise_sources(
@@ -484,20 +384,6 @@ class Settings(BaseSettings):
             raise PlainMistake(
                 "is refused with the origin *, which lets every site act as the user; name the origins"
             )
-        return value
-
-    @field_validator("worker_group")
-    @classmethod
-    def _a_group_has_a_plain_name(cls, value: str | None) -> str | None:
-        if value and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value, re.ASCII) is None:
-            raise PlainMistake("is a name of up to 100 letters, digits, dots, dashes and underscores")
-        return value
-
-    @field_validator("tls_key")
-    @classmethod
-    def _a_key_needs_its_certificate(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and "tls_cert" in info.data and info.data["tls_cert"] is None:
-            raise PlainMistake("needs tls_cert, the certificate that the key belongs to")
         return value
 
     @field_validator("metrics_token")
@@ -535,18 +421,6 @@ def load_settings(cls: type[Settings] = Settings, **overrides: Any) -> Settings:
     return cls(**overrides)
 
 
-def set_flags(flags: Mapping[str, Any]) -> None:
-    """Make the command line's flags outrank every other source in settings loaded from now on.
-
-    A module that makes its settings while it is imported thus sees the flags of the command that imports it.
-
-    Parameters:
-        flags: values by field name; replaces those of an earlier call.
-    """
-    _flags.clear()
-    _flags.update(flags)
-
-
 def settings_sources(settings: Settings) -> dict[str, str]:
     """Say where each setting came from: ``--port``, ``argument``, ``PORT``, ``PORT in .env``, ``default``."""
     origins = settings._origins  # pyright: ignore[reportPrivateUsage]
@@ -561,51 +435,4 @@ def weak_secrets(settings: Settings) -> list[Problem]:
     """Return what is weak among the secrets of ``settings``, by the variable to set."""
     model = type(settings)
     values = {name: getattr(settings, name) for name in model.model_fields}
-    return weak_among(model, values, _names_of_secrets(model, settings_sources(settings)))
-
-
-def _names_of_secrets(model: type[Settings], sources: Mapping[str, str]) -> dict[str, str]:
-    nameless = ("default", "argument", "secrets")
-    return {
-        name: PREFIX + name.upper() if sources.get(name, "default") in nameless else sources[name]
-        for name in model.model_fields
-    }
-
-
-def _weak(model: type[Settings], found: Found) -> list[Problem]:
-    """Return what is weak among secrets that stand beside other mistakes, for a start that shows them all."""
-    # Taken for production where it is unknown: that is the default.
-    if str(found.values.get("env", "")).strip().lower() in ("development", "test"):
-        return []
-    defaults = {name: info.default for name, info in model.model_fields.items()}
-    return weak_among(model, {**defaults, **found.values}, _names_of_secrets(model, found.origins))
-
-
-def _mistakes(
-    model: type[Settings], error: ValidationError, found: Found, private: Mapping[str, Any]
-) -> list[Problem]:
-    """Return what is wrong with the values, and between those that are right."""
-    ours = Settings.model_fields
-    names = {name: name if origin == "argument" else origin for name, origin in found.origins.items()}
-    needed = {
-        name: PREFIX + name.upper() if name in ours else next(iter(aliases(info)), name.upper())
-        for name, info in model.model_fields.items()
-    }
-    problems = problems_of(model, error, found.values, names, needed)
-    wrong = wrong_fields(model, error)
-    if wrong:
-        right = {name: value for name, value in found.values.items() if name not in wrong}
-
-        def fill(trial: Any) -> None:
-            BaseSettings.__init__(trial, _env_file=None, **private, **right)
-
-        more = contradictions(model, wrong, fill)
-        if more is not None:
-            problems += problems_of(model, more, found.values, names, needed)
-    return problems
-
-
-def _family(cls: type[Settings]) -> Iterator[type[Settings]]:
-    yield cls
-    for child in cls.__subclasses__():
-        yield from _family(child)
+    return weak_among(model, values, variables_to_set(model, settings_sources(settings)))
