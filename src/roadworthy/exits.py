@@ -2,8 +2,8 @@
 
 A library that an app calls may raise ``SystemExit`` (argparse, click), and so may a handler. asyncio lets it
 and ``KeyboardInterrupt`` through the task and out of the event loop, so that one request ends the process and
-all others with it. So they are caught inside of the coroutine that calls the app. Not caught is what somebody
-outside has asked for: a signal, a cancellation, the end of the interpreter.
+all others with it. So they are caught inside of the coroutine that calls the app. What comes from outside is
+not caught: a signal, a cancellation, the end of the interpreter.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Contained(Coroutine[Any, Any, Any]):
 
 
 def is_apps_own(exception: BaseException, task: asyncio.Task[Any] | None) -> bool:
-    """Tell whether ``exception`` is a failure of the app's code, and no request from outside to end.
+    """Return whether ``exception`` is a failure of the app's code, and not a request from outside to end.
 
-    ``CancelledError`` is the app's own unless somebody has cancelled ``task`` (it awaited a task that was
+    ``CancelledError`` is the app's own unless ``task`` was cancelled (it awaited a task that was
     cancelled, or raised it). ``GeneratorExit`` is unless the interpreter closes a coroutine that nobody runs.
     ``SystemExit``, ``KeyboardInterrupt`` and every other are unless a signal handler raised them.
 
@@ -85,7 +85,7 @@ def is_apps_own(exception: BaseException, task: asyncio.Task[Any] | None) -> boo
 
 
 def comes_from_signal(exception: BaseException) -> bool:
-    """Tell whether a signal handler raised ``exception``; Python runs handlers amid whatever is running.
+    """Return whether a signal handler raised ``exception``; Python runs handlers amid whatever is running.
 
     The handler's frame is in the traceback. Only Python's own for SIGINT has none: where it is installed,
     every ``KeyboardInterrupt`` of the main thread may be Ctrl-C.

@@ -86,7 +86,7 @@ class Layer:
 
     @property
     def refusals(self) -> Refusals:
-        """What tells, records and counts the requests that the server itself refuses."""
+        """What encodes, records and counts the requests that the server itself refuses."""
         return Refusals(lambda: self.pass_)
 
     @property
@@ -104,7 +104,7 @@ class Layer:
         self.pass_.shutdown.begin_drain()
 
     def begin_close(self) -> None:
-        """Tell streams and WebSockets to end."""
+        """Ask streams and WebSockets to end."""
         self.pass_.shutdown.begin_close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,7 +138,7 @@ class Layer:
     def serve(self, server: ServedRequest) -> Awaitable[None]:
         """Serve one request of our own server: as the layer itself does, with a coroutine less.
 
-        Others look at the layer's ``__call__`` to tell an ASGI 3 app: it has to be a coroutine function.
+        Others recognise an ASGI 3 app by its ``__call__``: it has to be a coroutine function.
 
         Parameters:
             server: the request, with the server's way to take a response at once.
@@ -151,7 +151,7 @@ class Layer:
 
     def __getattr__(self, name: str) -> Any:
         if name in vars(Layer):
-            # A property of the layer raised: say that, instead of looking for the name in the app.
+            # A property of the layer raised: report that, instead of looking for the name in the app.
             raise AttributeError(f"the layer's {name!r} failed; see the error before this one")
         return getattr(self.app, name)
 

@@ -6,7 +6,7 @@ client sent it, so a layer that reads both lets the client pick its address in o
 writes is known to its operator alone.
 
 The addresses are walked from the right, where the nearest proxy wrote, for at most 16 entries. The first one
-that is not a trusted proxy is the client; an entry that is no address (``unknown``, ``_hidden``, anything
+that is not a trusted proxy is the client; an entry that is not an address (``unknown``, ``_hidden``, anything
 broken) ends the walk at the proxy that reported it.
 """
 

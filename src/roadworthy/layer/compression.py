@@ -24,7 +24,7 @@ _LONGEST = 256
 # No body (RFC 9110 §15.3.5, §15.3.6, §15.4.5), or one whose bytes are counted by the client (§15.3.7).
 _STATUSES = frozenset({101, 103, 204, 205, 206, 304})
 
-# Fields that say the app has coded the body itself, or that describe the very bytes it made (RFC 9530).
+# Fields of a body that the app has coded itself, or that describe the very bytes it made (RFC 9530).
 _BYTES_FIXED = frozenset(
     {b"content-encoding", b"content-range", b"content-digest", b"repr-digest", b"digest", b"content-md5"}
 )
@@ -76,7 +76,7 @@ class Compression:
     ``Content-Range``, a digest, or ``Cache-Control: no-transform``; event streams, which proxies and clients
     read as they come (Kludex/starlette#2753); a route with ``compress=False``; and a response with
     ``Set-Cookie`` unless ``compression_with_cookies`` is on. The last is for BREACH (CVE-2013-3587): the
-    length of a coded body tells whether a secret in it resembles input repeated beside it, and a response
+    length of a coded body shows whether a secret in it resembles input repeated beside it, and a response
     that sets a cookie is the one that hands out a session or a CSRF token. A page that repeats input beside a
     secret on every request needs ``compress=False``: that cannot be seen from its head.
 

@@ -59,7 +59,7 @@ class PoolStats:
     Parameters:
         size: open ones.
         in_use: those that work for a request.
-        waiting: tasks that wait for one, None where the pool does not tell.
+        waiting: tasks that wait for one, None where the pool does not report it.
         max: most there can be, None for no limit.
     """
 
@@ -289,16 +289,16 @@ _started: WeakSet[ConnectionPooling] = WeakSet()
 def smallest_pool() -> int | None:
     """Return how many connections the smallest open pool of this process gives, None without such a pool."""
     held = (resource for service in _started for resource in service._open)  # pyright: ignore[reportPrivateUsage]
-    told = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, _WithMetrics))
-    return min((stats.max for stats in told if stats is not None and stats.max), default=None)
+    known = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, _WithMetrics))
+    return min((stats.max for stats in known if stats is not None and stats.max), default=None)
 
 
 def is_pool_timeout(error: BaseException) -> bool:
-    """Tell whether ``error`` says that a pool had no connection to give in time."""
+    """Return whether ``error`` means that a pool had no connection to give in time."""
     for kind in type(error).__mro__:
         if (kind.__module__.partition(".")[0], kind.__name__) in _TIMEOUTS:
             return True
-    # asyncpg's pool raises the built-in class; only the place that raised it tells.
+    # asyncpg's pool raises the built-in class; only the place that raised it distinguishes it.
     if isinstance(error, TimeoutError):
         trace = error.__traceback__
         while trace is not None:
@@ -389,8 +389,8 @@ def _gauges(resource: Resource, waits: _Waits) -> list[tuple[str, str, Callable[
         return resource.stats() or PoolStats(0, 0)
 
     def waiters() -> int:
-        told = stats().waiting
-        return waits.waiting if told is None else told
+        reported = stats().waiting
+        return waits.waiting if reported is None else reported
 
     return [
         ("connection_pool_connections", "Open connections.", lambda: stats().size),

@@ -110,7 +110,7 @@ class Cors:
     def websocket_allowed(
         self, origin: bytes | None, host: bytes | None, *, credentials: bool = True
     ) -> bool:
-        """Say whether a page of ``origin`` may open a WebSocket to ``host``.
+        """Return whether a page of ``origin`` may open a WebSocket to ``host``.
 
         Browsers do not apply CORS to WebSockets and do send cookies with the handshake (RFC 6455 §10.2), so
         the check is made here: the same origin, or a configured one. A handshake without ``Origin`` is not

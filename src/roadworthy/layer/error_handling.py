@@ -32,12 +32,12 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 class ErrorHandling:
-    """Turns what went wrong into the response that says so.
+    """Turns what went wrong into a response.
 
     Parameters:
         settings: ``error_format`` chooses the shape; ``env`` decides whether a stack may leave.
-        is_unavailable: tells which exceptions mean that the service has no room now (a pool without a free
-            connection): they become 503.
+        is_unavailable: returns whether an exception means that the service has no room now (a pool without a
+            free connection), which becomes 503.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class ErrorHandling:
         self._stacks = settings.env == "development"
 
     def from_exception(self, exception: BaseException) -> APIError:
-        """Return the error that a client is told when ``exception`` came out of the app.
+        """Return the error that a client gets when ``exception`` came out of the app.
 
-        An :class:`APIError` says it itself, also from inside an exception group; a database pool without a
+        An :class:`APIError` is that error, also from inside an exception group; a database pool without a
         free connection is 503; all else is 500 and keeps its text to itself (OWASP ASVS 16.5.1).
         """
         for leaf in _leaves(exception):

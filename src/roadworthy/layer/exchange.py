@@ -102,8 +102,8 @@ class Live(Protocol):
     def expire(self) -> None:
         """End it because its deadline has passed."""
 
-    def tell_closing(self) -> None:
-        """Tell it that the process is about to close, if it is a stream."""
+    def ask_to_end(self) -> None:
+        """Ask it to end, if it is a stream: the process is about to close."""
 
     def cut(self) -> None:
         """End it now, if it is a stream."""
@@ -146,7 +146,7 @@ class Exchange:
         "request_id",  # str
         "response_headers",  # Headers: the response's fields, `lines` aside; see `add`
         "response_names",  # dict[bytes, bytes]: the app's response fields by lower-case name
-        "root",  # str: the prefix at which the server says the app stands (root_path of ASGI), "" for none
+        "root",  # str: the prefix at which the server mounts the app (root_path of ASGI), "" for none
         "route",  # str | None: the route's template ("/users/{id}"), None while unknown or unmatched
         "rule",  # RouteRule | None: per-route settings
         "scheme",  # str: "http" or "https" as the client used it
@@ -318,8 +318,8 @@ class Exchange:
     def hold_for(self, settle: Callable[[int], Awaitable[None]]) -> bool:
         """Have ``settle(status)`` awaited before the head leaves: a unit of work that the request keeps open.
 
-        Only a task that serves the request can ask for it, before the app has begun its response; False tells
-        others.
+        Only a task that serves the request can ask for it, before the app has begun its response; others
+        get False.
         """
         return self.carrier is not None and self.carrier.hold_for(settle)
 

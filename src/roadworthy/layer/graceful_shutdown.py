@@ -1,11 +1,11 @@
-"""Graceful shutdown, the layer's part: say so first, finish what began, end streams on purpose.
+"""Graceful shutdown, the layer's part: announce it, finish what began, end streams on purpose.
 
 The life of a process is a line of states, and only forwards::
 
     starting -> serving -> draining -> closing
 
 ``draining``: readiness is 503 at once, requests are still served, every response closes its connection.
-``closing``: event streams and WebSockets are told to end; those that have not after ``stream_grace`` are cut.
+``closing``: event streams and WebSockets are asked to end, and cut after ``stream_grace``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class GracefulShutdown:
     """Holds the state of the process and everything that is live in it.
 
     Parameters:
-        settings: ``stream_grace`` seconds between telling streams to end and cutting them.
+        settings: ``stream_grace`` seconds between asking streams to end and cutting them.
 
     Attributes:
         state: where in its life the process is.
         draining: True from the first sign of shutdown on.
-        live: what may have to be told to end.
-        failed: the process ends because of a failure; its exit code is to say so.
+        live: what may have to be asked to end.
+        failed: the process ends because of a failure; its exit code reports it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -81,23 +81,23 @@ class GracefulShutdown:
         self.draining = True
 
     def begin_close(self) -> None:
-        """Tell streams to end, and cut them after the stream grace."""
+        """Ask streams to end, and cut them after the stream grace."""
         if not self._advance("closing"):
             return
-        self._tell(frozenset())
+        self._end_streams(frozenset())
 
     def unfinished(self) -> list[str]:
         """Describe what has no whole answer yet, for the record of what is cut."""
         return sorted(one.exchange.describe() for one in self.live if not one.exchange.ended)
 
-    def _tell(self, told: frozenset[Live]) -> None:
-        """Tell what is live; again a stream grace later, because a last request may have begun a stream."""
-        for one in told & self.live:
+    def _end_streams(self, asked: frozenset[Live]) -> None:
+        """Ask what is live to end, and do it again later: a last request may have begun a stream."""
+        for one in asked & self.live:
             one.cut()
-        fresh = frozenset(self.live) - told
+        fresh = frozenset(self.live) - asked
         for one in fresh:
-            one.tell_closing()
-        asyncio.get_running_loop().call_later(max(self._stream_grace, 0.1), self._tell, fresh)
+            one.ask_to_end()
+        asyncio.get_running_loop().call_later(max(self._stream_grace, 0.1), self._end_streams, fresh)
 
     def _advance(self, state: State) -> bool:
         if _ORDER[state] <= _ORDER[self.state]:

@@ -28,7 +28,7 @@ _METHODS = ("GET", "HEAD")
 _RETRY = 1.0
 """Seconds until a failed check is tried again (at most its interval): recovery is seen within 2 s."""
 _STALE = 3
-"""Intervals after which a result says nothing any more: one may be late and one may be lost."""
+"""Intervals after which a result means nothing any more: one may be late and one may be lost."""
 
 _logger = logging.getLogger("roadworthy.health")
 
@@ -163,11 +163,11 @@ class HealthCheck:
         return True
 
     def started(self) -> bool:
-        """Tell whether the service has begun to serve, dependencies or not."""
+        """Return whether the service has begun to serve, dependencies or not."""
         return self._begun
 
     def ready(self) -> bool:
-        """Tell whether the service may get traffic."""
+        """Return whether the service may get traffic."""
         return self._state == "serving" and time.monotonic() < self._ready_until
 
     def details(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Logging: one record per request, and every other record of the process beside it, as lines on stdout.
 
-A record says who asked what, and how it ended; never what was sent. There is no query string, no body, no
+A record has who asked what, and how it ended; never what was sent. There is no query string, no body, no
 header field in it (OWASP Logging Cheat Sheet, "Data to exclude"). Failures (5xx) stand at ``error`` with the
 stack inside the record; everything else at ``info``, probes at ``debug``.
 """
@@ -145,7 +145,7 @@ class Logging:
             else:
                 self._finish_served(exchange, path)
         except Exception as problem:
-            # An item must not raise, and what fails here is a value of an unforeseen type: say so.
+            # An item must not raise, and what fails here is a value of an unforeseen type: report that.
             fields: Fields = {
                 "time": self._clock.at(time_ns() // 1_000_000),
                 "level": "error",
@@ -260,7 +260,7 @@ def configure(settings: Settings) -> Logging:
 
 
 def _is_harmless(exception: BaseException | None) -> bool:
-    """Tell whether an unfinished response has a cause outside the service: a refusal, a client that left."""
+    """Return whether an unfinished response has a cause outside the service: a refusal, a lost client."""
     return (
         exception is None
         or isinstance(exception, ConnectionError)

@@ -1,4 +1,4 @@
-"""Metrics: request rate, errors, durations, sizes and what other items tell, for Prometheus to scrape.
+"""Metrics: request rate, errors, durations, sizes and what other items report, for Prometheus to scrape.
 
 Names and units follow prometheus.io "Metric and label naming". The labels are bounded: the method is one of a
 fixed list or ``_OTHER``, the route is a template or ``unmatched``, and above ``metrics_series`` label sets

@@ -222,7 +222,7 @@ def _secret(setting: SecretStr | None) -> bytes:
 
 def _bears(authorization: bytes, expected: bytes) -> bool:
     scheme, _, token = authorization.partition(b" ")
-    # In constant time: how long a comparison takes would tell how much of a guess is right.
+    # In constant time: how long a comparison takes would show how much of a guess is right.
     return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(b" "), expected)
 
 

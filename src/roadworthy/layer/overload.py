@@ -1,7 +1,7 @@
 """Overload: a ceiling on work in flight, with a short queue in front of it.
 
 Beyond what the service can do at once, every further request only makes all of them slower. Those that do not
-fit are told so at once (503 with Retry-After), which costs a fraction of serving them.
+fit are refused at once (503 with Retry-After), which costs a fraction of serving them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Overload:
         return True
 
     async def wait(self) -> UnavailableError | None:
-        """Wait for a place; the error says that none became free."""
+        """Wait for a place; the error means that none became free."""
         if len(self._waiting) >= self._queue_size:
             self.shed += 1
             return UnavailableError("The service is at its limit; try again shortly")

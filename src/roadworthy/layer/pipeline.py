@@ -1,7 +1,7 @@
 """The pass: every item of the layer, and the order in which they act.
 
 This is the one place where the items meet. What a step needs is computed when the pass is built; a request
-only runs the steps. The order is part of the promise, so each row says why it stands where it does.
+only runs the steps. The order is part of the promise, so each row has the reason for its place.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Pass:
         routes: the app's routes.
         rules: per-route rules by ``"METHOD /template"`` or ``"/template"``, besides those on handlers.
         resources: pools and other things that open before the first request and close after the last.
-        user_key: tells from the request's fields who the request is for, once that is verified.
+        user_key: returns from the request's fields who the request is for, once that is verified.
         alone: share nothing with other workers (the self-test).
 
     Raises:

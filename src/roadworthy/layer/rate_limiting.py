@@ -30,13 +30,12 @@ _LONGEST_KEY = 64
 
 
 class RateLimiting:
-    """The item: refuses with 429 and ``Retry-After``, and tells every counted client where it stands.
+    """The item: refuses with 429 and ``Retry-After``, and reports to every counted client where it stands.
 
     Parameters:
         settings: ``rate_limit`` is the service's limit, None for none.
-        rules: the per-route rules as bound to methods and templates; they give policies their names. A rule
-        that
-            is not among them gets its policy when it is first met.
+        rules: the per-route rules as bound to methods and templates; they give policies their names. A
+            rule that is not among them gets its policy when it is first met.
         store: where to count; chosen by :func:`choose_store` when left out.
     """
 
@@ -69,7 +68,7 @@ class RateLimiting:
         if rule.rate_limit == "off":
             policy = None
         elif isinstance(rule.rate_limit, Rate):
-            # The name must be the same in every worker and tell two rules of one template apart.
+            # The name must be the same in every worker and distinguish two rules of one template.
             name = template if template not in self._names else f"{','.join(sorted(methods))} {template}"
             self._names.add(name)
             policy = Policy(name, rule.rate_limit)

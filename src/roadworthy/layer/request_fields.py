@@ -23,9 +23,9 @@ class Repeats(Enum):
     NEVER = "never"
     """Refused, for they would differ in who is asked or where the body ends."""
     EQUAL = "equal"
-    """One value: lines that say the same are one; lines that differ are refused."""
+    """One value: equal lines are one; lines that differ are refused."""
     LIST = "list"
-    """Joined by ``, ``. A field of one value is malformed once joined; its reader says what that means."""
+    """Joined by ``, ``. A field of one value is malformed once joined; its reader decides what that means."""
     PAIRS = "pairs"
     """Joined by ``; ``."""
 

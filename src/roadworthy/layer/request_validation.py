@@ -91,7 +91,7 @@ class RequestValidation:
         return None
 
     def wants_whole(self, exchange: Exchange) -> bool:
-        """Tell whether the body is JSON that is to be judged as a whole before the handler reads it."""
+        """Return whether the body is JSON that is to be judged as a whole before the handler reads it."""
         if not self._strict:
             return False
         media_type = exchange.headers.get(b"content-type")

@@ -40,7 +40,7 @@ class Router(Protocol):
         """Return ``path`` as the framework's router sees it.
 
         Parameters:
-            root: the prefix at which the server says the app stands (``root_path`` of ASGI), "" for none.
+            root: the prefix at which the server mounts the app (``root_path`` of ASGI), "" for none.
         """
         ...
 
@@ -68,7 +68,7 @@ class _Entry:
 
 
 _ASK = _Entry(None, "")
-"""Only the framework's router can tell which of several routes it is."""
+"""Only the framework's router can choose among several routes."""
 _NO_RULES: _Ruled = ()
 
 
@@ -191,7 +191,7 @@ class RouteTable:
         return self._by_key[one.key] != self._by_key[other.key] and _may_overlap(one.template, other.template)
 
     def find(self, exchange: Exchange) -> RouteRule | None:
-        """Return the rule of this request as far as its method and path tell, or None."""
+        """Return the rule of this request as far as its method and path decide it, or None."""
         if exchange.root or self._rooted or exchange.websocket:
             entry = self._search(exchange)
         else:
@@ -238,7 +238,7 @@ class RouteTable:
         return _of_method(self._by_template.get(template, _NO_RULES), method)
 
     def covers(self, methods: Iterable[str], template: str, rule: RouteRule) -> bool:
-        """Tell whether ``rule`` decides for any of ``methods`` at ``template``."""
+        """Return whether ``rule`` decides for any of ``methods`` at ``template``."""
         if not self._routes:
             sample = _PARAMETER.sub("1", template)
             found = (self._exact.get((one, sample)) or self._matching(one, sample) for one in methods)
@@ -296,7 +296,7 @@ _ONE_SEGMENT = re.compile(
 
 
 def _may_overlap(one: str, other: str) -> bool:
-    """Tell whether a path may match both templates; wrong only towards True."""
+    """Return whether a path may match both templates; wrong only towards True."""
     left, right = one.split("/"), other.split("/")
     for a, b in zip(left, right, strict=False):
         plain_a, plain_b = _is_static(a), _is_static(b)

@@ -34,7 +34,7 @@ ANY_METHOD = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTION
 WEBSOCKET = frozenset({"WEBSOCKET"})
 """Stands where a WebSocket route would have methods; no HTTP method matches it."""
 RouteKey: TypeAlias = tuple[str, int]
-"""What tells one route from every other: its template, and the id of its handler."""
+"""What identifies a route: its template, and the id of its handler."""
 _ATTRIBUTE = "__roadworthy_rule__"
 
 
@@ -94,7 +94,7 @@ class RouteInfo:
 
     @property
     def matches(self) -> Callable[[str], object]:
-        """Tells whether a path is one of this route."""
+        """Returns whether a path is one of this route."""
         if self.pattern is not None:
             return self.pattern.match
         return template_pattern(self.template).fullmatch

@@ -154,7 +154,7 @@ def inline_script_hashes(page: bytes) -> tuple[str, ...]:
 
 
 def _settled(name: bytes, names: dict[bytes, bytes]) -> bool:
-    """Tell whether the app has decided what our field ``name`` would decide."""
+    """Return whether the app has decided what our field ``name`` would decide."""
     if name in names:
         return True
     if name == b"cache-control":

@@ -10,7 +10,7 @@ __all__ = ("runs_within",)
 
 
 def runs_within(task: asyncio.Task[Any]) -> bool:
-    """Tell whether the running task is ``task``, or one of a task group of anyio that ``task`` waits for.
+    """Return whether the running task is ``task``, or one of a task group of anyio that ``task`` waits for.
 
     Starlette's ``BaseHTTPMiddleware`` runs the app in such a task. A task made by ``asyncio.create_task`` may
     outlive the request by intention, and is none of them.

@@ -1,6 +1,6 @@
-"""What fails where nobody handles it: a task that nobody waits for, a callback of the event loop.
+"""Failures that nothing handles: of a task that nothing awaits, of a callback of the event loop.
 
-asyncio tells the loop's exception handler, whose default record bears the id of whatever request the loop
+asyncio calls the loop's exception handler, whose default record bears the id of whatever request the loop
 happens to serve at that moment, or none. Here it is the request that the failed work belonged to.
 """
 
@@ -33,11 +33,11 @@ _log = logging.getLogger("roadworthy.unhandled")
 class Unhandled:
     """Records each such failure once, with its stack and its request's id, and counts it.
 
-    A handler that somebody else has set before keeps recording; the failures are counted all the same.
+    A handler that was set before keeps recording; the failures are counted all the same.
 
     Parameters:
         settings: ``exit_on_unhandled`` ends the process after the first.
-        ending: called before the process is told to end.
+        ending: called before the process is asked to end.
     """
 
     def __init__(self, settings: Settings, ending: Callable[[], None]) -> None:
@@ -54,24 +54,24 @@ class Unhandled:
         self._loop.set_exception_handler(self._handle)
 
     def stop(self) -> None:
-        """Put back what was there, unless somebody has taken the place since."""
+        """Put back what was there, unless another handler has taken the place since."""
         loop, self._loop = self._loop, None
         if loop is not None and loop.get_exception_handler() == self._handle:
             loop.set_exception_handler(self._before)
 
-    def _handle(self, loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
-        exception = told.get("exception")
+    def _handle(self, loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
+        exception = details.get("exception")
         # A listener that finds no descriptor free tries again by itself; what has no exception is a warning.
-        if exception is None or "socket" in told:
-            self._default(loop, told)
+        if exception is None or "socket" in details:
+            self._default(loop, details)
             return
-        source = told.get("future") or told.get("task")
+        source = details.get("future") or details.get("task")
         kind = "callback" if source is None else "task"
         self.counts[kind] += 1
         if self._before is not None:
-            self._before(loop, told)
+            self._before(loop, details)
         else:
-            context = _context_of(source) or _context_of(told.get("handle")) or copy_context()
+            context = _context_of(source) or _context_of(details.get("handle")) or copy_context()
             try:
                 context.run(_record, kind, exception, source)
             except RuntimeError:
@@ -84,11 +84,11 @@ class Unhandled:
             # As a service manager would: what is in flight is finished, and resources are closed.
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _default(self, loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+    def _default(self, loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
         if self._before is not None:
-            self._before(loop, told)
+            self._before(loop, details)
         else:
-            loop.default_exception_handler(told)
+            loop.default_exception_handler(details)
 
 
 def _record(kind: str, exception: BaseException, source: object) -> None:

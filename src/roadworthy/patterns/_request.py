@@ -32,7 +32,7 @@ def user_key() -> str | None:
 
 
 def name_route(template: str) -> None:
-    """Tell which route a request is for that comes to none; "" for unknown."""
+    """Name the route of a request that the app does not route; "" for unknown."""
     exchange = current_exchange.get()
     if exchange is not None and template:
         exchange.route = template
@@ -49,7 +49,7 @@ def before_response(settle: Callable[[int], Awaitable[None]]) -> bool:
 
 
 def is_served_here() -> bool:
-    """Tell whether the running task serves the request, and was not started beside it."""
+    """Return whether the running task serves the request, and was not started beside it."""
     exchange = current_exchange.get()
     return exchange is not None and exchange.is_served_here()
 
@@ -61,6 +61,6 @@ def response_status() -> int:
 
 
 def response_begun() -> bool:
-    """Tell whether the head of the response has left."""
+    """Return whether the head of the response has left."""
     exchange = current_exchange.get()
     return exchange is not None and exchange.begun

@@ -82,8 +82,8 @@ class KeyReusedError(ValidationError):
     default_message = "Validation failed"
 
     def __init__(self) -> None:
-        told = "This Idempotency-Key belongs to another request; use a new key for a new request"
-        super().__init__(errors=[FieldError("header/idempotency-key", told, "idempotency_key_reused")])
+        message = "This Idempotency-Key belongs to another request; use a new key for a new request"
+        super().__init__(errors=[FieldError("header/idempotency-key", message, "idempotency_key_reused")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class _Request:
 
 
 class _Response:
-    """Takes the app's messages, and sends them when what they say has been committed."""
+    """Takes the app's messages, and sends them when what they report has been committed."""
 
     def __init__(
         self, request: _Request, unit: UnitOfWork, send: Send, longest: int, release: Callable[[], None]
@@ -326,8 +326,8 @@ def _key(given: list[bytes]) -> str:
     if len(key) > 1 and key[:1] == key[-1:] == b'"':
         key = key[1:-1]  # the draft's form: a string of RFC 9651
     if len(given) > 1 or not _VISIBLE.fullmatch(key) or len(key) > _LONGEST_KEY:
-        told = f"Input should be one key of 1 to {_LONGEST_KEY} visible ASCII characters"
-        raise ValidationError(errors=[FieldError("header/idempotency-key", told, "idempotency_key")])
+        message = f"Input should be one key of 1 to {_LONGEST_KEY} visible ASCII characters"
+        raise ValidationError(errors=[FieldError("header/idempotency-key", message, "idempotency_key")])
     return key.decode("ascii")
 
 

@@ -199,6 +199,6 @@ def decode_cursor(cursor: str, kind: type[_Kind]) -> _Kind:
         if encode_cursor(key) != cursor or (isinstance(key, int) and abs(key) > LARGEST_KEY):
             raise ValueError
     except (ValueError, BinasciiError):
-        told = "Input should be a next_cursor of this list"
-        raise ValidationError(errors=[FieldError("query/cursor", told, "cursor")]) from None
+        message = "Input should be a next_cursor of this list"
+        raise ValidationError(errors=[FieldError("query/cursor", message, "cursor")]) from None
     return key

@@ -138,13 +138,13 @@ class UnitOfWork:
             )
 
     def is_passing(self, error: Exception) -> bool:
-        """Tell whether the unit may succeed if it begins again."""
+        """Return whether the unit may succeed if it begins again."""
         return self._store is not None and self._store.is_passing(error)
 
     def translate(self, error: Exception) -> Exception:
         """Return what is raised in place of ``error``."""
-        told = None if self._store is None else self._store.translate(error)
-        return error if told is None else told
+        translated = None if self._store is None else self._store.translate(error)
+        return error if translated is None else translated
 
     async def settle(self, status: int) -> None:
         """Commit before a response of this status leaves; a refusal (400 and above) rolls back."""

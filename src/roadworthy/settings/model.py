@@ -422,7 +422,7 @@ def load_settings(cls: type[Settings] = Settings, **overrides: Any) -> Settings:
 
 
 def settings_sources(settings: Settings) -> dict[str, str]:
-    """Say where each setting came from: ``--port``, ``argument``, ``PORT``, ``PORT in .env``, ``default``."""
+    """Return each setting's source: ``--port``, ``argument``, ``PORT``, ``PORT in .env``, ``default``."""
     origins = settings._origins  # pyright: ignore[reportPrivateUsage]
     set_elsewhere = settings.model_fields_set
     return {

@@ -1,4 +1,4 @@
-"""What validators that look at several fields have to say when some field is wrong.
+"""What validators of several fields find when some field is wrong.
 
 pydantic runs a model's own validators only when every field is right, so that their mistakes would come to
 light in a second start. Here they run once more on what is right, and stop where they ask for a field that is

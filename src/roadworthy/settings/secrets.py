@@ -60,7 +60,7 @@ def _holds_secret(annotation: Any) -> bool:
 
 
 def _weakness(value: object) -> str | None:
-    """Say what is weak about a secret without repeating it; None for a strong one and for other values."""
+    """Return what is weak about a secret without repeating it; None for a strong one and for other values."""
     if isinstance(value, (SecretStr, SecretBytes)):
         value = value.get_secret_value()
     if isinstance(value, bytes):

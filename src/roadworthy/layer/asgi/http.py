@@ -27,7 +27,7 @@ from .scope import show_client
 
 __all__ = ("Conversation", "ServedRequest")
 
-# Time for cancelled work to unwind; after it the answer is sent over its head.
+# Time for cancelled work to unwind; after it the answer is sent without waiting for it.
 _UNWIND = 1.0
 _PATHSEND = "http.response.pathsend"
 # What nginx records for a client that left before its answer; it never goes out.
@@ -76,13 +76,13 @@ class Conversation(Answering):
     _budget_end: float = inf
     """Deadline of the whole exchange while the body's own is in force."""
     _closing: asyncio.Future[None] | None = None
-    """Set when a stream is told to end."""
+    """Set when a stream is asked to end."""
     _gone: bool = False
     """The client has left."""
     _interrupted: bool = False
     """We have cancelled the app ourselves."""
-    _told: bool = False
-    """A stream was told that the process closes."""
+    _ending: bool = False
+    """The stream was asked to end, because the process closes."""
     _waiting: bool = False
     """Receive is waiting for the client."""
     _watcher: asyncio.Task[None] | None = None
@@ -126,17 +126,17 @@ class Conversation(Answering):
         token = current_exchange.set(exchange)
         try:
             try:
-                told = pass_.admit(exchange)
-                if told is not None and not isinstance(told, (Reply, APIError)):
-                    told = await told
+                outcome = pass_.admit(exchange)
+                if outcome is not None and not isinstance(outcome, (Reply, APIError)):
+                    outcome = await outcome
             except BaseException as exception:
                 # The app's own code runs here as well: `user_key`.
                 if not is_apps_own(exception, asyncio.current_task()):
                     raise
                 self._failed(exception)
-                told = exchange.error
-            if told is not None:
-                await self._refuse_or_reply(told)
+                outcome = exchange.error
+            if outcome is not None:
+                await self._refuse_or_reply(outcome)
                 return
             overload = pass_.overload
             if not overload.enter():
@@ -195,7 +195,7 @@ class Conversation(Answering):
     def _failed(self, exception: BaseException) -> None:
         pass_, exchange = self._pass, self.exchange
         if exchange.ended:
-            # A background task: the client has its whole response, and nobody else would hear of it. What the
+            # A background task: the client has its whole response, and nothing else would report it. What the
             # server could not send has made this a 500 already, which has its own record.
             if exception is not exchange.exception or exchange.status < 500:
                 exchange.route = self.named_route() or exchange.route
@@ -224,11 +224,11 @@ class Conversation(Answering):
                 if exchange.exception is None:
                     exchange.exception = RuntimeError("the app returned without sending a response")
             await self.answer(exchange.error, keep=True)
-        elif self._told and _is_event_stream(exchange):
+        elif self._ending and _is_event_stream(exchange):
             # An event stream has no end of its own: a clean one makes the client connect again elsewhere.
             await self.end()
         else:
-            if exchange.exception is None and not self._told:
+            if exchange.exception is None and not self._ending:
                 exchange.exception = exchange.error or RuntimeError("the app left its response unfinished")
             raise ResponseAborted
 
@@ -334,7 +334,7 @@ class Conversation(Answering):
         raise error
 
     async def _until_gone(self) -> Message:
-        if self._told:
+        if self._ending:
             return _DISCONNECT
         loop = asyncio.get_running_loop()
         self._closing = closing = loop.create_future()
@@ -364,7 +364,7 @@ class Conversation(Answering):
 
     async def _watch(self) -> None:
         await self._left()
-        # Servers say so too when the response is complete; what runs on after it (a background task) may.
+        # Servers report it too when the response is complete; what runs on after it (a background task) may.
         if not self.exchange.ended:
             self._gone = True
             self._interrupt()
@@ -395,18 +395,18 @@ class Conversation(Answering):
             # it.
             self.answer_over(exchange.error)
 
-    def tell_closing(self) -> None:
-        """Tell a stream that the process closes: its ``receive`` says the client is gone."""
+    def ask_to_end(self) -> None:
+        """Ask a stream to end: its ``receive`` reports that the client has left."""
         exchange = self.exchange
         if exchange.streaming and not exchange.ended:
-            self._told = True
+            self._ending = True
             if self._closing is not None and not self._closing.done():
                 self._closing.set_result(None)
 
     def cut(self) -> None:
         """End a stream that did not end by itself; an event stream gets a clean end, others are aborted."""
         if self.exchange.streaming and not self.exchange.ended:
-            self._told = True
+            self._ending = True
             self._interrupt()
 
 

@@ -176,17 +176,17 @@ class _Inner:
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[Any] | None = None
         self._knows = False
-        self._told_failure = False
+        self._failure_reported = False
         self._exit: BaseException | None = None
 
     async def startup(self) -> Message | None:
-        """Start the app; return its failure, if it says one."""
+        """Start the app; return its failure, if it reports one."""
         self._task = asyncio.ensure_future(self._run())
         answer = await self._ask({"type": "lifespan.startup"})
         return answer if answer is not None and answer["type"] == "lifespan.startup.failed" else None
 
     async def shutdown(self) -> Message | None:
-        """Stop the app; return its failure, if it says one."""
+        """Stop the app; return its failure, if it reports one."""
         answer = await self._ask({"type": "lifespan.shutdown"})
         return answer if answer is not None and answer["type"] == "lifespan.shutdown.failed" else None
 
@@ -196,9 +196,9 @@ class _Inner:
         except BaseException as error:
             if not is_apps_own(error, self._task):
                 raise
-            # A framework has told it by a message. Raising before the first message means that the app has
-            # no lifespan, as for every server; raising after it is a failure that nobody else would tell.
-            if self._told_failure:
+            # A framework has reported it by a message. Raising before the first message means that the app
+            # has no lifespan, as for every server; raising after it is a failure that nothing else reports.
+            if self._failure_reported:
                 return
             if not isinstance(error, Exception):
                 # An exit wants the process to end, and never means that there is no lifespan.
@@ -210,7 +210,7 @@ class _Inner:
                 _log.debug("the app has no lifespan: %s", type(error).__name__)
 
     async def _send(self, message: Message) -> None:
-        self._told_failure |= message["type"].endswith(".failed")
+        self._failure_reported |= message["type"].endswith(".failed")
         self._from_app.put_nowait(message)
 
     async def _receive(self) -> Message:

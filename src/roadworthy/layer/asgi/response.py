@@ -6,7 +6,7 @@ same turn of the loop belongs to a stream, and leaves by itself.
 
 An error response (status 400 and above) is held whole, up to 64 KiB, to see whether it is exactly what the
 framework answers by default; those are encoded again in the one error shape. The layer's own verdict
-(``exchange.error``) overrides whatever the app says, as long as nothing has been sent.
+(``exchange.error``) overrides the app's response, as long as nothing has been sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One WebSocket over ASGI: admitted like a request, told to end when the process closes.
+"""One WebSocket over ASGI: admitted like a request, asked to end when the process closes.
 
 The handshake is an HTTP request, so the same steps judge it; besides, a browser sends cookies with a
 handshake to any host, so its Origin must be this host's or an allowed one (RFC 6455 §10.2).
@@ -29,6 +29,9 @@ _POLICY, _FAILED, _RESTART = 1008, 1011, 1012
 
 class WebSocketConversation:
     """Carries a WebSocket from its handshake to its close.
+
+    The handshake has the deadline of a request. An open WebSocket has no deadline, nor has what its handler
+    starts.
 
     Parameters:
         pass_: the items.
@@ -188,7 +191,7 @@ class WebSocketConversation:
             self._answered = True
         await self._send(message)
         if self._accepted and self._pass.shutdown.state == "closing":
-            self.tell_closing()
+            self.ask_to_end()
 
     def expire(self) -> None:
         """End a handshake that the app has not answered in time; an open WebSocket has no deadline."""
@@ -202,7 +205,7 @@ class WebSocketConversation:
             self._verdict = error
             self._task.cancel()
 
-    def tell_closing(self) -> None:
+    def ask_to_end(self) -> None:
         """Close the WebSocket with 1012, so that the client connects again elsewhere.
 
         A handshake that is not answered yet is refused: its WebSocket would be closed at once.
@@ -214,7 +217,7 @@ class WebSocketConversation:
             self._closing = asyncio.ensure_future(self._say_close(_RESTART))
 
     async def _say_close(self, code: int) -> None:
-        # The client may have left at the same moment; then there is nobody to tell.
+        # The client may have left at the same moment; then there is nobody to close it for.
         with suppress(Exception):
             await self._send({"type": "websocket.close", "code": code})
 

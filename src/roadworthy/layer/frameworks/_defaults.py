@@ -83,7 +83,7 @@ def json_objects(value: object) -> list[dict[str, Any]]:
 
 
 def prefers_html(scope: Scope) -> bool:
-    """Tell whether ``Accept`` names HTML and ranks it at least as high as JSON (RFC 9110 §12.5.1)."""
+    """Return whether ``Accept`` names HTML and ranks it at least as high as JSON (RFC 9110 §12.5.1)."""
     accept = (
         b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1").lower()
     )

@@ -89,6 +89,6 @@ def docs_pages(app: FastAPI) -> list[bytes]:
 
 
 def native_telemetry(app: FastAPI) -> bool:
-    """Tell whether FastAPI's own OpenTelemetry instrumentation (since 0.165) is on and has a tracer."""
+    """Return whether FastAPI's own OpenTelemetry instrumentation (since 0.165) is on and has a tracer."""
     telemetry: Any = getattr(app, "_native_telemetry", None)
     return telemetry is not None and bool(telemetry.config.get("tracing")) and bool(telemetry.enabled())

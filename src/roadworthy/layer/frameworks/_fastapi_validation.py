@@ -55,7 +55,7 @@ def _stripped(exception: RequestValidationError) -> Response:
 
 
 def answers_validation_errors(app: Starlette) -> bool:
-    """Tell whether ``app`` leaves its validation errors to FastAPI's handler or to that of this module."""
+    """Return whether ``app`` leaves its validation errors to FastAPI's handler or to that of this module."""
     handler = app.exception_handlers.get(RequestValidationError)
     return handler is request_validation_exception_handler or getattr(handler, "__module__", "") == __name__
 

@@ -127,7 +127,7 @@ def _pid_namespace() -> str:
 
 
 def _same_program(pid: int) -> bool:
-    """Tell whether a process runs our executable: a forked worker's parent does, a shell does not."""
+    """Return whether a process runs our executable: a forked worker's parent does, a shell does not."""
     try:
         return os.path.samefile(f"/proc/{pid}/exe", "/proc/self/exe")
     except OSError:
@@ -202,7 +202,7 @@ def _checked(directory: Path) -> Path:
 
 
 def _is_private(directory: Path) -> bool:
-    """Tell whether this is a folder, and no link to one, of this user alone."""
+    """Return whether this is a folder, and no link to one, of this user alone."""
     try:
         found = directory.lstat()
     except OSError:
@@ -211,7 +211,7 @@ def _is_private(directory: Path) -> bool:
 
 
 def _remove_stale(base: Path) -> None:
-    """Remove the folders of groups whose parent is gone, as far as this PID namespace can tell."""
+    """Remove the folders of groups whose parent is gone, as far as this PID namespace shows."""
     try:
         entries = list(base.iterdir())
     except OSError:

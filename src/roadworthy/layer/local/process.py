@@ -1,4 +1,4 @@
-"""Which process is meant by a number: a pid alone is given to somebody else after a while."""
+"""Which process is meant by a number: a pid alone is given to another process after a while."""
 
 from __future__ import annotations
 

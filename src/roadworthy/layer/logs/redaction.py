@@ -182,7 +182,7 @@ class Redactor:
         self._assignment = _assignment("|".join(names))
 
     def is_secret(self, name: str) -> bool:
-        """Tell whether values under this name are masked."""
+        """Return whether values under this name are masked."""
         known = self._known.get(name)
         if known is None:
             words = [word.lower() for word in _WORDS.findall(name)]

@@ -37,7 +37,7 @@ _QUERY = re.compile(r"\?[^\s\"']*")
 
 
 def already_recorded(exception: BaseException, exchange: Exchange | None) -> bool:
-    """Tell whether a record written for this exchange, or outside of any, holds this exception."""
+    """Return whether a record written for this exchange, or outside of any, holds this exception."""
     return getattr(exception, _RECORDED, None) == _owner(exchange)
 
 
@@ -64,7 +64,7 @@ class _NoRepeats(stdlib_logging.Filter):
 
 
 class _Silence(stdlib_logging.Filter):
-    """Drops everything: what it says stands in our access record."""
+    """Drops everything: our access record has it all."""
 
     def filter(self, record: stdlib_logging.LogRecord) -> bool:
         return False
@@ -107,7 +107,7 @@ class RecordHandler(stdlib_logging.Handler):
         return passed
 
     def emit(self, record: stdlib_logging.LogRecord) -> None:
-        """Write the record; one that cannot be made into a line leaves a line that says so."""
+        """Write the record; one that cannot be made into a line leaves a line that reports it."""
         try:
             line = self._render(self._fields(record))
         except Exception as problem:

@@ -46,7 +46,7 @@ class LogWriter:
             terminals, on which a write of any size stays whole.
         max_lines: lines that may wait, at least 1.
         max_bytes: bytes that may wait.
-        note: makes the line that tells of dropped lines once writing works again, from their number.
+        note: makes the line that reports dropped lines once writing works again, from their number.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class LogWriter:
             self._wake()
 
     def flush(self, seconds: float = _EXIT_SECONDS) -> bool:
-        """Wait until what is queued now is written, at most this long; tell whether it was."""
+        """Wait until what is queued now is written, at most this long; return whether it was."""
         if self.closed or (not self._queue and self._asleep):
             return not self.closed
         written = threading.Event()
@@ -152,7 +152,7 @@ class LogWriter:
             self._drain()
 
     def _drain(self) -> None:
-        """Write everything that is queued, and tell of what was dropped before it."""
+        """Write everything that is queued, and report what was dropped before it."""
         queue = self._queue
         while queue:
             # The hands are few and the lines many: whatever is done for a line costs every request.
@@ -170,9 +170,9 @@ class LogWriter:
                 pass  # another thread takes from it, too: the last words of the process
             self._write_all(lines)
             if written is not None:
-                self._tell()
+                self._report_losses()
                 written.set()
-        self._tell()
+        self._report_losses()
 
     def _write_all(self, lines: list[bytes]) -> None:
         if not self.shared:
@@ -213,12 +213,12 @@ class LogWriter:
         self._bytes = self._bytes - size if self._queue else 0
 
     def _has_room(self, milliseconds: int) -> bool:
-        """Tell whether a write would not wait, after at most this long."""
+        """Return whether a write would not wait, after at most this long."""
         room = select.poll()
         room.register(self.fd, select.POLLOUT)
         return bool(room.poll(milliseconds))
 
-    def _tell(self) -> None:
+    def _report_losses(self) -> None:
         lost = self.dropped - self._noted
         if lost and self.note is not None and not self.closed:
             self._noted += lost

@@ -68,7 +68,7 @@ class Store(Protocol, Generic[_Transaction_co]):
         ...
 
     def is_passing(self, error: Exception) -> bool:
-        """Tell whether the same unit of work may succeed if it begins again at once (a lock, a deadlock)."""
+        """Return whether the unit of work may succeed if it begins again at once (a lock, a deadlock)."""
         ...
 
     def translate(self, error: Exception) -> Exception | None:

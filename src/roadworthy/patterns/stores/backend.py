@@ -12,7 +12,7 @@ __all__ = ("Backend",)
 
 
 class Backend(Protocol):
-    """One kind of database: how it is opened, how a unit of work begins in it, what its errors say."""
+    """One kind of database: how it is opened, how a unit of work begins in it, what its errors mean."""
 
     reader: AsyncEngine
     """Lends connections that refuse to write, each statement its own transaction."""
@@ -28,19 +28,19 @@ class Backend(Protocol):
         ...
 
     def is_passing(self, error: Exception) -> bool:
-        """Tell whether the same transaction may succeed if it begins again."""
+        """Return whether the same transaction may succeed if it begins again."""
         ...
 
     def is_unavailable(self, error: Exception) -> bool:
-        """Tell whether the failure goes away without a change to the service."""
+        """Return whether the failure goes away without a change to the service."""
         ...
 
     def is_conflict(self, error: Exception) -> bool:
-        """Tell whether a constraint refused what would be right beside other rows or other values."""
+        """Return whether a constraint refused what would be right beside other rows or other values."""
         ...
 
     def is_read_only(self, error: Exception) -> bool:
-        """Tell whether a write was refused because the transaction must not write."""
+        """Return whether a write was refused because the transaction must not write."""
         ...
 
     def unique_columns(self, error: Exception, table: Table) -> tuple[str, ...]:
@@ -54,5 +54,5 @@ class Backend(Protocol):
         ...
 
     def is_referred_to(self, error: Exception) -> bool:
-        """Tell whether a row cannot go because rows of other tables name it."""
+        """Return whether a row cannot go because rows of other tables name it."""
         ...

@@ -64,7 +64,7 @@ class Database:
             UnavailableError: the file is locked.
         """
         try:
-            with self._told():
+            with self._reporting_busy():
                 await self._backend.prepare()
             await self.ping()
         except BaseException:
@@ -77,7 +77,7 @@ class Database:
         Raises:
             UnavailableError: no connection was free in time, or the file is locked.
         """
-        with self._told():
+        with self._reporting_busy():
             await self._pools[0].ping()
 
     async def stop(self) -> None:
@@ -87,11 +87,11 @@ class Database:
 
     def stats(self) -> PoolStats | None:
         """Return how many connections are open and in use, for the metrics."""
-        told = [stats for pool in self._pools if (stats := pool.stats()) is not None]
+        known = [stats for pool in self._pools if (stats := pool.stats()) is not None]
         return PoolStats(
-            size=sum(one.size for one in told),
-            in_use=sum(one.in_use for one in told),
-            max=sum(one.max or 0 for one in told),
+            size=sum(one.size for one in known),
+            in_use=sum(one.in_use for one in known),
+            max=sum(one.max or 0 for one in known),
         )
 
     @asynccontextmanager
@@ -108,7 +108,7 @@ class Database:
         """
         unit = current_unit()
         if unit is None:
-            with self._told(), self._no_writes("put @transactional on the method that does it"):
+            with self._reporting_busy(), self._no_writes("put @transactional on the method that does it"):
                 async with self._backend.reader.connect() as connection:
                     yield connection
             return
@@ -152,7 +152,7 @@ class Database:
         return DatabaseTransaction(connection, transaction)
 
     def is_passing(self, error: Exception) -> bool:
-        """Tell whether a unit of work may succeed if it begins again."""
+        """Return whether a unit of work may succeed if it begins again."""
         return self._backend.is_passing(error)
 
     def translate(self, error: Exception) -> Exception | None:
@@ -164,7 +164,7 @@ class Database:
         return None
 
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def _reporting_busy(self) -> Generator[None]:
         try:
             yield
         except Exception as error:

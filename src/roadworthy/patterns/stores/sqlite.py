@@ -63,27 +63,27 @@ class SqliteBackend:
                 await connection.execute(text("PRAGMA query_only=ON"))
 
     def is_passing(self, error: Exception) -> bool:
-        """Tell whether another connection held the lock."""
+        """Return whether another connection held the lock."""
         return _primary_code(error) in _BUSY
 
     def is_unavailable(self, error: Exception) -> bool:
-        """Tell whether another writes, the disk is full, or every connection was in use."""
+        """Return whether another writes, the disk is full, or every connection was in use."""
         return isinstance(error, PoolTimeoutError) or _primary_code(error) in _BUSY | _FULL
 
     def is_conflict(self, error: Exception) -> bool:
-        """Tell whether a constraint failed that looks at what is there. A missing value is a mistake."""
+        """Return whether a constraint failed that looks at what is there. A missing value is a mistake."""
         return _code(error) in _CONFLICTS
 
     def is_read_only(self, error: Exception) -> bool:
-        """Tell whether ``query_only`` refused the write."""
+        """Return whether ``query_only`` refused the write."""
         return _primary_code(error) == sqlite3.SQLITE_READONLY
 
     def unique_columns(self, error: Exception, table: Table) -> tuple[str, ...]:
         """Read the columns from ``UNIQUE constraint failed: users.email``, SQLite's only way to name them."""
         if _code(error) not in _TAKEN:
             return ()
-        told = str(getattr(error, "orig", "")).partition(": ")[2]
-        named = [part.rpartition(".")[2] for part in told.split(", ")]
+        names = str(getattr(error, "orig", "")).partition(": ")[2]
+        named = [part.rpartition(".")[2] for part in names.split(", ")]
         known = tuple(name for name in named if name in table.c)
         return known or tuple(table.primary_key.columns.keys())
 
@@ -103,7 +103,7 @@ class SqliteBackend:
         return None
 
     def is_referred_to(self, error: Exception) -> bool:
-        """Tell whether a foreign key keeps the row."""
+        """Return whether a foreign key keeps the row."""
         return _code(error) in _REFERRED_TO
 
 

@@ -172,13 +172,13 @@ class TableRepository(Generic[_Row, _Key]):
         Raises:
             ConflictError, NotFoundError, TransactionError: as :meth:`insert` does.
         """
-        async with self._told(values) as connection:
+        async with self._reporting(values) as connection:
             found = (await connection.execute(statement)).mappings().first()
         return None if found is None else self._make(cast("Mapping[str, Any]", found))
 
     async def fetch_all(self, statement: Select[Any] | Any) -> Sequence[_Row]:
         """Return the rows that a statement gives; raises as :meth:`fetch` does."""
-        async with self._told(None) as connection:
+        async with self._reporting(None) as connection:
             found = (await connection.execute(statement)).mappings().all()
         return [self._make(cast("Mapping[str, Any]", one)) for one in found]
 
@@ -186,7 +186,7 @@ class TableRepository(Generic[_Row, _Key]):
         self, statement: Insert | Update | Delete, values: Mapping[str, Any] | None = None
     ) -> int:
         """Run a change and return how many rows it met; raises as :meth:`fetch` does."""
-        async with self._told(values) as connection:
+        async with self._reporting(values) as connection:
             return (await connection.execute(statement)).rowcount
 
     # -- machinery
@@ -195,7 +195,7 @@ class TableRepository(Generic[_Row, _Key]):
         return select(*self._columns, self._key.label(_KEY))
 
     async def _keyed(self, statement: Select[Any]) -> _Pairs[_Key, _Row]:
-        async with self._told(None) as connection:
+        async with self._reporting(None) as connection:
             found = (await connection.execute(statement)).mappings().all()
         pairs: _Pairs[_Key, _Row] = []
         for one in found:
@@ -215,7 +215,7 @@ class TableRepository(Generic[_Row, _Key]):
         return not_found(self.label) if await self.find(key) is None else VersionConflictError()
 
     @asynccontextmanager
-    async def _told(self, values: Mapping[str, Any] | None) -> AsyncGenerator[AsyncConnection]:
+    async def _reporting(self, values: Mapping[str, Any] | None) -> AsyncGenerator[AsyncConnection]:
         backend = self.database.backend
         async with self.database.connection() as connection:
             try:
