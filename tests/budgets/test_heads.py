@@ -344,7 +344,7 @@ NOT_HOSTILE = {
     "layer.fields": "response fields, which the app writes",
     "layer.json_text": "see test_bodies",
     "layer.logs.routing": "messages of code, through redaction",
-    "layer.asgi.http": "lines of response fields, which the layer itself has made",
+    "layer.asgi.response": "lines of response fields, which the layer itself has made",
     "layer.mistakes": "the settings",
     "layer.local.process": "files of the kernel",
     "layer.local.group": "the environment",

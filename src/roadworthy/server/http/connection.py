@@ -88,7 +88,7 @@ class HttpProtocol(asyncio.Protocol):
         self._since = 0.0
         self.shared = shared
         self.server_state = server_state
-        self.stash = b""
+        self.stash: bytes = b""
         self.state: State = "fresh"
         self.read_deadline = inf
         self.stream = Stream(loop, shared.limits)
