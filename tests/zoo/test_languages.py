@@ -14,9 +14,9 @@ import pytest
 
 from roadworthy.checker import Verdict
 from roadworthy.checker.registry import PROBES
+from tests.twins.languages import LANGUAGES
 
 from .harness import ITEMS, check_twins, described, judge
-from .twins.languages import LANGUAGES
 
 _SOURCES = Path(__file__).parent / "languages"
 

@@ -9,9 +9,9 @@ import pytest
 
 from roadworthy.checker import Verdict
 from roadworthy.checker.registry import PROBES
+from tests.twins import ALSO_GOOD, FAMILIES, TWINS
 
 from .harness import Twin, check_twins, described, judge
-from .twins import ALSO_GOOD, FAMILIES, TWINS
 
 
 def test_every_probe_has_a_twin() -> None:

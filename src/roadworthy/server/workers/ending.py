@@ -11,7 +11,7 @@ from math import inf
 from ...settings import Settings
 from ..process.listeners import close, refuse_new
 from .child import SPARE
-from .pool import Crew
+from .pool import WorkerPool
 
 __all__ = ("Ending",)
 
@@ -25,7 +25,7 @@ class Ending:
     """The steps of the end, each sent to every worker at the same moment.
 
     Parameters:
-        crew: the workers.
+        pool: the workers.
         settings: how long each step takes.
         public: the sockets that they serve.
         ours: nobody else accepts on these sockets.
@@ -38,7 +38,7 @@ class Ending:
 
     def __init__(
         self,
-        crew: Crew,
+        pool: WorkerPool,
         settings: Settings,
         public: Sequence[socket.socket],
         *,
@@ -47,7 +47,7 @@ class Ending:
     ) -> None:
         self.due_at = inf
         self.cut_workers = False
-        self._crew = crew
+        self._pool = pool
         self._settings = settings
         self._public = public
         self._ours = ours
@@ -56,9 +56,9 @@ class Ending:
     def drain(self) -> None:
         """Have readiness say no, and requests served on for the drain delay."""
         delay = self._settings.drain_delay
-        _log.info("draining", extra={"workers": len(self._crew.workers), "seconds": delay})
+        _log.info("draining", extra={"workers": len(self._pool.workers), "seconds": delay})
         self.due_at = time.monotonic() + delay
-        for worker in self._crew.workers:
+        for worker in self._pool.workers:
             if worker.state == "starting":
                 worker.end()
             else:
@@ -66,14 +66,14 @@ class Ending:
 
     def close(self) -> None:
         """Have nobody connect any more, and each worker finish what it has within the grace."""
-        _log.info("closing", extra={"workers": len(self._crew.workers)})
-        self._crew.forget_failures()
+        _log.info("closing", extra={"workers": len(self._pool.workers)})
+        self._pool.forget_failures()
         grace = _HASTE if self._hasty else self._settings.grace
         self.due_at = time.monotonic() + grace + self._settings.stream_grace + SPARE
         if self._ours:
             for one in self._public:
                 refuse_new(one)
-        for worker in self._crew.workers:
+        for worker in self._pool.workers:
             if worker.state == "starting":
                 worker.end()
             else:
@@ -85,6 +85,6 @@ class Ending:
         """Kill who did not end in time."""
         self.due_at = inf
         self.cut_workers = True
-        for worker in self._crew.workers:
+        for worker in self._pool.workers:
             _log.error("worker killed: it did not end in time", extra={"worker": worker.pid})
             worker.kill()

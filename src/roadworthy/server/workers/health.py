@@ -46,9 +46,9 @@ class ServiceHealth:
         return await self._service.details()
 
 
-async def details_of(crew: list[Worker]) -> list[dict[str, Any]]:
+async def details_of(pool: list[Worker]) -> list[dict[str, Any]]:
     """Ask every worker for its health, all at the same time."""
-    answers = await asyncio.gather(*(one.ask("health", _ASK) for one in crew))
+    answers = await asyncio.gather(*(one.ask("health", _ASK) for one in pool))
     now = time.monotonic()
     return [
         {
@@ -59,5 +59,5 @@ async def details_of(crew: list[Worker]) -> list[dict[str, Any]]:
             "seconds_silent": round(now - one.heard_at, 1),
             "health": None if answer is None else answer["health"],
         }
-        for one, answer in zip(crew, answers, strict=True)
+        for one, answer in zip(pool, answers, strict=True)
     ]

@@ -7,16 +7,10 @@ import time
 from collections.abc import Callable
 
 from ...settings import Settings
+from .backoff import ATTEMPTS, Backoff
 from .child import SPARE, Worker
 
-__all__ = ("Crew",)
-
-_STEADY = 5.0
-"""Seconds after which a worker that ends has not failed at its start."""
-_ATTEMPTS = 5
-"""Starts in a row that may fail before the service, or a reload, gives up."""
-_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_FAILING = 0.1, 1.0, 30.0
-"""Back-off in seconds, doubled from the first: to 1 s for workers that came up, else to 30 s."""
+__all__ = ("WorkerPool",)
 
 _FIRST_WORD = 60.0
 """Seconds that an interpreter gets to start and to import this package, on a machine that is busy."""
@@ -24,7 +18,7 @@ _FIRST_WORD = 60.0
 _log = logging.getLogger("roadworthy.server")
 
 
-class Crew:
+class WorkerPool:
     """Starts workers and looks after them.
 
     Parameters:
@@ -61,7 +55,7 @@ class Crew:
         self._hopeless = hopeless
         self._replaces = replaces
         self._due: list[float] = []
-        self._failures = 0
+        self._backoff = Backoff()
 
     # -- who is there
 
@@ -75,7 +69,7 @@ class Crew:
 
     def failing(self) -> bool:
         """Tell whether so many starts in a row have failed that the next will, too."""
-        return self._failures >= _ATTEMPTS
+        return self._backoff.failing
 
     # -- coming and going
 
@@ -91,17 +85,17 @@ class Crew:
             self.workers.append(self._hire(self.generation))
         except OSError as error:
             _log.error("a worker could not be started: %s", error.strerror)
-            self._plan(self._pause(_LONGEST_FAILING))
+            self._plan(self._backoff.pause(None))
 
     def settle(self) -> None:
         """Remember that all have been ready."""
         self.settled = True
-        self._failures = 0
+        self._backoff.forget()
 
     def forget_failures(self) -> None:
         """Plan no start any more, and count failed ones anew."""
         self._due.clear()
-        self._failures = 0
+        self._backoff.forget()
 
     def dismiss(self, worker: Worker) -> None:
         """Have a worker take nobody new, finish what it has and end; it is killed when it does not."""
@@ -196,21 +190,12 @@ class Crew:
         if worker.generation != self.generation:
             return  # the reload that is under way brings its successor
         ready_at = worker.ready_at
-        if ready_at is not None and time.monotonic() - ready_at >= _STEADY:
-            self._failures = 0
-            pause = 0.0
-        else:
-            pause = self._pause(_LONGEST_FAILING if ready_at is None else _LONGEST_PAUSE)
-        if self._plan(pause):
+        if self._plan(self._backoff.pause(None if ready_at is None else time.monotonic() - ready_at)):
             self.restarts += 1
-
-    def _pause(self, longest: float) -> float:
-        self._failures += 1
-        return float(min(_FIRST_PAUSE * 2.0 ** (self._failures - 1), longest))
 
     def _plan(self, pause: float) -> bool:
         if not self.settled and self.failing():
-            _log.critical("not started: workers ended %d times before the first was ready", _ATTEMPTS)
+            _log.critical("not started: workers ended %d times before the first was ready", ATTEMPTS)
             self._hopeless()
             return False
         self._due.append(time.monotonic() + pause)

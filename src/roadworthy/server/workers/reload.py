@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from .child import Worker
-from .pool import Crew
+from .pool import WorkerPool
 
 __all__ = ("Reload",)
 
@@ -17,10 +17,10 @@ _log = logging.getLogger("roadworthy.server")
 
 
 class Reload:
-    """Replaces a crew by one of the next generation.
+    """Replaces a pool by one of the next generation.
 
     Parameters:
-        crew: whom.
+        pool: whom.
         settled: called when new workers have taken over, or the old ones serve on.
         trouble: returns why no new worker could be started, empty when one can.
 
@@ -28,9 +28,9 @@ class Reload:
         again: it was asked for once more meanwhile.
     """
 
-    def __init__(self, crew: Crew, settled: Callable[[], None], trouble: Callable[[], str]) -> None:
+    def __init__(self, pool: WorkerPool, settled: Callable[[], None], trouble: Callable[[], str]) -> None:
         self.again = False
-        self._crew = crew
+        self._pool = pool
         self._settled = settled
         self._trouble = trouble
         self._refused = False
@@ -42,7 +42,7 @@ class Reload:
 
     def refuse(self, worker: Worker) -> None:
         """Take note that a worker found nothing to serve: to start it again would not change that."""
-        self._refused = self._refused or worker.generation == self._crew.generation
+        self._refused = self._refused or worker.generation == self._pool.generation
 
     def begin(self) -> None:
         """Begin; this returns at once."""
@@ -54,23 +54,23 @@ class Reload:
             self._task.cancel()
 
     async def _run(self) -> None:
-        crew = self._crew
+        pool = self._pool
         if trouble := self._trouble():
             _log.error("not reloaded: %s; the old workers serve on", trouble)
             self._settled()
             return
-        _log.info("reloading", extra={"workers": crew.wanted})
-        before = crew.generation
-        old = crew.current()
-        crew.generation += 1
+        _log.info("reloading", extra={"workers": pool.wanted})
+        before = pool.generation
+        old = pool.current()
+        pool.generation += 1
         self._refused = False
-        crew.fill()
-        while not crew.all_ready():
+        pool.fill()
+        while not pool.all_ready():
             if self.again:
                 _log.info("reloading once more: the new workers are given up for newer ones")
                 self._give_up(before)
                 return
-            if self._refused or crew.failing():
+            if self._refused or pool.failing():
                 _log.error("not reloaded: the new workers do not come up; the old ones serve on")
                 self._give_up(before)
                 return
@@ -81,16 +81,16 @@ class Reload:
         self._settled()
 
     def _give_up(self, before: int) -> None:
-        for worker in self._crew.current():
+        for worker in self._pool.current():
             worker.state = "leaving"
             worker.kill()
-        self._crew.generation = before
-        self._crew.fill()
+        self._pool.generation = before
+        self._pool.fill()
         self._settled()
 
     async def _retire(self, worker: Worker) -> None:
-        if worker not in self._crew.workers:
+        if worker not in self._pool.workers:
             return
-        self._crew.dismiss(worker)
-        while worker in self._crew.workers:  # noqa: ASYNC110 - the crew changes ten times a second
+        self._pool.dismiss(worker)
+        while worker in self._pool.workers:  # noqa: ASYNC110 - the pool changes ten times a second
             await asyncio.sleep(_POLL)

@@ -43,7 +43,7 @@ from .child import Worker, variables
 from .ending import Ending
 from .files import Files, forget_compiled
 from .health import ServiceHealth, details_of
-from .pool import Crew
+from .pool import WorkerPool
 from .rehearsal import Rehearsal, StoppedError
 from .reload import Reload
 from .shared_folder import check_room, make_group
@@ -104,7 +104,7 @@ class Supervisor:
         self._operations: list[socket.socket] | None = None
         self._ours = True
         self._failure: ServeError | None = None
-        self._crew: Crew | None = None
+        self._pool: WorkerPool | None = None
 
     # -- the whole of it
 
@@ -134,8 +134,8 @@ class Supervisor:
         except StoppedError:
             return 0
         finally:
-            if self._crew is not None:
-                self._crew.close()
+            if self._pool is not None:
+                self._pool.close()
             close([*self._public, *(self._operations or ())])
             if group_is_ours:
                 shutil.rmtree(group.directory, ignore_errors=True)
@@ -173,15 +173,15 @@ class Supervisor:
             quiet()
         self._public, self._operations, self._ours = bind_all(settings)
         self._addresses = addresses_of(settings, self._public, self._operations)
-        crew = self._crew = Crew(
+        pool = self._pool = WorkerPool(
             lambda generation: self._child("serve", self._heard, generation),
             1 if development else settings.workers,
             settings,
             self._give_up,
             replaces=not development,
         )
-        reload = self._reload = Reload(crew, lambda: self._on("settled"), self._errand.folder.trouble)
-        ending = Ending(crew, settings, self._public, ours=self._ours, hasty=development)
+        reload = self._reload = Reload(pool, lambda: self._on("settled"), self._errand.folder.trouble)
+        ending = Ending(pool, settings, self._public, ours=self._ours, hasty=development)
         self._does: dict[Action, Callable[[], None]] = {
             "announce": self._be_up,
             "remember": reload.remember,
@@ -189,12 +189,12 @@ class Supervisor:
             "settle": self._settle,
             "drain": lambda: self._end(ending.drain),
             "close": lambda: self._end(ending.close),
-            "kill": crew.kill,
+            "kill": pool.kill,
             "cut": ending.cut,
         }
         metrics = Metrics(settings, directory)
         metrics.watch(
-            "roadworthy_worker_restarts_total", "Workers that were replaced.", lambda: crew.restarts
+            "roadworthy_worker_restarts_total", "Workers that were replaced.", lambda: pool.restarts
         )
         pages = add_controls(OperationsApp(settings, ServiceHealth(self), metrics), self)
         operations = OperationsServer(operations_config(pages, settings))
@@ -208,16 +208,16 @@ class Supervisor:
             self._files = files
             _log.info(
                 "starting %d worker%s",
-                crew.wanted,
-                "s" if crew.wanted > 1 else "",
+                pool.wanted,
+                "s" if pool.wanted > 1 else "",
                 extra={
-                    "workers": crew.wanted,
+                    "workers": pool.wanted,
                     "folder": str(directory),
                 },
             )
-            crew.fill()
+            pool.fill()
             self._watching = True
-            await self._watch(crew, ending, files)
+            await self._watch(pool, ending, files)
         finally:
             await operations.finish()
         if self._failure is not None:
@@ -285,28 +285,28 @@ class Supervisor:
             self._failure = busy_public(self._settings, self._public)
             self._asked.append("interrupt")
 
-    async def _watch(self, crew: Crew, ending: Ending, files: Files | None) -> None:
+    async def _watch(self, pool: WorkerPool, ending: Ending, files: Files | None) -> None:
         last = time.monotonic()
         next_look = last + _LOOK
         next_sign = last
-        while not (self._state == "closing" and not crew.workers):
+        while not (self._state == "closing" and not pool.workers):
             await asyncio.sleep(_TICK)
             now = time.monotonic()
             if now - last > _STANDSTILL:
-                crew.forgive(now - last)
+                pool.forgive(now - last)
             last = now
             while self._asked:
                 self._on(self._asked.pop(0))
-            crew.tend(now, ending=self._state in ("draining", "closing"))
+            pool.tend(now, ending=self._state in ("draining", "closing"))
             if files is not None and now >= next_look:
                 next_look = now + _LOOK
                 self._restart_if_changed(await asyncio.to_thread(files.changed))
-            if self._notifier.watchdog is not None and now >= next_sign and crew.settled:
+            if self._notifier.watchdog is not None and now >= next_sign and pool.settled:
                 next_sign = now + self._notifier.watchdog
                 self._notifier.alive()
             if now >= ending.due_at:
                 self._on("due")
-            if self._state == "starting" and crew.all_ready():
+            if self._state == "starting" and pool.all_ready():
                 self._on("up")
 
     def _restart_if_changed(self, files: list[str]) -> None:
@@ -357,9 +357,9 @@ class Supervisor:
         self._on("failed")
 
     @property
-    def _workers(self) -> Crew:
-        assert self._crew is not None
-        return self._crew
+    def _workers(self) -> WorkerPool:
+        assert self._pool is not None
+        return self._pool
 
     # -- what the operations listener asks
 
@@ -389,10 +389,10 @@ class Supervisor:
 
     async def details(self) -> dict[str, Any]:
         """Return the state of the service and of each worker."""
-        crew = self._workers
-        workers = await details_of(list(crew.workers))
-        whole = sum(one.ready for one in crew.current()) >= crew.wanted
+        pool = self._workers
+        workers = await details_of(list(pool.workers))
+        whole = sum(one.ready for one in pool.current()) >= pool.wanted
         status: str = self._state
         if status in ("serving", "reloading"):
             status = "unavailable" if not self.ready() else "ready" if whole else "degraded"
-        return {"status": status, "restarts": crew.restarts, "workers": workers}
+        return {"status": status, "restarts": pool.restarts, "workers": workers}

@@ -1,6 +1,6 @@
 """Twins for ``compression``."""
 
-from ..harness import Twin
+from tests.zoo.harness import Twin
 
 __all__ = ("TWINS",)
 

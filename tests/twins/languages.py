@@ -1,6 +1,7 @@
 """Twins in other languages: faults that are typical of Node and of Go, on services of their own."""
 
-from ..harness import Twin
+from tests.zoo.harness import Twin
+
 from .graceful_shutdown import ABRUPT
 
 __all__ = ("LANGUAGES",)

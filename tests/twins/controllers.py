@@ -1,6 +1,6 @@
 """Twins for ``controllers``."""
 
-from ..harness import Twin
+from tests.zoo.harness import Twin
 
 __all__ = ("TWINS",)
 

@@ -1,6 +1,7 @@
 """Every twin: its fault, the assertion that must see it, what else it breaks. One module per item."""
 
-from ..harness import Twin
+from tests.zoo.harness import Twin
+
 from . import (
     async_errors,
     compression,

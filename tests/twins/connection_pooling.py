@@ -1,6 +1,6 @@
 """Twins for ``connection-pooling``: on the key-value server, and on SQLite what only a file has."""
 
-from ..harness import Twin
+from tests.zoo.harness import Twin
 
 __all__ = ("SQLITE", "TWINS")
 

@@ -1,6 +1,6 @@
 """Twins for ``graceful-shutdown``."""
 
-from ..harness import Twin
+from tests.zoo.harness import Twin
 
 __all__ = ("ABRUPT", "TWINS")
 
