@@ -16,17 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from roadworthy.errors import UnavailableError
-from roadworthy.layer.connection_pooling import (
-    ConnectionPooling,
-    PoolStats,
-    Resource,
-    SqlAlchemyPool,
-    WithStats,
-    is_pool_timeout,
-)
+from roadworthy.layer.connection_pooling import ConnectionPooling, is_pool_timeout
 from roadworthy.layer.exchange import Reply
 from roadworthy.layer.health_check import HealthCheck
 from roadworthy.layer.metrics import Metrics
+from roadworthy.layer.resources import PoolStats, Resource, SqlAlchemyPool, WithStats
 from roadworthy.settings import Settings
 from tests.patience import DEADLINE
 
@@ -129,7 +123,7 @@ class TestOrder:
 
     async def test_refuses_two_of_one_name(self) -> None:
         """Names tell resources apart in records, metrics and health."""
-        with pytest.raises(ValueError, match="another name"):
+        with pytest.raises(ValueError, match="Give names to all"):
             ConnectionPooling(settings(), [Recorded("a", []), Recorded("a", [])])
 
     async def test_readiness_pings_through_the_resource_itself(self) -> None:

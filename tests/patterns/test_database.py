@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import DeclarativeBase
 
 from roadworthy import UnavailableError
-from roadworthy.layer.connection_pooling import Resource, WithStats
+from roadworthy.layer.resources import Resource, WithStats
 from roadworthy.patterns import Database, TransactionError, transactional, unit_of_work
 from tests.patience import DEADLINE
 

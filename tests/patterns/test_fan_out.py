@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import roadworthy
 from roadworthy import ConflictError, NotFoundError, Settings
-from roadworthy.layer.connection_pooling import ConnectionPooling, SqlAlchemyPool
+from roadworthy.layer.connection_pooling import ConnectionPooling
+from roadworthy.layer.resources import SqlAlchemyPool
 from roadworthy.patterns import Database, fan_out, transactional, unit_of_work
 
 pytestmark = pytest.mark.anyio

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from roadworthy import Settings
-from roadworthy.layer.connection_pooling import Resource
+from roadworthy.layer.resources import Resource
 from roadworthy.patterns import OffloadPool, idempotent
 from roadworthy.settings import load_settings
 

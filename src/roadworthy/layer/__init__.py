@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from .. import ambient
@@ -12,13 +12,14 @@ from .asgi.http import Conversation, ServedRequest
 from .asgi.lifespan import Lifespan
 from .asgi.refusal import Refusals
 from .asgi.websocket import WebSocketConversation
-from .connection_pooling import Resource, smallest_pool
+from .connection_pooling import smallest_pool
 from .exchange import Exchange, current_exchange
 from .frameworks import detect
 from .health_check import HealthCheck
 from .hosting import Hosting
 from .operations import OperationsApp
 from .pipeline import Pass
+from .resources import Resources, adapted
 from .routes import RouteRule, bind_rules, route_rule
 
 __all__ = (
@@ -50,14 +51,14 @@ class Layer:
         app: ASGIApp,
         settings: Settings,
         routes: Mapping[str, RouteRule] | None = None,
-        resources: Iterable[Resource] = (),
+        resources: Resources = (),
         user_key: UserKey | None = None,
     ) -> None:
         self.app = app
         self.settings = settings
         self._rules = dict(routes or {})
         self._user_key = user_key
-        self._resources = tuple(resources)
+        self._resources = adapted(resources)
         self._framework = detect(app)
         self._framework.attach(settings.error_format)
         self._framework.patch_openapi(settings.error_format)
@@ -161,7 +162,7 @@ def roadworthy(
     *,
     settings: Settings | None = None,
     routes: Mapping[str, RouteRule] | None = None,
-    resources: Iterable[Resource] = (),
+    resources: Resources = (),
     user_key: UserKey | None = None,
     **overrides: Any,
 ) -> Layer:
@@ -171,7 +172,10 @@ def roadworthy(
         app: any ASGI 3 app: FastAPI, Starlette, Litestar, Django's ``get_asgi_application()``, your own.
         settings: ready settings; by default they are read from the environment.
         routes: per-route rules by ``"POST /upload"`` or ``"/upload"`` (every method).
-        resources: pools and the like; opened in order before the first request, closed after the last.
+        resources: pools and the like; opened in order before the first request, closed after the last. Each
+            is an ``AsyncEngine``, an ``async_sessionmaker``, a pool of asyncpg or psycopg, a
+            ``redis.asyncio.Redis``, an ``httpx.AsyncClient``, or has ``name``, ``start``, ``ping`` and
+            ``stop``. A mapping gives them names: ``{"reports": engine}``.
         user_key: for rules with ``rate_key="user"``: gets the request's fields (names in lower case, bytes)
             and returns who the request is for, or None. Only what is verified counts: a client that
             may choose its own key has no limit.
@@ -179,7 +183,8 @@ def roadworthy(
 
     Raises:
         SettingsError: a setting is wrong; the message names all of them.
-        ValueError: a rule of ``routes`` covers no route of the app.
+        TypeError: one of ``resources`` is no resource.
+        ValueError: a rule of ``routes`` covers no route of the app, or two resources have one name.
     """
     if isinstance(app, Layer):
         return app

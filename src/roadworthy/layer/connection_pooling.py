@@ -9,32 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakSet
 
 from ..errors import UnavailableError
 from ..exits import is_apps_own
 from ..settings import Settings
+from .resources import PoolStats, Resource, Resources, Watch, WithMetrics, WithPrepare, WithStats, adapted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
-__all__ = (
-    "Checks",
-    "ConnectionPooling",
-    "PoolStats",
-    "Resource",
-    "SqlAlchemyPool",
-    "Watch",
-    "WithStats",
-    "is_pool_timeout",
-    "smallest_pool",
-)
+__all__ = ("Checks", "ConnectionPooling", "is_pool_timeout", "smallest_pool")
 
 _Held = TypeVar("_Held")
 _logger = logging.getLogger("roadworthy.pools")
@@ -52,90 +41,12 @@ _TIMEOUTS = frozenset(
 """Root package and class name: a driver that is not in use is not imported to be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """Connections of a pool.
-
-    Parameters:
-        size: open ones.
-        in_use: those that work for a request.
-        waiting: tasks that wait for one, None where the pool does not report it.
-        max: most there can be, None for no limit.
-    """
-
-    size: int
-    in_use: int
-    waiting: int | None = None
-    max: int | None = None
-
-
-@runtime_checkable
-class Resource(Protocol):
-    """Something that is opened before the first request and closed after the last."""
-
-    @property
-    def name(self) -> str:
-        """A short name for records, metrics and health; never an address."""
-        ...
-
-    async def start(self) -> None:
-        """Open it."""
-
-    async def ping(self) -> None:
-        """Raise unless it works, going the way that requests go."""
-
-    async def stop(self) -> None:
-        """Close it."""
-
-
-@runtime_checkable
-class WithStats(Protocol):
-    """A resource that counts its connections."""
-
-    def stats(self) -> PoolStats | None:
-        """Return the numbers of this moment, None where there are none."""
-        ...
-
-
-@runtime_checkable
-class _WithPrepare(Protocol):
-    """A resource with work to do once per start of the service, such as migrations."""
-
-    async def prepare(self) -> None:
-        """Do it; before any worker opens the resource, and safe when repeated."""
-        ...
-
-
 class Checks(Protocol):
     """What takes the health checks of the resources."""
 
     def add(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
         """Run ``check`` in the background; it raises when the resource does not work."""
         ...
-
-
-class Watch(Protocol):
-    """What puts a number into the metrics."""
-
-    def __call__(
-        self,
-        name: str,
-        help_text: str,
-        read: Callable[[], float],
-        *,
-        kind: Literal["counter", "gauge"] = ...,
-        labels: Mapping[str, str] | None = ...,
-    ) -> None:
-        """Read the number for every scrape."""
-        ...
-
-
-@runtime_checkable
-class _WithMetrics(Protocol):
-    """A resource that is no pool of connections and has numbers of its own."""
-
-    def report_to(self, watch: Watch) -> None:
-        """Put them into the metrics; once, before the first request."""
 
 
 @dataclass(slots=True)
@@ -153,23 +64,20 @@ class ConnectionPooling:
 
     Parameters:
         settings: ``pool_timeout``, seconds to wait for a connection or for a resource to close.
-        resources: in the order in which they open.
+        resources: in the order in which they open; see :mod:`roadworthy.layer.resources`.
 
     Raises:
+        TypeError: one is no resource.
         ValueError: two resources have one name.
     """
 
-    def __init__(self, settings: Settings, resources: Iterable[Resource] = ()) -> None:
+    def __init__(self, settings: Settings, resources: Resources = ()) -> None:
         self._timeout = settings.pool_timeout
-        self._resources = tuple(resources)
-        self._open: list[Resource] = []
+        self._resources = adapted(resources)
+        self._open: dict[str, Resource] = {}
         self.prepared = False
         """Whether :meth:`prepare` was called, here or by the process that started this one."""
-        self._waits: dict[str, _Waits] = {}
-        for resource in self._resources:
-            if resource.name in self._waits:
-                raise ValueError(f"two resources are named {resource.name!r}; give one another name")
-            self._waits[resource.name] = _Waits()
+        self._waits = {name: _Waits() for name in self._resources}
 
     async def prepare(self) -> None:
         """Do what has to be done once before any worker serves; nothing the second time.
@@ -180,15 +88,15 @@ class ConnectionPooling:
         """
         if self.prepared:
             return
-        for resource in self._resources:
-            if isinstance(resource, _WithPrepare):
+        for name, resource in self._resources.items():
+            if isinstance(resource, WithPrepare):
                 try:
                     await resource.prepare()
                 except BaseException as error:
                     if not is_apps_own(error, asyncio.current_task()):
                         raise
                     raise RuntimeError(
-                        f"resource {resource.name!r} could not be prepared: {type(error).__name__}"
+                        f"resource {name!r} could not be prepared: {type(error).__name__}"
                     ) from None
         self.prepared = True
 
@@ -201,40 +109,38 @@ class ConnectionPooling:
         """
         await self.prepare()
         _started.add(self)
-        for resource in self._resources:
+        for name, resource in self._resources.items():
             try:
                 await resource.start()
             except BaseException as error:
                 await self.stop()
                 if not is_apps_own(error, asyncio.current_task()):
                     raise
-                raise RuntimeError(
-                    f"resource {resource.name!r} did not open: {type(error).__name__}"
-                ) from None
-            self._open.append(resource)
+                raise RuntimeError(f"resource {name!r} did not open: {type(error).__name__}") from None
+            self._open[name] = resource
         if checks is not None:
-            for resource in self._resources:
-                checks.add(resource.name, resource.ping)
+            for name, resource in self._resources.items():
+                checks.add(name, resource.ping)
 
     async def stop(self) -> None:
         """Close what is open, the last first. One that fails or hangs does not keep the others open."""
         while self._open:
-            resource = self._open.pop()
+            name, resource = self._open.popitem()
             try:
                 async with asyncio.timeout(self._timeout):
                     await resource.stop()
             except BaseException as error:
                 if not is_apps_own(error, asyncio.current_task()):
                     raise
-                _logger.warning("resource %s did not close: %s", resource.name, type(error).__name__)
+                _logger.warning("resource %s did not close: %s", name, type(error).__name__)
 
     def report_to(self, watch: Watch) -> None:
         """Put wait and use of every pool into the metrics; once, before the first request."""
-        for resource in self._resources:
-            if isinstance(resource, _WithMetrics):
+        for pool, resource in self._resources.items():
+            if isinstance(resource, WithMetrics):
                 resource.report_to(watch)
                 continue
-            labels, waits = {"pool": resource.name}, self._waits[resource.name]
+            labels, waits = {"pool": pool}, self._waits[pool]
             for name, help_text, read in _counters(waits):
                 watch(name, help_text, read, labels=labels)
             for name, help_text, read in _gauges(resource, waits):
@@ -288,9 +194,9 @@ _started: WeakSet[ConnectionPooling] = WeakSet()
 
 def smallest_pool() -> int | None:
     """Return how many connections the smallest open pool of this process gives, None without such a pool."""
-    held = (resource for service in _started for resource in service._open)  # pyright: ignore[reportPrivateUsage]
-    known = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, _WithMetrics))
-    return min((stats.max for stats in known if stats is not None and stats.max), default=None)
+    held = (resource for service in _started for resource in service._open.values())  # pyright: ignore[reportPrivateUsage]
+    told = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, WithMetrics))
+    return min((stats.max for stats in told if stats is not None and stats.max), default=None)
 
 
 def is_pool_timeout(error: BaseException) -> bool:
@@ -306,70 +212,6 @@ def is_pool_timeout(error: BaseException) -> bool:
                 return True
             trace = trace.tb_next
     return False
-
-
-class SqlAlchemyPool:
-    """The pool of an async SQLAlchemy engine as a resource.
-
-    Parameters:
-        engine: from ``create_async_engine``. Its own ``pool_timeout`` is 30 s unless you set it; give it the
-            service's ``pool_timeout``.
-        name: for records, metrics and health.
-    """
-
-    def __init__(self, engine: AsyncEngine, name: str = "database") -> None:
-        self._engine = engine
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        """The resource's name."""
-        return self._name
-
-    async def start(self) -> None:
-        """Open nothing yet: the engine connects on demand.
-
-        A service whose database is down must come up, to say that it is not ready.
-        """
-
-    async def ping(self) -> None:
-        """Ask the database for 1 through the engine's own pool.
-
-        A connection that died in the pool is replaced once: the database is not down because of it
-        (codingjoe/django-health-check#755).
-        """
-        from sqlalchemy.exc import DBAPIError
-
-        try:
-            await self._ask()
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-            await self._ask()
-
-    async def stop(self) -> None:
-        """Close all connections."""
-        await self._engine.dispose()
-
-    def stats(self) -> PoolStats | None:
-        """Return the numbers of the engine's queue pool, None for any other kind of pool."""
-        from sqlalchemy.pool import QueuePool
-
-        pool = self._engine.pool
-        if not isinstance(pool, QueuePool):
-            return None
-        used = pool.checkedout()
-        # The only place where SQLAlchemy keeps it; -1 is no limit.
-        overflow = int(getattr(pool, "_max_overflow", -1))
-        return PoolStats(
-            used + pool.checkedin(), used, None, None if overflow < 0 else pool.size() + overflow
-        )
-
-    async def _ask(self) -> None:
-        from sqlalchemy import text
-
-        async with self._engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
 
 
 def _counters(waits: _Waits) -> list[tuple[str, str, Callable[[], float]]]:

@@ -7,7 +7,7 @@ only runs the steps. The order is part of the promise, so each row has the reaso
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 
 from ..errors import APIError
@@ -15,7 +15,7 @@ from ..settings import Settings
 from ..types import ASGIApp
 from .client import Client
 from .compression import Compression
-from .connection_pooling import ConnectionPooling, Resource, is_pool_timeout
+from .connection_pooling import ConnectionPooling, is_pool_timeout
 from .cors import Cors
 from .deadline import Deadlines
 from .error_handling import ErrorHandling
@@ -33,6 +33,7 @@ from .overload import Overload
 from .rate_limiting import RateLimiting
 from .request_id import RequestId
 from .request_validation import RequestValidation
+from .resources import Resources
 from .route_table import RouteTable
 from .routes import RouteInfo, RouteKey, RouteRule, rule_of
 from .security_headers import SecurityHeaders
@@ -66,7 +67,7 @@ class Pass:
         settings: Settings,
         routes: Sequence[RouteInfo],
         rules: Sequence[tuple[frozenset[str], str, RouteRule]] = (),
-        resources: Iterable[Resource] = (),
+        resources: Resources = (),
         user_key: Callable[[Mapping[bytes, bytes]], str | None] | None = None,
         alone: bool = False,
     ) -> None:

@@ -27,7 +27,7 @@ from .job import Crew, Job, name_of
 from .processes import Processes, RemoteError, WorkerCrashedError
 
 if TYPE_CHECKING:
-    from ...layer.connection_pooling import Watch
+    from ...layer.resources import Watch
     from ...settings import Settings
 
 __all__ = ("OffloadPool", "OffloadStats", "RemoteError", "WorkerCrashedError", "offload")

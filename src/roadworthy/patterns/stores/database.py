@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, AsyncTransaction
 
 from ...errors import ConflictError, UnavailableError
-from ...layer.connection_pooling import PoolStats, SqlAlchemyPool
+from ...layer.resources import PoolStats, SqlAlchemyPool
 from .._to_the_end import to_the_end
 from ..transactions import current_unit
 from . import Rules, Savepoint, TransactionError
