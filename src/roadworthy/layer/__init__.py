@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -125,7 +126,7 @@ class Layer:
         if kind == "lifespan":
             await lifespan.run(self.app, scope, receive, send)
             return
-        if not lifespan.started:
+        if not lifespan.started or lifespan.loop is not asyncio.get_running_loop():
             await lifespan.start()
             await lifespan.serving()
         pass_ = self._serving = self.pass_

@@ -75,6 +75,7 @@ class ConnectionPooling:
         self._timeout = settings.pool_timeout
         self._resources = adapted(resources)
         self._open: dict[str, Resource] = {}
+        self._watched = False
         self.prepared = False
         """Whether :meth:`prepare` was called, here or by the process that started this one."""
         self._waits = {name: _Waits() for name in self._resources}
@@ -118,7 +119,8 @@ class ConnectionPooling:
                     raise
                 raise RuntimeError(f"resource {name!r} did not open: {type(error).__name__}") from None
             self._open[name] = resource
-        if checks is not None:
+        if checks is not None and not self._watched:
+            self._watched = True
             for name, resource in self._resources.items():
                 checks.add(name, resource.ping)
 

@@ -1,6 +1,6 @@
 """Graceful shutdown, the layer's part: announce it, finish what began, end streams on purpose.
 
-The life of a process is a line of states, and only forwards::
+The life of a service is a line of states, and only forwards::
 
     starting -> serving -> draining -> closing
 
@@ -71,6 +71,12 @@ class GracefulShutdown:
     def serving_quietly(self) -> None:
         """Begin to serve without a record (the self-test's own small service)."""
         self.state = "serving"
+
+    def begin_again(self) -> None:
+        """Go back to the start: the service has ended, and the same process serves it once more."""
+        self.state = "starting"
+        self.draining = self.failed = False
+        self._drain = None
 
     def begin_drain(self) -> None:
         """Turn readiness to 503 and go on serving."""

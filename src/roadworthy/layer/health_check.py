@@ -215,6 +215,11 @@ class HealthCheck:
         """Turn readiness to 503 for good; liveness stays (nestjs/terminus#2298)."""
         self._state = "draining"
 
+    def begin_again(self) -> None:
+        """Go back to the start: the service has ended, and the same process serves it once more."""
+        self._state = "starting"
+        self._begun = False
+
     async def start(self) -> None:
         """Run every check once, all at the same time, and keep running them. A failure stops no start."""
         if self._running:
@@ -228,9 +233,11 @@ class HealthCheck:
     async def stop(self) -> None:
         """Stop running checks."""
         self._running = False
-        tasks: list[asyncio.Task[Any]] = [*self._loops.values()]
-        tasks += [watched.attempt for watched in self._checks.values() if watched.attempt is not None]
+        running: list[asyncio.Task[Any]] = [*self._loops.values()]
+        running += [watched.attempt for watched in self._checks.values() if watched.attempt is not None]
         self._loops.clear()
+        # Those of an event loop that has ended are done.
+        tasks = [task for task in running if not task.done()]
         for task in tasks:
             task.cancel()
         if tasks:

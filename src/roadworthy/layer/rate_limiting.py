@@ -55,7 +55,7 @@ class RateLimiting:
             if id(rule) not in self._ruled:
                 self._bind(rule, methods, template)
         self.enabled = self._default is not None or any(policy for _, policy in self._ruled.values())
-        self._store = store
+        self._given = self._store = store
         self._take = self._first_take if store is None else store.take
 
     @property
@@ -129,6 +129,11 @@ class RateLimiting:
     async def start(self) -> None:
         """Open the counts, so that a mistake stops the start and not a request."""
         self._open()
+
+    def begin_again(self) -> None:
+        """Forget counts that are closed: the same process serves once more."""
+        self._store = self._given
+        self._take = self._first_take if self._given is None else self._given.take
 
     async def stop(self) -> None:
         """Close the counts."""

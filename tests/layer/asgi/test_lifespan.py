@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -14,9 +16,11 @@ from roadworthy import Layer, RouteRule, roadworthy
 from roadworthy.layer.exchange import Exchange
 from roadworthy.layer.pipeline import Pass
 from roadworthy.layer.selftest import BrokenPromiseError, self_test
+from roadworthy.patterns import Database
 from roadworthy.types import Message, Receive, Scope, Send
-from tests.asgi_driver import ask
-from tests.patience import DEADLINE
+from tests.asgi_driver import ask, http_scope
+from tests.patience import DEADLINE, eventually
+from tests.served import served
 
 pytestmark = pytest.mark.anyio
 
@@ -46,18 +50,35 @@ class Service:
             if self.fail == "app":
                 await send({"type": "lifespan.startup.failed", "message": "no"})
                 return
+            if self.fail == "app, raising":
+                await send({"type": "lifespan.startup.failed", "message": "no"})
+                raise OSError("no")
             await send({"type": "lifespan.startup.complete"})
             await receive()
             self.happened.append("app stopped")
             await send({"type": "lifespan.shutdown.complete"})
             return
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            return
+        if scope["path"] == "/hang":
+            await asyncio.Event().wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
 
-async def _life(app: Layer) -> list[str]:
+class Named:
+    """A resource under another name."""
+
+    def __init__(self, resource: Database) -> None:
+        self.name = "rows"
+        self.start, self.ping, self.stop = resource.start, resource.ping, resource.stop
+
+
+async def _life(app: Layer, said: list[str] | None = None) -> list[str]:
     inbox: asyncio.Queue[Message] = asyncio.Queue()
-    said: list[str] = []
+    said = [] if said is None else said
 
     async def send(message: Message) -> None:
         said.append(message["type"].removeprefix("lifespan."))
@@ -80,14 +101,83 @@ async def test_pools_open_before_the_app_and_close_after_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fail", "happened"),
-    [("pool", ["pool opened"]), ("app", ["pool opened", "app started", "pool closed"])],
+    ("fail", "happened", "raised"),
+    [
+        ("pool", ["pool opened"], "resource 'database' did not open: ConnectionError"),
+        ("app", ["pool opened", "app started", "pool closed"], ""),
+        ("app, raising", ["pool opened", "app started", "pool closed"], "no"),
+    ],
 )
-async def test_a_start_that_fails_closes_what_was_open(fail: str, happened: list[str]) -> None:
-    """The server is told that the start failed, and nothing stays open."""
+async def test_a_start_that_fails_closes_what_was_open(fail: str, happened: list[str], raised: str) -> None:
+    """The server is told, a test client gets what was raised, and nothing stays open."""
     service = Service(fail=fail)
-    assert await _life(roadworthy(service, resources=[service])) == ["startup.failed"]
+    app = roadworthy(service, resources=[service])
+    said: list[str] = []
+    with pytest.raises(Exception, match=f"^{raised}$") if raised else nullcontext():
+        await _life(app, said)
+    assert said == ["startup.failed"]
     assert service.happened == happened
+    service.fail = ""
+    assert await _life(app) == ["startup.complete", "shutdown.complete"]
+
+
+def test_one_app_has_one_lifespan_after_another(tmp_path: Path) -> None:
+    """Each serves as the first did, on whatever event loop: the kind is a test suite with one app."""
+    service, store = Service(), Database(f"sqlite:///{tmp_path}/rows.db")
+    app = roadworthy(service, resources=[service, Named(store)], request_timeout=0.2)
+    checks: list[str] = []
+
+    async def check() -> None:
+        checks.append("ran")
+
+    app.health.add("own", check, interval=0.01)
+
+    async def whole() -> None:
+        async with served(app) as client:
+            for path, status in (("/readyz", 200), ("/startupz", 200), ("/", 204)):
+                answer = await client.get(path)
+                assert (answer.status_code, answer.headers.get("connection")) == (status, None)
+            async with store.connection() as connection:
+                assert (await connection.exec_driver_sql("SELECT 1")).scalar() == 1
+            ran = len(checks)
+            await eventually(lambda: len(checks) > ran, "checks go on")
+            # The sweep runs on this loop, too.
+            assert (await ask(app, path="/hang")).status == 504
+            socket = await _accepted(app)
+            assert socket == ["websocket.accept"]
+        assert (await ask(app, path="/readyz")).status == 503
+
+    for lifespan in range(1, 4):
+        asyncio.run(whole())
+        assert service.happened.count("pool opened") == service.happened.count("pool closed") == lifespan
+
+
+async def _accepted(app: Layer) -> list[str]:
+    said: list[str] = []
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    inbox.put_nowait({"type": "websocket.connect"})
+    inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+
+    async def send(message: Message) -> None:
+        said.append(message["type"])
+
+    scope = {**http_scope(path="/ws"), "type": "websocket", "scheme": "ws", "subprotocols": []}
+    await app(scope, inbox.get, send)
+    return said
+
+
+def test_without_a_lifespan_each_request_may_have_an_event_loop_of_its_own() -> None:
+    """Deadlines are kept, checks run and resources open on each, as a test client without a lifespan asks."""
+    service = Service()
+    app = roadworthy(service, resources=[service], request_timeout=0.1)
+
+    async def one(path: str) -> int:
+        async with asyncio.timeout(DEADLINE):
+            return (await ask(app, path=path)).status
+
+    asked = ["/", "/readyz", "/hang", "/hang", "/readyz", "/"]
+    assert [asyncio.run(one(path)) for path in asked] == [204, 200, 504, 504, 200, 204]
+    assert service.happened.count("pool opened") == len(asked)
 
 
 async def test_an_app_without_a_lifespan_is_served() -> None:

@@ -38,9 +38,12 @@ class Lifespan:
 
     def __init__(self, pass_: Pass, *, chain_sigterm: bool = True) -> None:
         self.started = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where it was started."""
         self.chain_sigterm = chain_sigterm
         self._pass = pass_
         self._lock = asyncio.Lock()
+        self._ended = False
         self._restore: Callable[[], None] | None = None
         self._unhandled = Unhandled(pass_.settings, partial(setattr, pass_.shutdown, "failed", True))
         for kind in KINDS:
@@ -54,8 +57,15 @@ class Lifespan:
     async def start(self) -> None:
         """Open everything, in order; what was opened is closed again when a later step fails."""
         async with self._lock:
+            loop = asyncio.get_running_loop()
             if self.started:
-                return
+                if self.loop is loop or self.loop is None or not self.loop.is_closed():
+                    return
+                # A test client without a lifespan has an event loop for each request, and what was opened
+                # for an earlier one is of no use to this.
+                await self._close()
+                self._begin_again()
+            self.loop = loop
             pass_ = self._pass
             await pass_.logging.start()
             self._unhandled.start()
@@ -86,6 +96,14 @@ class Lifespan:
         self._pass.shutdown.begin_drain()
         self._pass.shutdown.begin_close()
         await self._close()
+        self._ended = True
+
+    def _begin_again(self) -> None:
+        """Let an app that has ended serve another lifespan: a test suite has one for each test of an app."""
+        self._pass.shutdown.begin_again()
+        self._pass.health.begin_again()
+        self._pass.limiter.begin_again()
+        self.started = self._ended = False
 
     async def _close(self) -> None:
         pass_ = self._pass
@@ -143,6 +161,10 @@ class Lifespan:
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the ``lifespan`` scope: ours around the app's."""
         await receive()  # lifespan.startup
+        if self._ended:
+            self._begin_again()
+            # That of another event loop may have bound itself to it.
+            self._lock = asyncio.Lock()
         try:
             await self.start()
         except BaseException as error:
@@ -151,12 +173,15 @@ class Lifespan:
             message = str(error) if isinstance(error, Exception) else f"the start raised {error!r}"
             _log.error("start refused: %s", message)
             await send({"type": "lifespan.startup.failed", "message": message})
-            return
+            # As frameworks do: a test client raises what the lifespan raised. Servers have the message.
+            raise
         inner = _Inner(app, scope)
         failure = await inner.startup()
         if failure is not None:
             await self.stop()
             await send(failure)
+            if inner.error is not None:
+                raise inner.error
             return
         await self.serving()
         await send({"type": "lifespan.startup.complete"})
@@ -178,6 +203,8 @@ class _Inner:
         self._knows = False
         self._failure_reported = False
         self._exit: BaseException | None = None
+        self.error: BaseException | None = None
+        """What came out of it besides its message of a failure."""
 
     async def startup(self) -> Message | None:
         """Start the app; return its failure, if it reports one."""
@@ -198,6 +225,7 @@ class _Inner:
                 raise
             # A framework has reported it by a message. Raising before the first message means that the app
             # has no lifespan, as for every server; raising after it is a failure that nothing else reports.
+            self.error = error
             if self._failure_reported:
                 return
             if not isinstance(error, Exception):
