@@ -73,7 +73,7 @@ class Layer:
         """The items, built when first needed: routes may be added until then."""
         if self._built is None:
             routes = self._framework.routes()
-            rules = bind_rules(self._rules, routes)
+            rules = bind_rules(self._rules, routes, self._framework.opaque)
             self._built = Pass(
                 self.app, self._framework, self.settings, routes, rules, self._resources, self._user_key
             )

@@ -80,7 +80,7 @@ class Pass:
             *rules,
             *((route.methods, route.template, rule) for route in routes if (rule := rule_of(route.endpoint))),
         ]
-        self.table = RouteTable(rules, routes, framework, framework.rooted)
+        self.table = RouteTable(rules, routes, framework, framework.rooted, bool(framework.opaque))
         self.ruled = self.table.ruled
         self.may_cancel = settings.cancel_on_disconnect or any(
             rule.cancel_on_disconnect for _, _, rule in self.rules

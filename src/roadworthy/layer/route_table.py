@@ -81,6 +81,7 @@ class RouteTable:
             any spelling that could mean a rule's path comes under it.
         router: the adapter for the app's framework.
         rooted: the app itself cuts a prefix off its paths.
+        opaque: it has routes besides, of which only its router knows what they match.
     """
 
     def __init__(
@@ -89,10 +90,12 @@ class RouteTable:
         routes: Sequence[RouteInfo],
         router: Router,
         rooted: bool = False,
+        opaque: bool = False,
     ) -> None:
         given = list(rules)
         self._router = router
         self._rooted = rooted
+        self._opaque = opaque
         # More spellings than one of a path, the prefix aside.
         self._folds = router.canonical("//a/", "") != "//a/"
         self._routes = routes
@@ -170,12 +173,16 @@ class RouteTable:
         for route, matches in dynamic:
             for only, rule in self._by_key[route.key]:
                 entry = _Entry(rule, route.template)
-                if any(self._disagree(route, other) for other, _ in dynamic if other is not route):
+                if self._opaque or any(
+                    self._disagree(route, other) for other, _ in dynamic if other is not route
+                ):
                     entry = _ASK
                 covered = route.methods if only is None else only
                 self._patterns.append((None if covered == ANY_METHOD else covered, matches, entry))
 
     def _entry(self, method: str, template: str, rivals: Sequence[RouteInfo]) -> _Entry:
+        if self._opaque:
+            return _ASK
         able = [
             route for route in rivals if not method or method in route.methods or route.methods == ANY_METHOD
         ]

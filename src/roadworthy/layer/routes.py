@@ -149,13 +149,14 @@ _METHOD_AND_TEMPLATE = re.compile(r"(?:([A-Z]+)\s+)?(/.*)")
 
 
 def bind_rules(
-    rules: Mapping[str, RouteRule], routes: Sequence[RouteInfo]
+    rules: Mapping[str, RouteRule], routes: Sequence[RouteInfo], opaque: Sequence[str] = ()
 ) -> list[tuple[frozenset[str], str, RouteRule]]:
     """Bind rules given as ``"POST /upload"`` or ``"/upload"`` to the routes they cover.
 
     Parameters:
         rules: rules by method and template, or by template for every method of it.
         routes: the app's routes; empty for an app whose routes cannot be known, where templates stand alone.
+        opaque: classes of routes that have no template.
 
     Raises:
         ValueError: a key is not of that form, or covers no route.
@@ -179,6 +180,9 @@ def bind_rules(
         if not covered:
             near = nearest(template, {route.template for route in routes})
             hint = f"; did you mean {near!r}?" if near else ""
+            if opaque:
+                kinds = ", ".join(dict.fromkeys(opaque))
+                hint += f"; what its routes of the kind {kinds} serve has no template that a rule could name"
             raise ValueError(f"the rule {key!r} covers no route of the app{hint}")
         has = frozenset[str]().union(*(route.methods for route in covered))
         bound.append((_with_head(method, template, rules) & has if method else has, template, rule))

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from httpx import ASGITransport, AsyncClient
 from pydantic import BaseModel
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
 
-from roadworthy import roadworthy
+from roadworthy import RouteRule, roadworthy
 from roadworthy.errors import (
     APIError,
     BadRequestError,
@@ -23,11 +23,12 @@ from roadworthy.errors import (
     UnsupportedMediaTypeError,
     ValidationError,
 )
-from roadworthy.layer.frameworks import UnknownRouteError, detect
+from roadworthy.layer.frameworks import detect
 from roadworthy.layer.security_headers import inline_script_hashes
 from tests.apps import fastapi_app
 from tests.apps.common import CANARY
 from tests.layer.frameworks.driving import drive
+from tests.served import served
 
 pytestmark = pytest.mark.anyio
 
@@ -118,17 +119,42 @@ def test_a_route_carries_its_methods_and_endpoint() -> None:
     }
 
 
-def test_a_route_that_cannot_be_walked_is_refused_by_name() -> None:
-    """A route of an unknown kind stops the start: no limit may lapse in silence (laurentS/slowapi#281)."""
+class Strange(BaseRoute):
+    """A route of a kind of the app's own, which takes what begins with its prefix."""
 
-    class Strange(BaseRoute):
-        def matches(self, scope: Any) -> tuple[Match, Any]:
-            return Match.NONE, {}
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
 
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        return (Match.FULL if scope["path"].startswith(self.prefix) else Match.NONE), {}
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("strange")(scope, receive, send)
+
+
+async def test_a_route_of_the_app_s_own_kind_is_served_unmatched() -> None:
+    """It keeps its place before and after others, below a mount too; their rules are not its own."""
+    app, below = FastAPI(), FastAPI()
+    rule = RouteRule(rate_limit="1/hour")
+    app.router.routes.append(Strange("/plain/first"))
+    app.get("/plain/{name}")(lambda name: name)
+    below.router.routes.append(Strange("/below"))
+    app.mount("/below", below)
+    app.router.routes.append(Strange("/"))
+    layer = roadworthy(app, routes={"/plain/{name}": rule})
+    async with served(layer) as client:
+        answers = [await client.get(path) for path in ("/plain/first", "/below/x", "/other", "/plain/first")]
+        assert [(one.status_code, one.text) for one in answers] == [(200, "strange")] * 4
+        assert [(await client.get("/plain/second")).status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_rule_that_only_such_a_route_could_meet_is_refused_by_name() -> None:
+    """No limit may lapse in silence (laurentS/slowapi#281)."""
     app = FastAPI()
-    app.router.routes.append(Strange())
-    with pytest.raises(UnknownRouteError, match="Strange"):
-        detect(app).routes()
+    app.router.routes.append(Strange("/"))
+    layer = roadworthy(app, routes={"/strange": RouteRule(rate_limit="1/hour")})
+    with pytest.raises(ValueError, match=r"'/strange' covers no route .* kind .*test_fastapi\.Strange serve"):
+        _ = layer.operations
 
 
 def test_docs_paths_are_those_of_the_app() -> None:

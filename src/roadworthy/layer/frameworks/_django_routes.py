@@ -11,7 +11,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 
 from ..routes import RouteInfo, RouteKey
-from ._protocol import ANY_METHOD, UnknownRouteError
+from ._protocol import ANY_METHOD
 
 __all__ = ("canonical", "enter_first", "key_of", "resolve", "template_of", "walk")
 
@@ -96,11 +96,13 @@ def _loose(template: str) -> re.Pattern[str]:
     return re.compile("(?s:.*)".join(re.escape(part) for part in parts) + r"\Z")
 
 
-def walk(resolver: Any = None, prefix: str = "") -> list[RouteInfo]:
+def walk(opaque: list[str], resolver: Any = None, prefix: str = "") -> list[RouteInfo]:
     """Return every pattern below ``resolver``, the root URL configuration by default.
 
-    Raises:
-        UnknownRouteError: a pattern is neither a path nor an include.
+    Parameters:
+        opaque: gets the class of each pattern that is neither a path nor an include.
+        resolver: whose patterns are returned.
+        prefix: what stands before them.
     """
     if resolver is None:
         resolver = _urls.get_resolver()
@@ -108,12 +110,12 @@ def walk(resolver: Any = None, prefix: str = "") -> list[RouteInfo]:
     for pattern in resolver.url_patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, _resolvers.URLResolver):
-            found += walk(pattern, route)
+            found += walk(opaque, pattern, route)
         elif isinstance(pattern, _resolvers.URLPattern):
             methods, view = _methods(pattern.callback), pattern.callback
             # A regular expression may take more than one segment where its template shows a name.
             loose = _loose(template_of(route)) if _REGEX.search(route) else None
             found.append(RouteInfo(methods, template_of(route), view, loose))
         else:
-            raise UnknownRouteError(f"the URL pattern {pattern!r} is neither a path nor an include")
+            opaque.append(f"{type(pattern).__module__}.{type(pattern).__qualname__}")
     return found

@@ -76,8 +76,13 @@ class Framework(Router, Protocol):
         """Return every route of the app, those of mounted apps and included routers too.
 
         Raises:
-            UnknownRouteError: there is a route that cannot be walked.
+            UnknownRouteError: the routes have no end.
         """
+        ...
+
+    @property
+    def opaque(self) -> Sequence[str]:
+        """What the app routes by besides: names of what has no template, so that no rule can cover it."""
         ...
 
     @property

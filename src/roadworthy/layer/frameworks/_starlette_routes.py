@@ -15,7 +15,7 @@ from ..routes import RouteInfo, RouteKey
 from ._entry import guarded, unguarded
 from ._protocol import ANY_METHOD, WEBSOCKET, UnknownRouteError
 
-__all__ = ("Expand", "Node", "RouteIndex", "choose", "guard", "nodes", "same_routes", "tree")
+__all__ = ("Expand", "Node", "RouteIndex", "choose", "guard", "nodes", "opaque", "same_routes", "tree")
 
 Expand = Callable[[Iterable[Any]], Iterable[Any]]
 """Replaces lazily included routers by their routes."""
@@ -51,10 +51,11 @@ class Node:
 def tree(routes: Iterable[Any], expand: Expand, prefix: str = "", depth: int = 0) -> tuple[Node, ...]:
     """Return every route of ``routes`` with what stands below it.
 
-    A mount of an app without routes stands as ``/prefix/{path:path}`` with any method.
+    A mount of an app without routes stands as ``/prefix/{path:path}`` with any method. A route of the app's
+    own kind is in its place and has no template: it is asked like every other, and what it serves has no rule.
 
     Raises:
-        UnknownRouteError: a route is of no kind known here, or mounts contain each other.
+        UnknownRouteError: mounts contain each other.
     """
     if depth > _MAX_MOUNTS:
         raise UnknownRouteError(f"the mounts below {prefix[:100]!r} contain each other")
@@ -75,11 +76,7 @@ def tree(routes: Iterable[Any], expand: Expand, prefix: str = "", depth: int = 0
             path = prefix + str(route.path)
             found.append(Node(route, path, _info(_methods(route), path, route.endpoint)))
         else:
-            kind = type(route)
-            raise UnknownRouteError(
-                f"the route {route!r} is a {kind.__module__}.{kind.__qualname__}, which cannot be walked: "
-                "limits and metrics would not cover it. Register it as a Route, a Mount or an included router"
-            )
+            found.append(Node(route, prefix, None))
     return tuple(found)
 
 
@@ -92,6 +89,12 @@ def nodes(below: Iterable[Node]) -> Iterator[Node]:
     for node in below:
         yield node
         yield from nodes(node.below)
+
+
+def opaque(below: Iterable[Node]) -> list[str]:
+    """Return the classes of the routes of which nothing is known but whether they match."""
+    kinds = [type(node.route) for node in nodes(below) if node.info is None]
+    return [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if not issubclass(kind, Host | Mount)]
 
 
 def choose(below: Iterable[Node], scope: Scope) -> RouteInfo | None:

@@ -53,6 +53,7 @@ class DjangoFramework:
     """Adapter for Django's ASGI handler, with or without the handler for static files around it."""
 
     name = "django"
+    opaque: Sequence[str] = ()
     native_tracing = False
 
     @property
@@ -134,7 +135,9 @@ class DjangoFramework:
 
     def routes(self) -> Sequence[RouteInfo]:
         """Return every pattern of the root URL configuration; views choose their methods themselves."""
-        return walk()
+        found: list[str] = []
+        self.opaque = found
+        return walk(found)
 
     def canonical(self, path: str, root: str) -> str:
         """Return ``path`` without the script's name, as Django's request does."""

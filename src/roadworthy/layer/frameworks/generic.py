@@ -18,6 +18,7 @@ class GenericFramework:
     name = "asgi"
     debug = False
     native_tracing = False
+    opaque: Sequence[str] = ()
     rooted = False
 
     def __init__(self, app: ASGIApp) -> None:

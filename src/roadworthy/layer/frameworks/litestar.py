@@ -16,7 +16,7 @@ from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, json_object, json_objects
 from ._entry import guarded
 from ._litestar_logging import drop_default_handlers
-from ._protocol import ANY_METHOD, WEBSOCKET, ErrorFormat, UnknownRouteError, exchange_of
+from ._protocol import ANY_METHOD, WEBSOCKET, ErrorFormat, exchange_of
 
 __all__ = ("LitestarFramework",)
 
@@ -57,6 +57,7 @@ class LitestarFramework:
         self.app = app
         self._templates: dict[str, str] = {}
         self._mounts: dict[int, str] = {}
+        self.opaque: Sequence[str] = ()
 
     @property
     def debug(self) -> bool:
@@ -91,6 +92,7 @@ class LitestarFramework:
     def routes(self) -> Sequence[RouteInfo]:
         """Return every route, one entry per handler."""
         found: list[RouteInfo] = []
+        self.opaque = ()
         for route in self.app.routes:
             if isinstance(route, HTTPRoute):
                 for handler in route.route_handlers:
@@ -107,7 +109,9 @@ class LitestarFramework:
                 function = cast("Any", route.route_handler.fn)
                 found.append(RouteInfo(ANY_METHOD, template, function, handler=route.route_handler))
             else:
-                raise UnknownRouteError(f"the route {route!r} is of no kind that can be walked")
+                kind = type(cast("object", route))
+                self.opaque = [*self.opaque, f"{kind.__module__}.{kind.__qualname__}"]
+                continue
             self._templates[route.path_format] = route.path
         return found
 

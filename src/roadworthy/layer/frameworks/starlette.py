@@ -14,7 +14,7 @@ from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, json_object, media_type, phrase
 from ._protocol import ErrorFormat
 from ._starlette_errors import attach_handlers
-from ._starlette_routes import Expand, Node, RouteIndex, choose, guard, nodes, same_routes, tree
+from ._starlette_routes import Expand, Node, RouteIndex, choose, guard, nodes, opaque, same_routes, tree
 
 __all__ = ("StarletteFramework",)
 
@@ -81,6 +81,11 @@ class StarletteFramework:
         """Return every route, those of mounted apps too."""
         self._tree = self._index = None
         return [node.info for node in nodes(self.tree) if node.info is not None]
+
+    @property
+    def opaque(self) -> Sequence[str]:
+        """The classes of routes that are of a kind of the app's own."""
+        return opaque(self.tree)
 
     @property
     def rooted(self) -> bool:
