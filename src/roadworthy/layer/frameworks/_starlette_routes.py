@@ -52,7 +52,7 @@ def tree(routes: Iterable[Any], expand: Expand, prefix: str = "", depth: int = 0
     """Return every route of ``routes`` with what stands below it.
 
     A mount of an app without routes stands as ``/prefix/{path:path}`` with any method. A route of the app's
-    own kind is in its place and has no template: it is asked like every other, and what it serves has no rule.
+    own kind is in its place and has no template: it is asked like any other, and what it serves has no rule.
 
     Raises:
         UnknownRouteError: mounts contain each other.
