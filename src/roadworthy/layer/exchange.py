@@ -210,16 +210,16 @@ class Exchange:
 
     @classmethod
     def of_http(cls, scope: Scope) -> Exchange:
-        """Make the exchange of a request from its ``http`` scope (ASGI)."""
+        """Make the exchange of a request from its ``http`` scope; optional keys have ASGI's defaults."""
         made = cls()
         client = scope.get("client")
-        made._begin(client[0] if client else "", scope["headers"])
+        made._begin(client[0] if client else "", _fields(scope))
         made.method = scope["method"]
         made.path = scope["path"]
         made.root = scope.get("root_path") or ""
-        made.query = scope["query_string"]
-        made.scheme = scope["scheme"]
-        made.http_version = scope["http_version"]
+        made.query = scope.get("query_string") or b""
+        made.scheme = scope.get("scheme") or "http"
+        made.http_version = scope.get("http_version") or "1.1"
         return made
 
     @classmethod
@@ -227,14 +227,14 @@ class Exchange:
         """Make the exchange of a WebSocket from its scope (ASGI): its handshake is a GET (RFC 6455 §4.1)."""
         made = cls()
         client = scope.get("client")
-        made._begin(client[0] if client else "", scope["headers"])
+        made._begin(client[0] if client else "", _fields(scope))
         made.websocket = True
         made.method = "GET"
         made.path = scope["path"]
         made.root = scope.get("root_path") or ""
-        made.query = scope["query_string"]
+        made.query = scope.get("query_string") or b""
         made.scheme = "https" if scope.get("scheme") == "wss" else "http"
-        made.http_version = scope["http_version"]
+        made.http_version = scope.get("http_version") or "1.1"
         return made
 
     @classmethod
@@ -330,6 +330,15 @@ class Exchange:
     def describe(self) -> str:
         """Return what is asked for, in two words, for the record of what is cut."""
         return f"{'WebSocket' if self.websocket else self.method} {self.path}"
+
+
+def _fields(scope: Scope) -> Headers:
+    fields = scope["headers"]
+    if type(fields) is list:
+        return fields
+    # Any iterable, says ASGI; the app is to find in it what we have read.
+    scope["headers"] = found = [(name, value) for name, value in fields]
+    return found
 
 
 async def _enter_late(carrier: Carrier, rule: RouteRule | None) -> None:

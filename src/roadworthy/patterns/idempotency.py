@@ -365,6 +365,6 @@ async def _whole_body(receive: Receive) -> bytes | None:
 
 def _fingerprint(scope: Scope, body: bytes) -> str:
     target = scope.get("raw_path") or scope["path"].encode()
-    parts = (scope["method"].encode(), target, scope["query_string"], body)
+    parts = (scope["method"].encode(), target, scope.get("query_string", b""), body)
     # Each with its length: no two requests run together into one text.
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
