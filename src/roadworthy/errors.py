@@ -246,15 +246,17 @@ class UnavailableError(APIError):
 
     Parameters:
         message: the text that the client gets.
-        retry_after: whole seconds after which a retry is worth it, at least 1.
+        retry_after: whole seconds after which a retry is worth it, at least 1; None where a retry could do
+            something a second time.
     """
 
     status = 503
     code = "UNAVAILABLE"
     default_message = "Service unavailable"
 
-    def __init__(self, message: str | None = None, *, retry_after: int = 1) -> None:
-        super().__init__(message, headers={"Retry-After": str(max(1, retry_after))})
+    def __init__(self, message: str | None = None, *, retry_after: int | None = 1) -> None:
+        headers = {} if retry_after is None else {"Retry-After": str(max(1, retry_after))}
+        super().__init__(message, headers=headers)
 
 
 class TimeoutError(APIError):

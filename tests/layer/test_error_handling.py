@@ -84,14 +84,14 @@ def test_fields_of_the_error_become_fields_of_the_response() -> None:
 
 def test_an_unknown_exception_is_a_500_without_its_text() -> None:
     """What a client is told of an unhandled exception does not depend on it."""
-    error = ErrorHandling(Settings()).from_exception(RuntimeError("canary-8"))
+    error = ErrorHandling(Settings()).from_exception(RuntimeError("canary-8"), "GET")
     assert (error.status, error.code, error.message) == (500, "INTERNAL_ERROR", "Internal Server Error")
 
 
 def test_an_error_inside_a_group_is_found() -> None:
     """A TaskGroup wraps what its children raise; the service's own error still decides."""
     group = ExceptionGroup("x", [RuntimeError("y"), ExceptionGroup("z", [NotFoundError("gone")])])
-    assert ErrorHandling(Settings()).from_exception(group).message == "gone"
+    assert ErrorHandling(Settings()).from_exception(group, "GET").message == "gone"
 
 
 def test_an_error_status_must_be_one() -> None:

@@ -12,12 +12,18 @@ from typing import Any
 import httpx
 import pytest
 import redis.asyncio
+import sqlalchemy.exc
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from roadworthy import roadworthy
 from roadworthy.layer.outages import cause_of, outage_of
+from roadworthy.types import Receive, Scope, Send
 
+from ..asgi_driver import ask
+from ..patience import eventually
 from ..redis_server import RedisServer
+from ..served import served
 
 pytestmark = pytest.mark.anyio
 
@@ -161,3 +167,56 @@ def test_states(state: str, outage: bool, untouched: bool) -> None:
     found = outage_of(_WithState(state))
     assert (found is not None, found is not None and found.untouched) == (outage, untouched)
     assert state in cause_of(_WithState(state)) or outage
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    ("error", "status", "when_unsafe"),
+    [
+        (ConnectionRefusedError(), 503, None),
+        (sqlalchemy.exc.OperationalError("", {}, _WithState("57P03")), 503, "1"),
+        (sqlalchemy.exc.OperationalError("", {}, _WithState("08006")), 503, None),
+        (sqlalchemy.exc.OperationalError("", {}, _WithState("42P01")), 500, None),
+        (ExceptionGroup("", [ConnectionRefusedError(), ConnectionResetError()]), 503, None),
+        (ExceptionGroup("", [ConnectionRefusedError(), KeyError()]), 500, None),
+    ],
+    ids=["refused", "starting", "lost", "no table", "both away", "one slip"],
+)
+async def test_a_request_is_503_and_repeated_only_where_that_is_harmless(
+    method: str, error: Exception, status: int, when_unsafe: str | None
+) -> None:
+    """`Retry-After` for methods that change nothing, and where the database has taken nothing yet."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    answer = await ask(roadworthy(app), method)
+    assert answer.status == status
+    safe = "1" if status == 503 else None
+    assert answer.headers.get("retry-after") == (safe if method in ("GET", "HEAD") else when_unsafe)
+    assert b"depends on" in answer.body or status == 500 or method == "HEAD"
+
+
+async def test_operations_see_a_short_cause_and_a_gauge_for_each_check() -> None:
+    """Readiness and checks are numbers; the cause names no address."""
+    layer, down = roadworthy(_nothing, health_interval=0.02), True
+
+    async def check() -> None:
+        if down:
+            raise ConnectionRefusedError("connect to postgres://u:secret@db")
+
+    def gauges() -> list[str]:
+        page = layer.pass_.metrics.exposition().body.decode()
+        return [line for line in page.splitlines() if line.startswith("health_")]
+
+    layer.health.add("stock", check)
+    async with served(layer):
+        details = layer.health.details()["checks"]["stock"]
+        assert (details["status"], details["error"]) == ("fail", "ConnectionRefusedError: connection refused")
+        assert gauges() == ['health_check_passing{check="stock"} 0.0', "health_ready 0.0"]
+        down = False
+        await eventually(lambda: layer.health.details()["checks"]["stock"]["status"] == "pass")
+        assert gauges() == ['health_check_passing{check="stock"} 1.0', "health_ready 1.0"]
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None: ...

@@ -15,10 +15,13 @@ from urllib.parse import quote
 from ..errors import APIError, UnavailableError, ValidationError
 from ..settings import Settings
 from .exchange import Exchange, Reply
+from .outages import is_of_database, outage_of
 from .problem import problem
 
 __all__ = ("ErrorHandling",)
 
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""Methods that change nothing (RFC 9110 §9.2.1)."""
 # RFC 3986 §3.3: what may stand unescaped in a path.
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 
@@ -47,18 +50,31 @@ class ErrorHandling:
         self._envelope = settings.error_format == "envelope"
         self._stacks = settings.env == "development"
 
-    def from_exception(self, exception: BaseException) -> APIError:
-        """Return the error that a client gets when ``exception`` came out of the app.
+    def from_exception(self, exception: BaseException, method: str) -> APIError:
+        """Return the error that a client is answered with when ``exception`` came out of the app.
 
-        An :class:`APIError` is that error, also from inside an exception group; a database pool without a
-        free connection is 503; all else is 500 and keeps its text to itself (OWASP ASVS 16.5.1).
+        An :class:`APIError` is itself, also from inside an exception group. A database pool without a free
+        connection and another service that is away are 503; all else is 500 and keeps its text to itself
+        (OWASP ASVS 16.5.1).
+
+        Parameters:
+            exception: what came out.
+            method: of the request. Only where nothing can have been done yet does ``Retry-After`` ask for a
+                repetition.
         """
-        for leaf in _leaves(exception):
+        leaves = list(_leaves(exception))
+        for leaf in leaves:
             if isinstance(leaf, APIError):
                 return leaf
-        for leaf in _leaves(exception):
-            if self._is_unavailable(leaf):
-                return UnavailableError("No database connection became free in time")
+        if any(self._is_unavailable(leaf) for leaf in leaves):
+            return UnavailableError("No database connection became free in time")
+        outages = [outage_of(leaf) for leaf in leaves]
+        if None not in outages:
+            untouched = all(outage is not None and outage.untouched for outage in outages)
+            harmless = method in _SAFE or (untouched and all(map(is_of_database, leaves)))
+            return UnavailableError(
+                "Something that this service depends on is unavailable", retry_after=1 if harmless else None
+            )
         return APIError()
 
     def encode(self, exchange: Exchange, error: APIError) -> Reply:

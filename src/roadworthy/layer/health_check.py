@@ -17,6 +17,8 @@ from typing import Any
 from ..errors import APIError, MethodNotAllowedError
 from ..settings import Settings
 from .exchange import Exchange, Reply
+from .outages import cause_of
+from .resources import Watch
 
 __all__ = ("Check", "HealthCheck")
 
@@ -92,6 +94,7 @@ class HealthCheck:
         self._begun = False
         self._running = False
         self._ready_until = float("inf")
+        self._watch_number: Watch | None = None
 
     def add(
         self,
@@ -135,9 +138,27 @@ class HealthCheck:
                 f"health check {name!r} needs a timeout and an interval above 0 and at least 1 failure"
             )
         self._checks[name] = watched
+        self._report(watched)
         self._judge()
         if self._running:
             self._loops[name] = asyncio.ensure_future(self._watch(watched))
+
+    def report_to(self, watch: Watch) -> None:
+        """Put readiness and every check into the metrics, those that are added later too."""
+        self._watch_number = watch
+        watch("health_ready", "Workers that are ready.", self.ready, kind="gauge")
+        for watched in self._checks.values():
+            self._report(watched)
+
+    def _report(self, watched: _Watched) -> None:
+        if self._watch_number is not None:
+            self._watch_number(
+                "health_check_passing",
+                "Workers in which the check passed last.",
+                lambda: bool(watched.passing),
+                kind="gauge",
+                labels={"check": watched.name},
+            )
 
     def admit(self, exchange: Exchange) -> Reply | APIError | None:
         """Answer a probe; let everything else pass."""
@@ -175,7 +196,7 @@ class HealthCheck:
 
         ``status`` is ``starting``, ``ready``, ``degraded`` (an optional check fails), ``unavailable`` or
         ``draining``; a check's is ``pending``, ``pass``, ``fail`` or ``stale``, with the duration and the age
-        of its last result in seconds and the class name of its error.
+        of its last result in seconds and a short cause: the class of its error, and what is known of it.
         """
         now = time.monotonic()
         checks: dict[str, dict[str, Any]] = {}
@@ -278,7 +299,7 @@ class HealthCheck:
         elif before is None or watched.in_a_row >= watched.failures:
             watched.passing = False
         self._judge()
-        # Only the class of the error: its text may hold an address with a password.
+        # No text of the error, which may hold an address with a password.
         if watched.passing is False and before is not False:
             _logger.warning("health check %s fails: %s", watched.name, error)
         elif watched.passing and before is False:
@@ -292,7 +313,7 @@ class HealthCheck:
 
 
 async def _attempt(check: Check) -> str | None:
-    """Run a check and return the class name of what it raised.
+    """Run a check and return a short cause of its failure.
 
     ``SystemExit`` and ``KeyboardInterrupt`` count as well: out of a task they would end the event loop.
     """
@@ -301,5 +322,5 @@ async def _attempt(check: Check) -> str | None:
     except asyncio.CancelledError:
         return "CancelledError"
     except BaseException as error:
-        return type(error).__name__
+        return cause_of(error)
     return None

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ("Outage", "cause_of", "outage_of")
+__all__ = ("Outage", "cause_of", "is_of_database", "outage_of")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def is_of_database(error: BaseException) -> bool:
-    """Return whether a driver of a database has raised it: such a failure undoes what it was within."""
+    """Return whether a driver of a database has raised it."""
     return any(_package(kind) in _DATABASES for kind in type(error).__mro__)
 
 

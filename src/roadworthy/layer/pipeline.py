@@ -210,6 +210,7 @@ class Pass:
         """Put what the items count by themselves into the metrics."""
         watch, overload, limiter = self.metrics.watch, self.overload, self.limiter
         self.pooling.report_to(watch)
+        self.health.report_to(watch)
         gauges: list[tuple[str, str, Callable[[], float]]] = [
             ("http_requests_in_flight", "Requests that are being answered.", lambda: overload.in_flight),
             ("http_requests_queued", "Requests that wait for a place.", lambda: overload.waiting),

@@ -203,7 +203,7 @@ class Conversation(Answering):
                 pass_.logging.failed_late(exchange, exception)
             return
         if exchange.exception is None:
-            error = pass_.errors.from_exception(exception)
+            error = pass_.errors.from_exception(exception, exchange.method)
             if exchange.error is None:
                 exchange.error = error
             if error.status < 500:

@@ -323,7 +323,7 @@ class Answering:
         if exchange.status == 500 and exchange.exception is not None:
             # The framework answered for an exception that we know more of: a pool without a connection is
             # 503.
-            error = pass_.errors.from_exception(exchange.exception)
+            error = pass_.errors.from_exception(exchange.exception, exchange.method)
         if isinstance(error, MethodNotAllowedError):
             allowed = pass_.table.allowed(exchange)
             if allowed:

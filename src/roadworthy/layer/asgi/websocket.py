@@ -120,7 +120,7 @@ class WebSocketConversation:
 
     async def _failed(self, exception: BaseException) -> None:
         self.exchange.exception = exception
-        error = self.exchange.error = self._pass.errors.from_exception(exception)
+        error = self.exchange.error = self._pass.errors.from_exception(exception, self.exchange.method)
         if not (self._accepted or self._answered):
             await self._deny(error)
         elif not self._closed:
