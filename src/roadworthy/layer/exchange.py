@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Carrier",
+    "ClientLeftError",
     "Exchange",
+    "InvalidResponseError",
     "Live",
     "Outcome",
     "Reply",
@@ -54,6 +56,14 @@ class ResponseAborted(Exception):
     The server then closes the connection without the last chunk, which is the only sign a client gets
     (RFC 9112 §8). The cause is recorded by the layer already, so servers' own records of it are dropped.
     """
+
+
+class InvalidResponseError(RuntimeError):
+    """Raised when an app's response cannot be sent as HTTP; reports what is wrong, never the value."""
+
+
+class ClientLeftError(ConnectionResetError):
+    """Raised to an app that goes on sending to a client that has left."""
 
 
 class Service(Protocol):

@@ -206,7 +206,8 @@ async def test_a_stream_that_stands_still_is_cut(path: str) -> None:
     call = Call(layered(stream_idle_timeout=0.05), http_scope(path=path, state={"go": asyncio.Event()}))
     with pytest.raises(ResponseAborted):
         await call.done()
-    assert [message["type"] for message in call.sent] == ["http.response.start"]
+    assert [message["type"] for message in call.sent] == ["http.response.start", "http.response.body"]
+    assert call.sent[1] == {"type": "http.response.body", "body": b"", "more_body": True}
 
 
 async def test_cancel_on_disconnect_is_opt_in() -> None:
@@ -279,8 +280,8 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_chunk() -> None:
     assert sent[0]["status"] == 200
     state["go"].set()
     call.feed()
-    sent = await call.until_sent(2)
-    assert sent[1]["body"] == b"data: x\n\n"
+    sent = await call.until_sent(3)
+    assert [message["body"] for message in sent[1:]] == [b"", b"data: x\n\n"]
     call.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call.done()

@@ -8,6 +8,7 @@ needed to carry it stands here: which task serves it, how far its body is read, 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from math import inf
 from time import perf_counter
@@ -29,6 +30,7 @@ __all__ = ("Conversation", "ServedRequest")
 
 # Time for cancelled work to unwind; after it the answer is sent without waiting for it.
 _UNWIND = 1.0
+_log = logging.getLogger("roadworthy.layer")
 _PATHSEND = "http.response.pathsend"
 # What nginx records for a client that left before its answer; it never goes out.
 _CLIENT_CLOSED_REQUEST = 499
@@ -77,8 +79,10 @@ class Conversation(Answering):
     """Deadline of the whole exchange while the body's own is in force."""
     _closing: asyncio.Future[None] | None = None
     """Set when a stream is asked to end."""
+    _departure: asyncio.Task[None] | None = None
+    """Waits for the client to leave since the app has asked whether it has."""
     _gone: bool = False
-    """The client has left."""
+    """The client has left before its response was complete, and the app knows."""
     _interrupted: bool = False
     """We have cancelled the app ourselves."""
     _ending: bool = False
@@ -176,6 +180,8 @@ class Conversation(Answering):
                 del scope[EXCHANGE_KEY]
                 if pass_.may_cancel and self._watcher is not None:
                     self._watcher.cancel()
+                if self._departure is not None:
+                    self._departure.cancel()
             if not exchange.ended:
                 await self._complete()
         finally:
@@ -202,6 +208,11 @@ class Conversation(Answering):
                 exchange.duration = perf_counter() - exchange.started
                 pass_.logging.failed_late(exchange, exception)
             return
+        if self._gone or _is_departure(exception):
+            # What an app raises because its client has left is no failure, and nobody waits for an answer.
+            self._gone = True
+            _log.debug("after its client had left, the app raised %s", type(exception).__name__)
+            return
         if exchange.exception is None:
             error = pass_.errors.from_exception(exception, exchange.method)
             if exchange.error is None:
@@ -217,7 +228,7 @@ class Conversation(Answering):
         if exchange.ended:
             return
         if self._gone:
-            exchange.status = exchange.status or _CLIENT_CLOSED_REQUEST
+            exchange.status = _CLIENT_CLOSED_REQUEST
         elif not exchange.begun:
             if exchange.error is None:
                 exchange.error = APIError()
@@ -336,16 +347,17 @@ class Conversation(Answering):
     async def _until_gone(self) -> Message:
         if self._ending:
             return _DISCONNECT
-        loop = asyncio.get_running_loop()
-        self._closing = closing = loop.create_future()
-        if self._watcher is not None:
-            gone: asyncio.Future[Any] = asyncio.shield(self._watcher)
-        else:
-            gone = asyncio.ensure_future(self._left())
-        try:
-            await asyncio.wait((gone, closing), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
+        # One task for all that the app asks: whether its client has left is answered at once, for who only
+        # looks gives up at the first suspension (`Request.is_disconnected` of Starlette).
+        departure = self._watcher or self._departure
+        if departure is None:
+            departure = self._departure = asyncio.ensure_future(self._left())
+        if not departure.done():
+            self._closing = closing = asyncio.get_running_loop().create_future()
+            await asyncio.wait((departure, closing), return_when=asyncio.FIRST_COMPLETED)
+        if departure.done() and not self._ending:
+            # Servers report it too when the response is complete.
+            self._gone = not self.exchange.ended
         return _DISCONNECT
 
     # -- interruptions
@@ -408,6 +420,23 @@ class Conversation(Answering):
         if self.exchange.streaming and not self.exchange.ended:
             self._ending = True
             self._interrupt()
+
+
+_DEPARTURES = frozenset(
+    (
+        ("roadworthy", "ClientLeftError"),
+        ("starlette", "ClientDisconnect"),
+        ("django", "RequestAborted"),
+        ("uvicorn", "ClientDisconnected"),
+    )
+)
+"""Package and class of what servers and frameworks raise when the client has left."""
+
+
+def _is_departure(exception: BaseException) -> bool:
+    return any(
+        (one.__module__.partition(".")[0], one.__name__) in _DEPARTURES for one in type(exception).__mro__
+    )
 
 
 def _is_event_stream(exchange: Exchange) -> bool:

@@ -1,8 +1,8 @@
 """The way of a response from the app to the server: held until all is known of its head, then sent.
 
 The response head is held until the first body message: then the length is known, all items add their fields
-at once, and head and body leave together. A head without a length that is not followed by a body within the
-same turn of the loop belongs to a stream, and leaves by itself.
+at once, and head and body leave together. The head of a stream whose first piece is late leaves by
+itself after a tenth of a second.
 
 An error response (status 400 and above) is held whole, up to 64 KiB, to see whether it is exactly what the
 framework answers by default; those are encoded again in the one error shape. The layer's own verdict
@@ -12,21 +12,29 @@ framework answers by default; those are encoded again in the one error shape. Th
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeAlias
 
 from ...errors import APIError, MethodNotAllowedError
 from ...types import Headers, Message, Scope, Send
 from ..compression import OFF_LOOP_SIZE, Coder
-from ..exchange import Exchange, Reply
+from ..exchange import Exchange, InvalidResponseError, Reply
 from ..pipeline import Pass
 from ..routes import RouteRule
 
 __all__ = ("Answering", "SendWhole")
 
 _HELD_ERROR_SIZE = 64 << 10
+_FIRST_PIECE = 0.1
+"""Seconds for which the head of a stream waits for its first piece. What fails at its start (a query, a
+missing file) fails within; a client that waits for the head alone does not notice."""
 # Names of response fields known to be in lower case.
 _REMEMBERED = 512
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A field's name (RFC 9110 §5.6.2)."""
+_BREAKS = re.compile(rb"[\r\n\0]")
+"""What no value may hold (RFC 9110 §5.5)."""
 
 SendWhole: TypeAlias = Callable[[int, Headers, list[bytes], bytes], bool]
 """Sends a status, fields, encoded lines and a body at once; False where it takes messages after all."""
@@ -76,6 +84,8 @@ class Answering:
 
     _coder: Coder | None = None
     """Codes the chunks of a stream."""
+    _timer: asyncio.TimerHandle | None = None
+    """Sends the head of a stream whose first piece is late."""
     _flush: asyncio.Future[None] | None = None
     """The head of a stream that left before its first chunk, or an answer over the app's head."""
 
@@ -153,12 +163,18 @@ class Answering:
                 rule = pass_.table.rule_of_template(route, exchange.method)
                 if rule is not exchange.rule:
                     return self._start_late(message, rule)
-        exchange.status = status = message["status"]
+        status = message["status"]
+        if not 200 <= status <= 599:
+            raise InvalidResponseError(f"{status!r} is not the status of a final response, 200 to 599")
+        exchange.status = status
         exchange.response_headers = headers = list(message.get("headers", ()))
         names = dict(headers)
         # ASGI asks for lower case; Django and others do not keep to it. Most do, with names seen before.
         if not _lower.issuperset(names):
             names = _lowered(headers)
+        if self._send_whole is None and _BREAKS.search(b"".join(names.values())):
+            # Our own server looks by itself; others find it when they can send nothing else any more.
+            raise InvalidResponseError("a response field has a line break or a NUL in its value")
         exchange.response_names = names
         self._start = message
         if exchange.error is not None:
@@ -166,7 +182,7 @@ class Answering:
         elif status >= 400:
             self._held = bytearray()
         elif b"content-length" not in names and status not in (204, 304) and exchange.method != "HEAD":
-            asyncio.get_running_loop().call_soon(self._flush_head)
+            self._timer = asyncio.get_running_loop().call_later(_FIRST_PIECE, self._flush_head)
         return _DONE
 
     async def _start_late(self, message: Message, rule: RouteRule | None) -> None:
@@ -190,6 +206,8 @@ class Answering:
         at_once = self._send_whole
         if at_once is not None:
             exchange.lines = []
+        elif self._has_another_length(len(body)):
+            raise InvalidResponseError("the response's body does not have the length of its Content-Length")
         pass_.respond(exchange)
         if exchange.method != "HEAD":
             if pass_.compression is not None:
@@ -208,12 +226,22 @@ class Answering:
         exchange.bytes_sent = len(body)
         lines = exchange.lines
         if at_once is not None and lines is not None:
-            if at_once(exchange.status, exchange.response_headers, lines, body):
-                return _DONE
+            try:
+                if at_once(exchange.status, exchange.response_headers, lines, body):
+                    return _DONE
+            except InvalidResponseError:
+                self._not_begun()
+                raise
             self._unpack_lines()
         return self._send_both(
             {**start, "headers": exchange.response_headers}, {"type": "http.response.body", "body": body}
         )
+
+    def _has_another_length(self, length: int) -> bool:
+        exchange = self.exchange
+        given = exchange.response_names.get(b"content-length")
+        bodiless = exchange.method == "HEAD" or exchange.status in (204, 304)
+        return given is not None and not bodiless and given.strip() != b"%d" % length
 
     def _unpack_lines(self) -> None:
         """Make fields again of the ready lines: this response goes out as messages after all."""
@@ -224,8 +252,21 @@ class Answering:
             exchange.add(((name, value),))
 
     async def _send_both(self, start: Message, body: Message) -> None:
-        await self._send(start)
+        await self._send_head(start)
         await self._send(body)
+
+    async def _send_head(self, start: Message) -> None:
+        try:
+            await self._send(start)
+        except InvalidResponseError:
+            self._not_begun()
+            raise
+
+    def _not_begun(self) -> None:
+        """Take back that the response has begun: the server has refused its head, and another one may go."""
+        exchange = self.exchange
+        exchange.begun = exchange.ended = exchange.streaming = False
+        exchange.bytes_sent = 0
 
     async def _whole_coded(self, start: Message, coder: Coder, body: bytes) -> None:
         exchange = self.exchange
@@ -253,16 +294,18 @@ class Answering:
         return {**start, "headers": exchange.response_headers}
 
     async def _begin_stream(self, start: Message, body: bytes) -> None:
-        await self._send(self._head_of_stream(start))
-        if body:
-            await self._chunk(body, True)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._send_head(self._head_of_stream(start))
+        # An empty piece as well: our server sends a head with the first piece.
+        await self._chunk(body, True)
 
     def _flush_head(self) -> None:
         start = self._start
         if start is None or self._discard or self._held is not None or self._settle is not None:
             return
         self._start = None
-        self._flush = asyncio.ensure_future(self._send(self._head_of_stream(start)))
+        self._flush = asyncio.ensure_future(self._begin_stream(start, b""))
 
     async def _after_flush(self, body: bytes, more: bool) -> None:
         if self._flush is not None:
@@ -342,6 +385,8 @@ def _lowered(headers: Headers) -> dict[bytes, bytes]:
     for name, value in headers:
         lower = name.lower()
         names[lower] = value
+        if not _TOKEN.fullmatch(name):
+            raise InvalidResponseError("a response field has an invalid name")
         if lower == name and len(_lower) < _REMEMBERED:
             _lower.add(lower)
     return names

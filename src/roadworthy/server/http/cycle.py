@@ -10,12 +10,12 @@ from typing import Protocol, TypeAlias
 from ...errors import APIError, UnavailableError
 from ...exits import is_apps_own
 from ...layer import Layer
-from ...layer.exchange import Reply, ResponseAborted
+from ...layer.exchange import ClientLeftError, InvalidResponseError, Reply, ResponseAborted
 from ...settings import Settings
 from ...types import ASGIApp, Headers, Message, Scope
 from ..process.uvicorn_names import State
 from .refusals import Refuser
-from .response_head import STATUS_LINES, Head, InvalidResponseError, default_fields, encode
+from .response_head import STATUS_LINES, Head, default_fields, encode
 from .transport import Stream
 
 __all__ = ("Connection", "Cycle", "Served", "served")
@@ -264,7 +264,7 @@ class Cycle:
         if self.lost:
             if message.get("more_body") and monotonic() - self.lost_at > _NOTICE:
                 # A stream that does not ask whether its client is there would go on for ever.
-                raise ConnectionResetError("the client has left")
+                raise ClientLeftError("the client has left")
             return
         kind = message["type"]
         if not self.status:
@@ -288,13 +288,9 @@ class Cycle:
         if self.complete:
             return
         status = message["status"]
-        try:
-            if status not in STATUS_LINES:
-                raise InvalidResponseError(f"{status!r} is not the status of a final response, 200 to 599")
-            self.held = encode(message.get("headers", ()))
-        except InvalidResponseError as exception:
-            self.overrule(APIError(), exception)
-            raise
+        if status not in STATUS_LINES:
+            raise InvalidResponseError(f"{status!r} is not the status of a final response, 200 to 599")
+        self.held = encode(message.get("headers", ()))
         self.status = int(status)
         self.trailers = bool(message.get("trailers", False)) and self._may_have_trailers()
 
@@ -306,11 +302,7 @@ class Cycle:
         """
         if self.status or self.complete or self.lost or self.stream.write_paused:
             return False
-        try:
-            self.held = encode(headers, b"".join(ready))
-        except InvalidResponseError as exception:
-            self.overrule(APIError(), exception)
-            raise
+        self.held = encode(headers, b"".join(ready))
         self.status = status
         self._first(body, False)
         return True
@@ -359,9 +351,9 @@ class Cycle:
             if length is None:
                 length = size
             elif size > length or (last and size != length):
-                exception = InvalidResponseError(_WRONG_LENGTH)
-                self.overrule(APIError(), exception)
-                raise exception
+                # Nothing has left: whoever sends the response may send another one.
+                self.status, self.held = 0, None
+                raise InvalidResponseError(_WRONG_LENGTH)
             self.sending = _LENGTH
             self.remaining = length - size
             framing = b"content-length: %d\r\n" % length

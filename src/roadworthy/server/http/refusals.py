@@ -8,10 +8,10 @@ import os
 from typing import Protocol
 
 from ...errors import APIError
-from ...layer.exchange import Reply
+from ...layer.exchange import InvalidResponseError, Reply
 from ...layer.problem import problem
 from ...types import Headers, Scope
-from .response_head import STATUS_LINES, InvalidResponseError, default_fields, encode
+from .response_head import STATUS_LINES, default_fields, encode
 
 __all__ = ("PlainRefusals", "RefusalEncoder", "Refuser")
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TypeAlias
 
-__all__ = ("STATUS_LINES", "Head", "InvalidResponseError", "default_fields", "encode")
+from ...layer.exchange import InvalidResponseError
+
+__all__ = ("STATUS_LINES", "Head", "default_fields", "encode")
 
 _ORDINARY, _LENGTH, _CODING, _CONNECTION, _DATE = range(5)
 _KINDS = {
@@ -36,10 +38,6 @@ STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 """Of every final status (RFC 9110 §15)."""
 
 _names: dict[bytes, tuple[bytes, int]] = {}
-
-
-class InvalidResponseError(RuntimeError):
-    """Raised when an app's response cannot be sent as HTTP; says what is wrong, never the value."""
 
 
 Head: TypeAlias = tuple[bytes, int | None, bool, bool]

@@ -20,8 +20,8 @@ from typing import ClassVar
 from websockets.exceptions import InvalidState, ProtocolError
 from websockets.server import ServerProtocol
 
+from ...layer.exchange import InvalidResponseError
 from ...types import Message
-from ..http.response_head import InvalidResponseError
 from ..http.shared import Shared
 from ..http.transport import Stream
 from ..process.uvicorn_names import State as ServerState

@@ -1,0 +1,98 @@
+"""Each way in which an exchange can end, at a path of its own."""
+
+from __future__ import annotations
+
+import asyncio
+
+from roadworthy import roadworthy
+from roadworthy.types import Receive, Scope, Send
+
+__all__ = ("app",)
+
+
+class Odd(Exception):
+    """What an app raises."""
+
+
+async def _head(send: Send, status: int = 200, *fields: tuple[bytes, bytes]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(fields)})
+
+
+async def _piece(send: Send, body: bytes = b"piece", *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _wait_for_another() -> None:
+    task = asyncio.ensure_future(asyncio.Event().wait())
+    asyncio.get_running_loop().call_soon(task.cancel)
+    await task
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        raise AssertionError("unsupported")
+    path = scope["route"] = scope["path"]
+    match path.strip("/").split("/"):
+        case ["fails"]:
+            raise Odd
+        case ["group"]:
+            raise BaseExceptionGroup("both", [Odd(), KeyError()])
+        case ["exits"]:
+            raise SystemExit(3)
+        case ["cancelled-by-another"]:
+            await _wait_for_another()
+        case ["returns"]:
+            return
+        case ["late"]:
+            await asyncio.Event().wait()
+        case ["status", status]:
+            await _head(send, int(status))
+            await _piece(send, more=False)
+        case ["field-value"]:
+            await _head(send, 200, (b"x-a", b"b\r\nx-c: d"))
+            await _piece(send, more=False)
+        case ["field-name"]:
+            await _head(send, 200, (b"x a", b"b"))
+            await _piece(send, more=False)
+        case ["length"]:
+            await _head(send, 200, (b"content-length", b"99"))
+            await _piece(send, more=False)
+        case ["stream-fails-first"]:
+            await _head(send)
+            raise Odd
+        case ["stream-cancelled-first"]:
+            await _head(send)
+            await _wait_for_another()
+        case ["stream-returns-first"]:
+            await _head(send)
+        case ["stream-fails"]:
+            await _head(send)
+            await _piece(send)
+            raise Odd
+        case ["stream-returns"]:
+            await _head(send)
+            await _piece(send)
+        case ["fails-after"]:
+            await _head(send)
+            await _piece(send, more=False)
+            raise Odd
+        case ["leaves"]:
+            await _until_gone(receive)
+        case ["leaves-raising"]:
+            await _until_gone(receive)
+            raise Odd
+        case ["leaves-stream"]:
+            await _head(send)
+            await _piece(send)
+            await _until_gone(receive)
+        case _:
+            await _head(send, 204)
+            await _piece(send, b"", more=False)
+
+
+app = roadworthy(_serve)

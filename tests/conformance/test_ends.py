@@ -1,0 +1,159 @@
+"""However an exchange ends, it has one answer, one id, one record and one count, under every server."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.patience import DEADLINE, until
+from tests.servers import Server, ServerKind, serving
+
+KINDS: tuple[ServerKind, ...] = ("roadworthy", "uvicorn", "granian", "hypercorn")
+ORIGIN = "https://good.example"
+SETTINGS = {
+    "ROADWORTHY_CORS_ORIGINS": ORIGIN,
+    "ROADWORTHY_RATE_LIMIT": "100000/minute",
+    "ROADWORTHY_REQUEST_TIMEOUT": "1",
+    "ROADWORTHY_METRICS_PUBLIC": "true",
+    "ROADWORTHY_METRICS_TOKEN": "a-token-of-the-tests",
+    "ROADWORTHY_DRAIN_DELAY": "0",
+}
+
+WHOLE = {
+    "/fails": (500, "Odd"),
+    "/group": (500, "BaseExceptionGroup"),
+    "/exits": (500, "SystemExit"),
+    "/cancelled-by-another": (500, "CancelledError"),
+    "/returns": (500, "RuntimeError"),
+    "/late": (504, None),
+    "/status/999": (500, "InvalidResponseError"),
+    "/status/600": (500, "InvalidResponseError"),
+    "/status/103": (500, "InvalidResponseError"),
+    "/field-value": (500, "InvalidResponseError"),
+    "/field-name": (500, "InvalidResponseError"),
+    "/length": (500, "InvalidResponseError"),
+    "/stream-fails-first": (500, "Odd"),
+    "/stream-cancelled-first": (500, "CancelledError"),
+    "/stream-returns-first": (500, "RuntimeError"),
+}
+"""What has sent nothing: the layer's own answer takes its place, and the record has what was raised."""
+
+CUT = {"/stream-fails": "Odd", "/stream-returns": "RuntimeError"}
+"""What has begun: cut, so that the client notices, with what was raised in the record."""
+
+LEFT = ("/leaves", "/leaves-raising", "/leaves-stream")
+"""What the client ends: 499 and no failure, whatever the app makes of it."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start the app under each server."""
+    folder = tmp_path_factory.mktemp("ends")
+    with serving(request.param, "tests.apps.ends:app", folder, SETTINGS, "/livez") as server:
+        yield server
+
+
+class Asked:
+    """A request by its id, what came back, and what operations have of it."""
+
+    def __init__(self, server: Server, path: str, *, leave_after: bytes | None = None) -> None:
+        self.id = uuid.uuid4().hex
+        self.path = path
+        self._server = server
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\nX-Request-Id: {self.id}\r\n"
+        before = self._count()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as connection:
+            connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
+            self.received = b""
+            if leave_after is None:
+                while data := connection.recv(65536):
+                    self.received += data
+            else:
+                while leave_after not in self.received:
+                    self.received += connection.recv(65536)
+        self.record = self._record()
+        until(lambda: self._count() > before, "it is counted")
+        self.counted = self._count() - before
+
+    def _record(self) -> dict[str, Any]:
+        lines = self._server.wait_stdout(lambda lines: any(self.id in line for line in lines))
+        records = [json.loads(line) for line in lines if self.id in line]
+        (record,) = [one for one in records if one["message"] == "request"]
+        self.others = [one for one in records if one["message"] != "request"]
+        return dict(record)
+
+    def _count(self) -> float:
+        with socket.create_connection(("127.0.0.1", self._server.port), timeout=DEADLINE) as connection:
+            connection.sendall(
+                b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                b"Authorization: Bearer a-token-of-the-tests\r\n\r\n"
+            )
+            page = b""
+            while data := connection.recv(65536):
+                page += data
+        found = re.findall(rf'http_requests_total{{[^}}]*route="{self.path}"[^}}]*}} (\S+)', page.decode())
+        return sum(map(float, found))
+
+    @property
+    def status(self) -> int:
+        """The status of the response."""
+        return int(self.received.split(b" ", 2)[1])
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """Its fields."""
+        lines = self.received.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+        return [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+
+
+@pytest.mark.parametrize("path", WHOLE)
+def test_what_has_sent_nothing_is_answered_by_the_layer(server: Server, path: str) -> None:
+    """One problem document with the request's id and its CORS field, one record with the stack, one count."""
+    status, raised = WHOLE[path]
+    asked = Asked(server, path)
+    fields = dict(asked.fields)
+    assert (asked.status, asked.record["status"], asked.counted) == (status, status, 1)
+    assert fields["content-type"] == "application/problem+json"
+    assert [value for name, value in asked.fields if name == "x-request-id"] == [asked.id]
+    assert fields["access-control-allow-origin"] == ORIGIN
+    document = json.loads(asked.received[asked.received.index(b"{") : asked.received.rindex(b"}") + 1])
+    assert (document["instance"], document["request_id"]) == (path, asked.id)
+    assert (asked.record["level"], asked.record["route"], asked.others) == ("error", path, [])
+    exception = json.dumps(asked.record.get("exception"))
+    assert exception == "null" if raised is None else raised in exception
+
+
+@pytest.mark.parametrize("path", CUT)
+def test_what_has_begun_is_cut(server: Server, path: str) -> None:
+    """The client sees that the response is not whole; one record says why."""
+    asked = Asked(server, path)
+    assert (asked.status, asked.counted, asked.others) == (200, 1, [])
+    assert not asked.received.endswith(b"0\r\n\r\n")
+    assert asked.record["level"] == "error"
+    assert CUT[path] in json.dumps(asked.record["exception"])
+
+
+def test_what_fails_after_its_response_is_recorded_beside_it(server: Server) -> None:
+    """The request has its record and its count as it was answered; the failure is a second record."""
+    asked = Asked(server, "/fails-after")
+    assert (asked.status, asked.record["status"], asked.counted) == (200, 200, 1)
+
+
+@pytest.mark.parametrize("path", LEFT)
+def test_what_its_client_ends_is_no_failure(server: Server, path: str) -> None:
+    """499 at info, without a stack and without another record."""
+    asked = Asked(server, path, leave_after=b"piece" if path == "/leaves-stream" else b"")
+    assert (asked.record["status"], asked.record["level"], asked.counted) == (499, "info", 1)
+    assert "exception" not in asked.record
+    assert asked.others == []
+
+
+def test_the_next_request_is_served(server: Server) -> None:
+    """The server goes on."""
+    assert Asked(server, "/other").status == 204
