@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from roadworthy import roadworthy
+from roadworthy import ConflictError, roadworthy
 from roadworthy.types import Receive, Scope, Send
 
 __all__ = ("app",)
@@ -59,6 +59,8 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         case ["field-name"]:
             await _head(send, 200, (b"x a", b"b"))
             await _piece(send, more=False)
+        case ["error-field"]:
+            raise ConflictError(headers={"X-Reason": "a\r\nb"})
         case ["length"]:
             await _head(send, 200, (b"content-length", b"99"))
             await _piece(send, more=False)

@@ -37,6 +37,7 @@ WHOLE = {
     "/status/103": (500, "InvalidResponseError"),
     "/field-value": (500, "InvalidResponseError"),
     "/field-name": (500, "InvalidResponseError"),
+    "/error-field": (500, "InvalidResponseError"),
     "/length": (500, "InvalidResponseError"),
     "/stream-fails-first": (500, "Odd"),
     "/stream-cancelled-first": (500, "CancelledError"),

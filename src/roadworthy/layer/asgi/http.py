@@ -355,6 +355,9 @@ class Conversation(Answering):
         if not departure.done():
             self._closing = closing = asyncio.get_running_loop().create_future()
             await asyncio.wait((departure, closing), return_when=asyncio.FIRST_COMPLETED)
+        if departure.cancelled():
+            # The exchange is over, and what still asks is nobody's.
+            raise asyncio.CancelledError
         if departure.done() and not self._ending:
             # Servers report it too when the response is complete.
             self._gone = not self.exchange.ended

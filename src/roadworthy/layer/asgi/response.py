@@ -125,6 +125,9 @@ class Answering:
         kept: Headers = []
         if keep and self._held is not None:
             kept = [pair for pair in exchange.response_headers if not pair[0].lower().startswith(b"content-")]
+        if isinstance(outcome, APIError) and not _sendable(outcome):
+            exchange.exception = InvalidResponseError("a field of an error has an invalid name or value")
+            exchange.error = outcome = APIError()
         reply = outcome if isinstance(outcome, Reply) else self._pass.errors.encode(exchange, outcome)
         self._discard = False
         self._start = self._held = self._settle = None
@@ -375,6 +378,16 @@ class Answering:
                 ]
                 error.headers["Allow"] = allowed
         return error
+
+
+def _sendable(error: APIError) -> bool:
+    try:
+        return all(
+            _TOKEN.fullmatch(name.encode("latin-1")) and not _BREAKS.search(value.encode("latin-1"))
+            for name, value in error.headers.items()
+        )
+    except (AttributeError, UnicodeEncodeError):
+        return False
 
 
 _lower: set[bytes] = set()
