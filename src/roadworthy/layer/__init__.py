@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 from .. import ambient
 from ..settings import Settings, load_settings
 from ..types import ASGIApp, Receive, Scope, Send
-from .asgi.http import Conversation, ServedRequest
+from .asgi.http import Conversation
 from .asgi.lifespan import Lifespan
 from .asgi.refusal import Refusals
+from .asgi.served_request import ServedRequest
 from .asgi.websocket import WebSocketConversation
 from .connection_pooling import smallest_pool
 from .exchange import Exchange, current_exchange

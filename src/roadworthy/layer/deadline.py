@@ -13,7 +13,10 @@ from time import perf_counter
 from ..settings import Settings
 from .exchange import Exchange, Live
 
-__all__ = ("Deadlines",)
+__all__ = ("Deadlines", "body_rate")
+
+_LEAST_BODY_RATE = 1024.0
+"""Bytes a second: below the slowest mobile link."""
 
 # Late by at most a twentieth of the shortest budget, and never busier than 50 sweeps a second.
 _FRACTION = 20
@@ -21,11 +24,19 @@ _SHORTEST_SWEEP = 0.02
 _LONGEST_SWEEP = 0.5
 
 
+def body_rate(settings: Settings) -> float:
+    """Return the bytes a second that extend a body's deadline: at them, one of ``body_limit`` is in time.
+
+    A body may take ``body_timeout`` and, besides, the time that what has arrived takes at this rate.
+    """
+    return max(_LEAST_BODY_RATE, settings.body_limit / (settings.body_timeout or inf))
+
+
 class Deadlines:
     """Gives exchanges their deadlines and ends those that are late.
 
     Parameters:
-        settings: ``request_timeout`` and ``stream_idle_timeout`` in seconds; 0 means none.
+        settings: ``request_timeout``, ``body_timeout`` and ``stream_idle_timeout`` in seconds; 0 means none.
         live: what is in flight, as the adapter keeps it.
 
     Attributes:
@@ -35,6 +46,8 @@ class Deadlines:
     def __init__(self, settings: Settings, live: set[Live]) -> None:
         self._total = settings.request_timeout or inf
         self._idle = settings.stream_idle_timeout or inf
+        self._body = settings.body_timeout or inf
+        self._body_rate = body_rate(settings)
         self._live = live
         self._sweep_every = _LONGEST_SWEEP
         self._consider(min(self._total, self._idle, settings.body_timeout or inf))
@@ -59,6 +72,19 @@ class Deadlines:
             exchange.deadline = exchange.started + self._total
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._sweep_every, self._sweep)
+
+    def body(self, exchange: Exchange, since: float) -> float:
+        """Return when a body of which the app has asked for the next piece is late.
+
+        Parameters:
+            exchange: its exchange; ``body_timeout`` of its rule goes before the setting.
+            since: when the app began to read.
+        """
+        rule = exchange.rule
+        timeout = self._body
+        if rule is not None and rule.body_timeout is not None:
+            timeout = self.for_rule(float(rule.body_timeout))
+        return since + timeout + exchange.body_received / self._body_rate
 
     def stream(self, exchange: Exchange) -> None:
         """A stream lives as long as it moves: its budget starts again with every chunk."""

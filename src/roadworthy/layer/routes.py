@@ -45,7 +45,8 @@ class RouteRule:
     Parameters:
         rate_limit: a rate (``"5/minute"``), counted for this route alone; ``"off"`` exempts the route.
         body_limit: bytes, or ``"10MiB"``.
-        timeout: seconds until 504, or ``"2m"``.
+        timeout: seconds until 504, or ``"2m"``; the time in which the body arrives is part of it.
+        body_timeout: seconds in which the body arrives, or ``"5m"``; one that moves has longer.
         rate_key: "client" counts by address, "user" by what ``user_key`` of
             :func:`roadworthy.roadworthy` says, and by address for requests without one.
         cancel_on_disconnect: stop the work when the client leaves.
@@ -55,6 +56,7 @@ class RouteRule:
     rate_limit: Rate | str | None = None
     body_limit: int | str | None = None
     timeout: float | str | None = None
+    body_timeout: float | str | None = None
     rate_key: str = "client"
     cancel_on_disconnect: bool | None = None
     compress: bool = True
@@ -66,6 +68,8 @@ class RouteRule:
             object.__setattr__(self, "body_limit", parse_size(self.body_limit))
         if self.timeout is not None:
             object.__setattr__(self, "timeout", parse_duration(self.timeout))
+        if self.body_timeout is not None:
+            object.__setattr__(self, "body_timeout", parse_duration(self.body_timeout))
         if self.rate_key not in ("client", "user"):
             raise ValueError(f'rate_key is "client" or "user", not {self.rate_key!r}')
 

@@ -193,6 +193,35 @@ async def test_a_body_that_does_not_come_is_408() -> None:
     assert (got.status, got.headers["connection"]) == (408, "close")
 
 
+@pytest.mark.parametrize(
+    ("rule", "piece", "status"),
+    [
+        ({}, 1000, 200),  # faster than the least rate: longer than BODY_TIMEOUT, as long as it moves
+        ({}, 1, 408),
+        ({"body_timeout": 60}, 1, 200),  # slower, where the route's own time allows it
+        ({"body_timeout": 60, "timeout": 0.2}, 1000, 408),  # the whole request's time bounds it
+    ],
+    ids=["steady", "too slow", "own time", "whole time"],
+)
+async def test_a_slow_upload_has_the_time_that_its_rate_or_its_route_allows(
+    rule: dict[str, Any], piece: int, status: int
+) -> None:
+    """A large body at a steady rate arrives, however long it takes; a trickle needs a rule."""
+    settings = {"body_timeout": 0.2, "body_limit": 2000}  # so the least rate is 10,000 bytes a second
+    rules = {"/echo": RouteRule(**{"body_limit": "1MiB", "timeout": 60, **rule})}
+    call = Call(
+        roadworthy(app, drain_delay=0, routes=rules, **settings),
+        http_scope("POST", "/echo", [(b"transfer-encoding", b"chunked")]),
+    )
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 1.0
+    while loop.time() < end and not call.task.done():
+        call.feed(b"x" * piece, more=True)
+        await asyncio.sleep(0.01)
+    call.feed()
+    assert (await call.done()).status == status
+
+
 async def test_the_deadline_does_not_cut_a_stream_that_moves() -> None:
     """Ten times request_timeout is no age for a stream with a chunk now and then (zeromicro/go-zero#4451)."""
     got = await ask(layered(request_timeout=0.05), path="/moving")

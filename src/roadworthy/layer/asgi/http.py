@@ -12,21 +12,22 @@ import logging
 from collections.abc import Awaitable, Callable
 from math import inf
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from ...errors import APIError, RequestTimeoutError, TimeoutError
 from ...exits import is_apps_own
-from ...settings import Settings
-from ...types import Headers, Message, Receive, Scope, Send
+from ...types import Message, Receive, Scope, Send
 from ..exchange import Exchange, Reply, ResponseAborted, current_exchange
 from ..frameworks import EXCHANGE_KEY
 from ..pipeline import Pass
 from ..routes import RouteRule
 from ..tasks import runs_within
+from .departures import is_departure
 from .response import Answering
 from .scope import show_client
+from .served_request import ServedRequest
 
-__all__ = ("Conversation", "ServedRequest")
+__all__ = ("Conversation",)
 
 # Time for cancelled work to unwind; after it the answer is sent without waiting for it.
 _UNWIND = 1.0
@@ -38,47 +39,22 @@ _DISCONNECT: Message = {"type": "http.disconnect"}
 _NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 
 
-class ServedRequest(Protocol):
-    """A request as our own server hands it over: ASGI's three, and what other servers do not have."""
-
-    scope: Scope
-
-    @property
-    def settings(self) -> Settings | None:
-        """The settings by which the server has held the request's head to the limits, None for others."""
-        ...
-
-    async def receive(self) -> Message:
-        """Give the app its next message."""
-        ...
-
-    async def send(self, message: Message) -> None:
-        """Take one message of the app."""
-
-    def send_whole(self, status: int, headers: Headers, ready: list[bytes], body: bytes) -> bool:
-        """Send a whole response at once; False where it has to go as messages after all.
-
-        Parameters:
-            status: its status.
-            headers: its fields.
-            ready: lines of further fields, encoded.
-            body: its body.
-        """
-        ...
-
-
 class Conversation(Answering):
     """Carries one exchange between a server and the app."""
 
     __slots__ = ("_receive", "_task")
     _task: asyncio.Task[Any] | None
 
+    _server: ServedRequest | None = None
+    """Our own server, where it is the one that calls the layer."""
     _asked: bool = False
     """The app has called receive."""
     _budget_end: float = inf
     """Deadline of the whole exchange while the body's own is in force."""
     _closing: asyncio.Future[None] | None = None
     """Set when a stream is asked to end."""
+    _reading_since: float = 0.0
+    """When the app began to read the body."""
     _departure: asyncio.Task[None] | None = None
     """Waits for the client to leave since the app has asked whether it has."""
     _gone: bool = False
@@ -125,6 +101,7 @@ class Conversation(Answering):
         self._discard = False
         self._held = self._settle = self._start = self._task = self._send_whole = None
         if server is not None:
+            self._server = server
             self._send_whole = server.send_whole
             exchange.bounded = server.settings is pass_.settings
         token = current_exchange.set(exchange)
@@ -159,6 +136,8 @@ class Conversation(Answering):
             task = self._task = asyncio.current_task(pass_.loop) or pass_.current_task()
             pass_.live.add(self)
             pass_.deadlines.begin(exchange)
+            if exchange.rule is not None:
+                self._apply_to_server(exchange.rule)
             if pass_.may_cancel:
                 self._watch_if_asked()
             try:
@@ -208,7 +187,7 @@ class Conversation(Answering):
                 exchange.duration = perf_counter() - exchange.started
                 pass_.logging.failed_late(exchange, exception)
             return
-        if self._gone or _is_departure(exception):
+        if self._gone or is_departure(exception):
             # What an app raises because its client has left is no failure, and nobody waits for an answer.
             self._gone = True
             _log.debug("after its client had left, the app raised %s", type(exception).__name__)
@@ -259,9 +238,16 @@ class Conversation(Answering):
             self._budget_end, exchange.deadline = exchange.deadline, min(deadline, exchange.deadline)
         if refused is not None:
             exchange.error = refused
-        elif self._pass.may_cancel:
+            return refused
+        if rule is not None:
+            self._apply_to_server(rule)
+        if self._pass.may_cancel:
             self._watch_if_asked()
-        return refused
+        return None
+
+    def _apply_to_server(self, rule: RouteRule) -> None:
+        if self._server is not None and rule.body_timeout is not None:
+            self._server.body_timeout = float(rule.body_timeout) or inf
 
     def hold_for(self, settle: Callable[[int], Awaitable[None]]) -> bool:
         """Have ``settle`` awaited before the head leaves; see :meth:`Exchange.hold_for`."""
@@ -300,10 +286,13 @@ class Conversation(Answering):
 
     async def _next_message(self) -> Message:
         exchange = self.exchange
-        if not self._waiting and self._budget_end == inf:
-            self._budget_end = exchange.deadline
-            body_deadline = perf_counter() + (self._pass.settings.body_timeout or inf)
-            exchange.deadline = min(exchange.deadline, body_deadline)
+        if not self._waiting:
+            if self._budget_end == inf:
+                self._budget_end = exchange.deadline
+                self._reading_since = perf_counter()
+            exchange.deadline = min(
+                self._budget_end, self._pass.deadlines.body(exchange, self._reading_since)
+            )
         self._waiting = True
         message = await self._receive()
         self._waiting = False
@@ -423,23 +412,6 @@ class Conversation(Answering):
         if self.exchange.streaming and not self.exchange.ended:
             self._ending = True
             self._interrupt()
-
-
-_DEPARTURES = frozenset(
-    (
-        ("roadworthy", "ClientLeftError"),
-        ("starlette", "ClientDisconnect"),
-        ("django", "RequestAborted"),
-        ("uvicorn", "ClientDisconnected"),
-    )
-)
-"""Package and class of what servers and frameworks raise when the client has left."""
-
-
-def _is_departure(exception: BaseException) -> bool:
-    return any(
-        (one.__module__.partition(".")[0], one.__name__) in _DEPARTURES for one in type(exception).__mro__
-    )
 
 
 def _is_event_stream(exchange: Exchange) -> bool:

@@ -300,10 +300,14 @@ class HttpProtocol(asyncio.Protocol):
         limits = self.shared.limits
         cycle = self.parser.incoming
         now = self._loop.time()
-        received = cycle.received if cycle is not None else 0
-        deadline = self._since + limits.body_timeout + received / limits.body_rate
+        timeout, received = limits.body_timeout, 0
+        if cycle is not None:
+            received = cycle.received
+            if cycle.body_timeout is not None:
+                timeout = cycle.body_timeout
+        deadline = self._since + timeout + received / limits.body_rate
         if not self.stream.reading:
-            deadline = now + limits.body_timeout
+            deadline = now + timeout
         if deadline > now:
             self.read_deadline = deadline
             return

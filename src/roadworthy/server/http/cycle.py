@@ -89,6 +89,7 @@ class Cycle:
     """
 
     __slots__ = (
+        "body_timeout",  # float | None: seconds in which the route's body arrives, None for the limit of all
         "buffered",  # int: bytes of the request body that the app has not taken
         "complete",  # bool: the last byte of the response was handed to the transport
         "connection",
@@ -122,6 +123,7 @@ class Cycle:
         self.buffered = self.received = self.remaining = self.status = 0
         self.ready = self.told = self.gone = self.lost = self.complete = self.trailers = False
         self.lost_at = 0.0
+        self.body_timeout: float | None = None
         self.held: Head | None = None
         self.news: asyncio.Event | None = None
         self.sending = _HEAD

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from ...layer.deadline import body_rate
 from ...settings import Settings
 
 __all__ = ("Limits",)
@@ -52,11 +53,10 @@ class Limits:
     @classmethod
     def of(cls, settings: Settings) -> Limits:
         """Take the limits from the settings; 0 seconds mean no limit there."""
-        body_timeout = settings.body_timeout or inf
         return cls(
             header_timeout=settings.header_timeout or inf,
-            body_timeout=body_timeout,
-            body_rate=max(_LEAST_RATE, settings.body_limit / body_timeout),
+            body_timeout=settings.body_timeout or inf,
+            body_rate=body_rate(settings),
             keep_alive=settings.keep_alive,
             header_limit=settings.header_limit,
             header_count=settings.header_count,
