@@ -154,6 +154,11 @@ class Layer:
             return self(scope, receive, send)
         return Conversation().run(pass_, _of_http(scope), scope, receive, send, server)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The app's: who looks for a ``FastAPI`` in a module (``fastapi run``) finds it here."""
+        return type(self.app)
+
     def __getattr__(self, name: str) -> Any:
         if name in vars(Layer):
             # A property of the layer raised: report that, instead of looking for the name in the app.

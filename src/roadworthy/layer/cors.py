@@ -15,11 +15,19 @@ from ..types import Headers
 from .exchange import Exchange, Reply
 from .fields import add_vary
 
-__all__ = ("Cors",)
+__all__ = ("Cors", "is_preflight")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
+
+
+def is_preflight(exchange: Exchange) -> bool:
+    """Return whether a browser asks if it may send another request (Fetch §3.2.2)."""
+    headers = exchange.headers
+    return (
+        exchange.method == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers
+    )
 
 
 class Cors:
@@ -78,11 +86,9 @@ class Cors:
         """Answer a preflight; let everything else pass."""
         if exchange.method != "OPTIONS" or not self.enabled:
             return None
-        headers = exchange.headers
-        origin = headers.get(b"origin")
-        if origin is None or b"access-control-request-method" not in headers:
+        if not is_preflight(exchange):
             return None
-        grant = self._preflights.get(b"*" if self._any else origin, ())
+        grant = self._preflights.get(b"*" if self._any else exchange.headers[b"origin"], ())
         return Reply(204, [*grant, self._vary])
 
     def respond(self, exchange: Exchange) -> None:

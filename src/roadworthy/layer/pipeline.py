@@ -16,7 +16,7 @@ from ..types import ASGIApp
 from .client import Client
 from .compression import Compression
 from .connection_pooling import ConnectionPooling, is_pool_timeout
-from .cors import Cors
+from .cors import Cors, is_preflight
 from .deadline import Deadlines
 from .error_handling import ErrorHandling
 from .exchange import Exchange, Outcome
@@ -149,6 +149,9 @@ class Pass:
             answer = self.cors.admit(exchange)
             if answer is not None:
                 return answer
+            if is_preflight(exchange):
+                # The app grants access by itself. It is not counted here either.
+                return self.validation.admit(exchange)
         if self.ruled:
             self.find_rule(exchange)
         if self.limiter.enabled:

@@ -207,7 +207,8 @@ async def test_a_slow_upload_has_the_time_that_its_rate_or_its_route_allows(
     rule: dict[str, Any], piece: int, status: int
 ) -> None:
     """A large body at a steady rate arrives, however long it takes; a trickle needs a rule."""
-    settings = {"body_timeout": 0.2, "body_limit": 2000}  # so the least rate is 10,000 bytes a second
+    # So the least rate is 10,000 bytes a second.
+    settings: dict[str, Any] = {"body_timeout": 0.2, "body_limit": 2000}
     rules = {"/echo": RouteRule(**{"body_limit": "1MiB", "timeout": 60, **rule})}
     call = Call(
         roadworthy(app, drain_delay=0, routes=rules, **settings),

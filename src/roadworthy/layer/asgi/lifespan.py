@@ -81,6 +81,8 @@ class Lifespan:
                 raise
             if self.chain_sigterm:
                 self._chain()
+                self._point_out_operations()
+            self._point_out_cors()
             self.started = True
 
     async def serving(self) -> None:
@@ -122,6 +124,27 @@ class Lifespan:
                 _log.exception("failed to stop")
         self._unhandled.stop()
         await pass_.logging.stop()
+
+    def _point_out_operations(self) -> None:
+        if self._pass.scrape is None:
+            _log.info(
+                "metrics and health details are not served: this server has no listener for operations. "
+                "`roadworthy run` has one; or set ROADWORTHY_METRICS_PUBLIC=true and ROADWORTHY_METRICS_TOKEN"
+            )
+
+    def _point_out_cors(self) -> None:
+        if not self._pass.framework.has_cors:
+            return
+        if self._pass.cors.enabled:
+            _log.warning(
+                "the app has a CORS middleware of its own beside ROADWORTHY_CORS_ORIGINS, and the two may "
+                "contradict each other: take the middleware out"
+            )
+        else:
+            _log.warning(
+                "the app's own CORS middleware does not reach what is answered before the app (429, 413, "
+                "503), so pages cannot read that: take it out and set ROADWORTHY_CORS_ORIGINS"
+            )
 
     def _chain(self) -> None:
         """Put our drain before the server's own handling of SIGTERM.

@@ -81,6 +81,11 @@ class Framework(Router, Protocol):
         ...
 
     @property
+    def has_cors(self) -> bool:
+        """Whether the app grants other origins access by a middleware of its own."""
+        ...
+
+    @property
     def opaque(self) -> Sequence[str]:
         """What the app routes by besides: names of what has no template, so that no rule can cover it."""
         ...

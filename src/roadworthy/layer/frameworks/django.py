@@ -62,6 +62,12 @@ class DjangoFramework:
         return bool(import_module("django.conf").settings.FORCE_SCRIPT_NAME)
 
     @property
+    def has_cors(self) -> bool:
+        """Whether django-cors-headers or a middleware like it is installed."""
+        names: list[str] = import_module("django.conf").settings.MIDDLEWARE
+        return any("cors" in name.lower() for name in names)
+
+    @property
     def debug(self) -> bool:
         """Django's DEBUG."""
         return bool(import_module("django.conf").settings.DEBUG)

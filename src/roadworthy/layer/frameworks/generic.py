@@ -18,6 +18,7 @@ class GenericFramework:
     name = "asgi"
     debug = False
     native_tracing = False
+    has_cors = False
     opaque: Sequence[str] = ()
     rooted = False
 

@@ -60,6 +60,11 @@ class LitestarFramework:
         self.opaque: Sequence[str] = ()
 
     @property
+    def has_cors(self) -> bool:
+        """Whether the app was made with ``cors_config``."""
+        return self.app.cors_config is not None
+
+    @property
     def debug(self) -> bool:
         """Whether the app was made with ``debug=True``."""
         return bool(getattr(self.app, "debug", False))

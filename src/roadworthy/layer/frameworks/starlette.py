@@ -42,6 +42,11 @@ class StarletteFramework:
             "OpenTelemetry" in entry.cls.__name__ for entry in getattr(self.app, "user_middleware", ())
         )
 
+    @property
+    def has_cors(self) -> bool:
+        """Whether a ``CORSMiddleware``, Starlette's or one like it, is among the app's own."""
+        return any("CORS" in entry.cls.__name__ for entry in getattr(self.app, "user_middleware", ()))
+
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Register handlers in this app and in the Starlette apps mounted in it."""
         attach_handlers(self.app, self.expand)
