@@ -343,7 +343,7 @@ class Exchange:
 
 
 def _fields(scope: Scope) -> Headers:
-    fields = scope["headers"]
+    fields: Headers = scope["headers"]
     if type(fields) is list:
         return fields
     # Any iterable, says ASGI; the app is to find in it what we have read.

@@ -93,7 +93,7 @@ def nodes(below: Iterable[Node]) -> Iterator[Node]:
 
 def opaque(below: Iterable[Node]) -> list[str]:
     """Return the classes of the routes of which nothing is known but whether they match."""
-    kinds = [type(node.route) for node in nodes(below) if node.info is None]
+    kinds: list[type] = [type(node.route) for node in nodes(below) if node.info is None]
     return [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if not issubclass(kind, Host | Mount)]
 
 

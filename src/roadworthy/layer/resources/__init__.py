@@ -55,7 +55,8 @@ def adapted(given: Resources) -> dict[str, Resource]:
         ValueError: two have one name.
     """
     if isinstance(given, Mapping):
-        return {str(name): _adapt(one) for name, one in given.items()}
+        named = cast("Mapping[str, object]", given)
+        return {str(name): _adapt(one) for name, one in named.items()}
     made: dict[str, Resource] = {}
     for one in map(_adapt, given):
         name = getattr(one, "name", None)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .protocol import PoolStats
-
-if TYPE_CHECKING:
-    import asyncpg
 
 __all__ = ("AsyncpgPool",)
 
@@ -24,7 +21,7 @@ class AsyncpgPool:
         name: for records, metrics and health.
     """
 
-    def __init__(self, pool: asyncpg.Pool[Any], name: str = "database") -> None:
+    def __init__(self, pool: Any, name: str = "database") -> None:
         self._pool = pool
         self.name = name
 

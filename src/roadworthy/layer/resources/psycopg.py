@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .protocol import PoolStats
-
-if TYPE_CHECKING:
-    from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 __all__ = ("PsycopgPool", "PsycopgThreadPool")
 
@@ -21,7 +18,7 @@ class PsycopgPool:
         name: for records, metrics and health.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Any], name: str = "database") -> None:
+    def __init__(self, pool: Any, name: str = "database") -> None:
         self._pool = pool
         self.name = name
 
@@ -51,7 +48,7 @@ class PsycopgThreadPool:
         name: for records, metrics and health.
     """
 
-    def __init__(self, pool: ConnectionPool[Any], name: str = "database") -> None:
+    def __init__(self, pool: Any, name: str = "database") -> None:
         self._pool = pool
         self.name = name
 
@@ -76,7 +73,7 @@ class PsycopgThreadPool:
             connection.execute("SELECT 1")
 
 
-def _stats(pool: AsyncConnectionPool[Any] | ConnectionPool[Any]) -> PoolStats:
+def _stats(pool: Any) -> PoolStats:
     measured = pool.get_stats()
     size = measured["pool_size"]
     return PoolStats(

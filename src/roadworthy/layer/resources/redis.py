@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .protocol import PoolStats
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 __all__ = ("RedisClient",)
 
@@ -20,7 +17,7 @@ class RedisClient:
         name: for records, metrics and health.
     """
 
-    def __init__(self, client: Redis, name: str = "redis") -> None:
+    def __init__(self, client: Any, name: str = "redis") -> None:
         self._client = client
         self.name = name
 
