@@ -118,6 +118,8 @@ class Pass:
         self._recorded = not alone
         self.behind_proxies = bool(settings.trusted_proxies)
         """Trusted proxies are configured: one of them may report another client than the peer."""
+        self.raises = settings.env == "test"
+        """A test client gets what the app raised, after its 500, as it does without the layer."""
         self._traced = True
 
     # The steps are written out: CPython runs a call that it has seen at its place before without a new frame

@@ -113,6 +113,26 @@ async def test_an_unhandled_failure_is_a_problem_without_its_text(path: str) -> 
     assert CANARY.encode() not in got.body
 
 
+@pytest.mark.parametrize(
+    ("env", "extensions", "raised"),
+    [
+        ("test", {"http.response.debug": {}}, True),
+        ("test", {}, False),
+        ("production", {"http.response.debug": {}}, False),
+    ],
+)
+async def test_a_test_client_gets_what_the_app_raised(
+    env: str, extensions: dict[str, Any], raised: bool
+) -> None:
+    """With `ENV=test`, after the 500 has gone out; what the app answers itself is no failure."""
+    call = Call(layered(env=env), http_scope(path="/raise", extensions=extensions))
+    with pytest.raises(RuntimeError, match=CANARY) if raised else contextlib.nullcontext():
+        await call.done()
+    assert call.sent[0]["status"] == 500
+    known = Call(layered(env=env), http_scope(path="/conflict", extensions=extensions))
+    assert (await known.done()).status == 409
+
+
 async def test_an_error_of_the_service_decides_status_code_and_fields() -> None:
     """APIError and its children travel from any depth to the one shape."""
     got = await ask(layered(), path="/conflict")

@@ -33,6 +33,8 @@ __all__ = ("Conversation",)
 _UNWIND = 1.0
 _log = logging.getLogger("roadworthy.layer")
 _PATHSEND = "http.response.pathsend"
+_TEST_CLIENT = "http.response.debug"
+"""An extension that Starlette's test client offers, and no server."""
 # What nginx records for a client that left before its answer; it never goes out.
 _CLIENT_CLOSED_REQUEST = 499
 _DISCONNECT: Message = {"type": "http.disconnect"}
@@ -163,6 +165,8 @@ class Conversation(Answering):
                     self._departure.cancel()
             if not exchange.ended:
                 await self._complete()
+            if exchange.exception is not None and pass_.raises and extensions and _TEST_CLIENT in extensions:
+                raise exchange.exception
         finally:
             current_exchange.reset(token)
             # The two hold each other; left so, every request would wait for the collector.
