@@ -251,13 +251,18 @@ async def test_the_deadline_does_not_cut_a_stream_that_moves() -> None:
 
 
 @pytest.mark.parametrize("path", ["/events", "/stream"])
-async def test_a_stream_that_stands_still_is_cut(path: str) -> None:
+async def test_a_stream_that_stands_still_is_cut(path: str, capfd: pytest.CaptureFixture[str]) -> None:
     """What spares a moving stream holds no silent one open for ever (zeromicro/go-zero#4451)."""
-    call = Call(layered(stream_idle_timeout=0.05), http_scope(path=path, state={"go": asyncio.Event()}))
+    layer = layered(stream_idle_timeout=0.05)
+    call = Call(layer, http_scope(path=path, state={"go": asyncio.Event()}))
     with pytest.raises(ResponseAborted):
         await call.done()
     assert [message["type"] for message in call.sent] == ["http.response.start", "http.response.body"]
     assert call.sent[1] == {"type": "http.response.body", "body": b"", "more_body": True}
+    layer.pass_.logging.writer.flush(DEADLINE)
+    (record,) = [json.loads(line) for line in capfd.readouterr().out.splitlines() if '"request"' in line]
+    assert record["level"] == "error"
+    assert "ROADWORTHY_STREAM_IDLE_TIMEOUT" in json.dumps(record["exception"])
 
 
 async def test_cancel_on_disconnect_is_opt_in() -> None:

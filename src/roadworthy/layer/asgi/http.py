@@ -395,6 +395,8 @@ class Conversation(Answering):
             if not exchange.begun and exchange.error is None:
                 exchange.close = self._waiting
                 exchange.error = RequestTimeoutError() if self._waiting else TimeoutError()
+            elif exchange.begun and exchange.exception is None:
+                exchange.exception = self._pass.deadlines.exceeded_by(exchange)
             self._interrupt()
             return
         exchange.deadline = inf
