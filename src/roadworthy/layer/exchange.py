@@ -18,6 +18,7 @@ from .request_fields import join_fields
 
 if TYPE_CHECKING:
     from ..errors import APIError
+    from ..settings import Settings
     from ..types import Headers, Scope
     from .limiter.policy import Policy
     from .routes import RouteKey, RouteRule
@@ -68,6 +69,11 @@ class ClientLeftError(ConnectionResetError):
 
 class Service(Protocol):
     """What an exchange asks of the service that answers it; the pass of the layer is one."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the service."""
+        ...
 
     def rule_of(self, exchange: Exchange, route: RouteKey) -> RouteRule | None:
         """Return the rule of a route that the app has chosen for ``exchange``."""

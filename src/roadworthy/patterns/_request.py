@@ -10,6 +10,7 @@ from ..layer.exchange import current_exchange
 
 __all__ = (
     "before_response",
+    "is_production",
     "is_served_here",
     "name_route",
     "response_begun",
@@ -17,6 +18,13 @@ __all__ = (
     "time_left",
     "user_key",
 )
+
+
+def is_production() -> bool:
+    """Return whether a request is served in production; False in tests, in development and outside one."""
+    exchange = current_exchange.get()
+    service = None if exchange is None else exchange.service
+    return service is not None and service.settings.env == "production"
 
 
 def time_left() -> float:

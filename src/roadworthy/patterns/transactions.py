@@ -17,6 +17,7 @@ import functools
 import inspect
 import logging
 import random
+import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -24,7 +25,14 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
-from ._request import before_response, is_served_here, response_begun, response_status, time_left
+from ._request import (
+    before_response,
+    is_production,
+    is_served_here,
+    response_begun,
+    response_status,
+    time_left,
+)
 from ._to_the_end import to_the_end
 from ._turns import Turns
 from .stores import Isolation, Rules, Savepoint, Store, Transaction, TransactionError
@@ -50,6 +58,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 Exponential Backoff And Jitter, AWS Architecture Blog 2015). 10 ms is about one commit to a disk."""
 
 
+_STRANGER = (
+    "a session of SQLAlchemy wrote inside this unit of work and is not part of it, so nothing commits what "
+    "it wrote: take the session from Database.session(), or commit it yourself without the unit of work"
+)
+
+
 _TransactionT = TypeVar("_TransactionT", bound=Transaction)
 
 
@@ -69,6 +83,8 @@ class UnitOfWork:
         self._broken_by: BaseException | None = None
         self._parts: dict[asyncio.Task[Any] | None, int] = {}
         self._outer: UnitOfWork | None = None
+        self.strangers: set[object] = set()
+        """Sessions that have written inside of it, are not its own and have committed nothing."""
         self.ended = False
         """Whether it was committed or rolled back."""
 
@@ -124,6 +140,11 @@ class UnitOfWork:
         if self._transaction is not None:
             await to_the_end(self._transaction.rollback())
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no store has taken part in it."""
+        return self._store is None
+
     def expect_whole(self) -> None:
         """Refuse to wait for a nested part of another task; for what writes while a response leaves.
 
@@ -163,6 +184,11 @@ class UnitOfWork:
                 f"a part of this unit of work raised {type(self._broken_by).__name__}, which was caught; "
                 "a part that may fail alone needs nested=True"
             )
+        if self.strangers and self._transaction is None and not self.rules.read_only:
+            # With a store of its own it may well be beside another one, which somebody else commits.
+            if not is_production():
+                return TransactionError(_STRANGER)
+            _warn_once(_STRANGER)
         current = asyncio.current_task()
         if any(task is not current and task is not None and not task.done() for task in self._parts):
             return TransactionError(
@@ -171,6 +197,10 @@ class UnitOfWork:
         return None
 
     async def __aenter__(self) -> Self:
+        if "sqlalchemy.orm" in sys.modules:
+            from .stores.strangers import watch
+
+            watch(current_unit)
         self._outer = _current.get()
         _current.set(self)
         return self
@@ -369,7 +399,13 @@ def transactional(
                 unit = UnitOfWork(rules)
                 try:
                     async with unit:
-                        return await method(*args, **kwargs)
+                        result = await method(*args, **kwargs)
+                    if unit.is_idle and not read_only:
+                        _warn_once(
+                            f"{method.__qualname__} is one unit of work and used no store that takes part in "
+                            "one; if it writes, it writes without it (see docs/patterns.md)"
+                        )
+                    return result
                 except Exception as error:
                     pause = random.uniform(0.0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
                     if attempt >= retries or perf_counter() + pause >= until or not unit.is_passing(error):
@@ -381,6 +417,15 @@ def transactional(
         return run
 
     return decorate if function is None else decorate(function)
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        _logger.warning(message)
 
 
 def _raise_translated(unit: UnitOfWork, error: Exception) -> None:

@@ -18,6 +18,7 @@ from ..transactions import current_unit
 from . import Rules, Savepoint, TransactionError
 from .backend import Backend
 from .sqlite import SqliteBackend
+from .strangers import OWN
 
 __all__ = ("Database", "DatabaseTransaction")
 
@@ -250,7 +251,11 @@ class _NestedSavepoint:
 
 def _session(connection: AsyncConnection) -> AsyncSession:
     return AsyncSession(
-        connection, expire_on_commit=False, autoflush=True, join_transaction_mode="rollback_only"
+        connection,
+        expire_on_commit=False,
+        autoflush=True,
+        join_transaction_mode="rollback_only",
+        info={OWN: True},
     )
 
 
