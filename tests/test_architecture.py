@@ -257,6 +257,7 @@ BROUGHT = {
     "anyio": "the app brings it; it is looked at when somebody has imported it",
     "asgiref": "Django brings it",
     "django": "the app brings it",
+    "httpx": "the app brings it, as a client among its resources",
     "litestar": "the app brings it",
     "starlette": "the app brings it, alone or with FastAPI",
 }
