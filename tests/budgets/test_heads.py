@@ -354,6 +354,8 @@ NOT_HOSTILE = {
     "layer.frameworks._starlette_routes": "patterns of the app's own routes, as Starlette compiles them",
     "layer.frameworks.litestar": "bodies that the framework has made, of 64 KiB at most",
     "layer.spelling": "see route rules",
+    "layer.outages": "names of classes and of states, of exceptions",
+    "layer.asgi.departures": "names of classes of exceptions",
     "layer.operations": "who has reached the listener of the operators; one class of characters",
     "layer.routes": "templates of the app's own routes",
     "layer.security_headers": "the settings",

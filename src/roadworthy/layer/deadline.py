@@ -24,10 +24,6 @@ _SHORTEST_SWEEP = 0.02
 _LONGEST_SWEEP = 0.5
 
 
-class ResponseTimeoutError(RuntimeError):
-    """Stands in the record of a response that was cut; nothing raises it."""
-
-
 def body_rate(settings: Settings) -> float:
     """Return the bytes a second that extend a body's deadline: at them, one of ``body_limit`` is in time.
 
@@ -90,13 +86,11 @@ class Deadlines:
             timeout = self.for_rule(float(rule.body_timeout))
         return since + timeout + exchange.body_received / self._body_rate
 
-    def exceeded_by(self, exchange: Exchange) -> ResponseTimeoutError:
+    def exceeded_by(self, exchange: Exchange) -> TimeoutError:
         """Return why a response that has begun is cut, with the setting that decides it."""
         if exchange.streaming:
-            return ResponseTimeoutError(
-                f"the stream was silent for {self._idle:g} s: ROADWORTHY_STREAM_IDLE_TIMEOUT"
-            )
-        return ResponseTimeoutError(
+            return TimeoutError(f"the stream was silent for {self._idle:g} s: ROADWORTHY_STREAM_IDLE_TIMEOUT")
+        return TimeoutError(
             "the response was not complete in time: ROADWORTHY_REQUEST_TIMEOUT, or timeout of its RouteRule"
         )
 

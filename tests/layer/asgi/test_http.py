@@ -260,7 +260,8 @@ async def test_a_stream_that_stands_still_is_cut(path: str, capfd: pytest.Captur
     assert [message["type"] for message in call.sent] == ["http.response.start", "http.response.body"]
     assert call.sent[1] == {"type": "http.response.body", "body": b"", "more_body": True}
     layer.pass_.logging.writer.flush(DEADLINE)
-    (record,) = [json.loads(line) for line in capfd.readouterr().out.splitlines() if '"request"' in line]
+    lines = capfd.readouterr().out.splitlines()
+    record = [json.loads(line) for line in lines if '"message":"request"' in line and path in line][-1]
     assert record["level"] == "error"
     assert "ROADWORTHY_STREAM_IDLE_TIMEOUT" in json.dumps(record["exception"])
 

@@ -5,11 +5,14 @@ A pool is known by its class's package and name, so that no driver is imported t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from importlib import import_module
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
+from .asyncpg import AsyncpgPool
+from .httpx import HttpxClient
 from .protocol import PoolStats, Resource, Watch, WithMetrics, WithPrepare, WithStats
+from .psycopg import PsycopgPool, PsycopgThreadPool
+from .redis import RedisClient
 from .sqlalchemy import SqlAlchemyPool
 
 __all__ = (
@@ -27,18 +30,18 @@ __all__ = (
 Resources: TypeAlias = Iterable[object] | Mapping[str, object]
 """What is opened, in order; a mapping gives each a name."""
 
-_ADAPTERS: dict[tuple[str, str], tuple[str, str]] = {
-    ("sqlalchemy", "AsyncEngine"): ("sqlalchemy", "SqlAlchemyPool"),
-    ("asyncpg", "Pool"): ("asyncpg", "AsyncpgPool"),
-    ("psycopg_pool", "AsyncConnectionPool"): ("psycopg", "PsycopgPool"),
-    ("psycopg_pool", "ConnectionPool"): ("psycopg", "PsycopgThreadPool"),
-    ("redis.asyncio", "Redis"): ("redis", "RedisClient"),
-    ("redis.asyncio", "RedisCluster"): ("redis", "RedisClient"),
-    ("valkey.asyncio", "Valkey"): ("redis", "RedisClient"),
-    ("valkey.asyncio", "ValkeyCluster"): ("redis", "RedisClient"),
-    ("httpx", "AsyncClient"): ("httpx", "HttpxClient"),
+_ADAPTERS: dict[tuple[str, str], Callable[[Any], Resource]] = {
+    ("sqlalchemy", "AsyncEngine"): SqlAlchemyPool,
+    ("asyncpg", "Pool"): AsyncpgPool,
+    ("psycopg_pool", "AsyncConnectionPool"): PsycopgPool,
+    ("psycopg_pool", "ConnectionPool"): PsycopgThreadPool,
+    ("redis.asyncio", "Redis"): RedisClient,
+    ("redis.asyncio", "RedisCluster"): RedisClient,
+    ("valkey.asyncio", "Valkey"): RedisClient,
+    ("valkey.asyncio", "ValkeyCluster"): RedisClient,
+    ("httpx", "AsyncClient"): HttpxClient,
 }
-"""Package and class of a pool; module and class of its adapter."""
+"""Package and class of a pool, and its adapter, which imports no driver."""
 
 _KNOWN = (
     "AsyncEngine and async_sessionmaker of SQLAlchemy, the pools of asyncpg and psycopg_pool, "
@@ -93,10 +96,9 @@ def _adapter(given: object) -> Resource | None:
     for kind in type(given).__mro__:
         if kind.__name__ == "async_sessionmaker" and kind.__module__.startswith("sqlalchemy."):
             return _adapter(cast(Any, given).kw.get("bind"))
-        for (package, name), (module, adapter) in _ADAPTERS.items():
+        for (package, name), adapter in _ADAPTERS.items():
             if kind.__name__ == name and f"{kind.__module__}.".startswith(f"{package}."):
-                made: Resource = getattr(import_module(f".{module}", __name__), adapter)(given)
-                return made
+                return adapter(given)
     return None
 
 
