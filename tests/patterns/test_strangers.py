@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from roadworthy import roadworthy
 from roadworthy.patterns import Database, transactional
-from roadworthy.patterns import transactions as module
+from roadworthy.patterns._warn_once import forget
 from roadworthy.patterns.stores import TransactionError
 from roadworthy.types import Receive, Scope, Send
 
@@ -74,7 +74,7 @@ def warnings() -> Iterator[list[str]]:
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("roadworthy.transactions")
     logger.addHandler(handler)
-    module._warned.clear()
+    forget()
     yield found
     logger.removeHandler(handler)
 

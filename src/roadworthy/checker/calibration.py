@@ -8,7 +8,8 @@ import resource
 import statistics
 
 from .events import Calibration
-from .http.wire import Address, exchange
+from .http.request import Address
+from .http.wire import exchange
 
 __all__ = ("calibrate",)
 

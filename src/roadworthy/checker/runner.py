@@ -11,8 +11,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from fnmatch import fnmatchcase
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from .scratch import scratch_folder
 from .service.target import Launch, expand
 from .stage import RunContext, Stage
 from .verdict import Finding, Result, Verdict, Waiver, exit_code, judge_item
+from .waivers import is_expired, is_in_scope
 
 __all__ = ("Options", "run_check")
 
@@ -338,10 +338,10 @@ class _Runner:
         """Put a waiver over a result whose every finding is covered by one that is in force."""
         if result.verdict not in {Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE}:
             return result
-        valid = [each for each in self.manifest.waivers if each.covers(result.id) and not _expired(each)]
+        valid = [each for each in self.manifest.waivers if each.covers(result.id) and not is_expired(each)]
         covering: list[Waiver] = []
         for finding in result.findings or (None,):
-            found = next((each for each in valid if _in_scope(each, finding)), None)
+            found = next((each for each in valid if is_in_scope(each, finding)), None)
             if found is None:
                 return result
             covering.append(found)
@@ -379,10 +379,10 @@ class _Runner:
                 each
                 for each in self.manifest.waivers
                 if each not in self.used_waivers
-                and not _expired(each)
+                and not is_expired(each)
                 and any(each.covers(entry.id) for entry in chosen)
             ),
-            expired_waivers=tuple(each for each in self.manifest.waivers if _expired(each)),
+            expired_waivers=tuple(each for each in self.manifest.waivers if is_expired(each)),
             launches=self.context.launches,
             requests=sum(result.requests for result in results),
             exit_code=exit_code(
@@ -440,17 +440,6 @@ class _Runner:
 def _severity(entry: Assertion, findings: Sequence[Finding]) -> Severity:
     failing = [finding for finding in findings if finding.verdict is Verdict.FAIL] or findings
     return min((finding.severity for finding in failing), key=_WORST.index, default=entry.severity)
-
-
-def _expired(waiver: Waiver) -> bool:
-    return bool(waiver.expires) and date.fromisoformat(waiver.expires) <= datetime.now(UTC).date()
-
-
-def _in_scope(waiver: Waiver, finding: Finding | None) -> bool:
-    if not waiver.route:
-        return True
-    path = finding.route.rpartition(" ")[2] if finding else ""
-    return fnmatchcase(path, waiver.route) or bool(finding and fnmatchcase(finding.route, waiver.route))
 
 
 def _where(error: BaseException) -> str:

@@ -35,6 +35,7 @@ from ._request import (
 )
 from ._to_the_end import to_the_end
 from ._turns import Turns
+from ._warn_once import warn_once
 from .stores import Isolation, Rules, Savepoint, Store, Transaction, TransactionError
 
 __all__ = (
@@ -188,7 +189,7 @@ class UnitOfWork:
             # With a store of its own it may well be beside another one, which somebody else commits.
             if not is_production():
                 return TransactionError(_STRANGER)
-            _warn_once(_STRANGER)
+            warn_once(_STRANGER)
         current = asyncio.current_task()
         if any(task is not current and task is not None and not task.done() for task in self._parts):
             return TransactionError(
@@ -401,7 +402,7 @@ def transactional(
                     async with unit:
                         result = await method(*args, **kwargs)
                     if unit.is_idle and not read_only:
-                        _warn_once(
+                        warn_once(
                             f"{method.__qualname__} is one unit of work and used no store that takes part in "
                             "one; if it writes, it writes without it (see docs/patterns.md)"
                         )
@@ -417,15 +418,6 @@ def transactional(
         return run
 
     return decorate if function is None else decorate(function)
-
-
-_warned: set[str] = set()
-
-
-def _warn_once(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        _logger.warning(message)
 
 
 def _raise_translated(unit: UnitOfWork, error: Exception) -> None:

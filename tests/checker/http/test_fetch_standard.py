@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from roadworthy.checker.http.fetch_standard import cors_check, preflight_check
+from roadworthy.checker.http.request import Address, Request
 from roadworthy.checker.http.response import Head
-from roadworthy.checker.http.wire import Address, Answer, Ending, Request
+from roadworthy.checker.http.wire import Answer, Ending
 
 _APP = "https://app.example"
 _REQUEST = Request("GET", "/", Address("127.0.0.1", 80))

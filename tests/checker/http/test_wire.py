@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from roadworthy.checker.http.wire import Address, Connection, DialFailed, Ending, exchange
+from roadworthy.checker.http.request import Address
+from roadworthy.checker.http.wire import Connection, DialFailed, Ending, exchange
 from tests.free_port import free_port
 from tests.patience import DEADLINE
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from roadworthy.checker.http.request import Address, Request
 from roadworthy.checker.http.response import Head
-from roadworthy.checker.http.wire import Address, Answer, Ending, Request
+from roadworthy.checker.http.wire import Answer, Ending
 from roadworthy.checker.probes.shared.contract import code_of, entries_of, missing, pointer_of, raw_id
 from roadworthy.checker.probes.shared.failures import ABANDONED
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from roadworthy.checker.http.wire import Address, Answer, Ending, Request
+from roadworthy.checker.http.request import Address, Request
+from roadworthy.checker.http.wire import Answer, Ending
 from roadworthy.checker.probes.rate_limiting.clients import Burst, seconds_into_window
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from roadworthy.checker.http.request import Address, Request
 from roadworthy.checker.http.response import Head
-from roadworthy.checker.http.wire import Address, Answer, Ending, Request
+from roadworthy.checker.http.wire import Answer, Ending
 from roadworthy.checker.probes.rate_limiting.fields import Quota, quota_of
 
 

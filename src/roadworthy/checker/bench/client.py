@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..http.wire import Address, Answer, Connection, Fields, exchange
+from ..http.request import Address, Fields
+from ..http.wire import Answer, Connection, exchange
 from ..manifest.model import Manifest
 from ..needs import Need
 from ..phases import Phase, Profile

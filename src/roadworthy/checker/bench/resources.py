@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ControlFailed
 from ..http.wire import Answer
-from ..manifest.model import Route
+from ..manifest.routes import Route
 from ..read.exposition import Sample, read_exposition
 from ..read.records import Record, records
 from ..service.target import Target

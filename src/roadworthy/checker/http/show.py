@@ -6,7 +6,8 @@ import re
 import shlex
 
 from ..verdict import WireExchange
-from .wire import Answer, Request
+from .request import Request
+from .wire import Answer
 
 __all__ = ("curl", "cut", "shown")
 

@@ -21,7 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ManifestError, StartFailed
-from ..http.wire import Address, exchange
+from ..http.request import Address
+from ..http.wire import exchange
 from ..read.shapes import elements
 from ..scratch import scratch_folder
 from ..service import linux
@@ -29,7 +30,8 @@ from ..service.process import Service, free_port
 from ..service.target import attach, expand
 from ..store.kinds import PORTS, kind_of
 from .infer_routes import Explorer, Fact
-from .model import Manifest, Routes
+from .model import Manifest
+from .routes import Routes
 
 __all__ = ("ASK", "Fact", "Inference", "infer")
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from ..bench.bodies import found_id, fresh
 from ..bench.json_example import example
-from ..http.wire import Address, Answer, exchange
+from ..http.request import Address
+from ..http.wire import Answer, exchange
 from ..read.exposition import read_exposition
 from ..read.openapi import OpenApi
 from ..read.shapes import members
-from .model import Manifest, Route
+from .model import Manifest
+from .routes import Route
 
 __all__ = ("Explorer", "Fact")
 

@@ -8,24 +8,22 @@ applicable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from ..verdict import Waiver
+from .routes import STRICT, Routes, with_roles
 from .values import (
-    ROLES,
-    AbsolutePath,
     AssertionId,
     Bytes,
     Day,
     FieldLine,
     Flag,
-    Identifier,
     LoopbackUrl,
     Positive,
     Reason,
@@ -34,7 +32,6 @@ from .values import (
     Statuses,
     Variables,
     at_least,
-    is_table,
 )
 
 __all__ = (
@@ -54,8 +51,6 @@ __all__ = (
     "Metrics",
     "RateLimit",
     "Ready",
-    "Route",
-    "Routes",
     "Shutdown",
     "ShutdownOverlay",
     "Start",
@@ -63,10 +58,8 @@ __all__ = (
     "Workers",
 )
 
-_STRICT = ConfigDict(extra="forbid")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Start:
     """``[start]``: how the service is started.
 
@@ -88,7 +81,7 @@ class Start:
     url: LoopbackUrl = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Listen:
     """``[listen]``: where the service listens.
 
@@ -105,7 +98,7 @@ class Listen:
     ports: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Ready:
     """``[ready]``: when the start is over. Without a path, any answer on the port will do."""
 
@@ -114,7 +107,7 @@ class Ready:
     timeout: Seconds = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Health:
     """``[health]``: the paths of liveness and readiness, and what readiness depends on.
 
@@ -127,7 +120,7 @@ class Health:
     requires: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Env:
     """``[env]``: the variables of the service.
 
@@ -146,7 +139,7 @@ class Env:
     log_level: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Workers:
     """``[workers]``: the variable that sets their number, and the number to test with."""
 
@@ -154,85 +147,14 @@ class Workers:
     test: Annotated[int, at_least(2)] = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Auth:
     """``[auth]``: the field that authenticates a request, ``Authorization: Bearer ${TOKEN}``."""
 
     header: FieldLine = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Route:
-    """One route of ``[routes]``.
-
-    Parameters:
-        method: ``GET`` unless the role implies another.
-        path: with ``{id}`` where an id goes.
-        body: JSON; ``{unique}`` in a text becomes something that was never sent before, and the text
-            ``{number}`` a whole number that was not (for clients that choose the id themselves).
-        id: where a created resource's id stands, ``$.id``; for the other routes the id of a resource that is
-            always there (``1``), for services on which none can be created.
-        status: the success status, where it is not obvious.
-        headers: further fields to send.
-        message: the text of the exception that ``fails`` raises, which no client may read; ``{canary}`` in
-            its path is replaced, if the service raises the text that a request names.
-    """
-
-    role: str
-    method: Annotated[str, AfterValidator(str.upper)]
-    path: AbsolutePath
-    body: Any = None
-    id: Identifier = "$.id"
-    status: Annotated[int, at_least(100)] | None = None
-    headers: Variables = field(default_factory=dict[str, str])
-    message: str = ""
-
-    @property
-    def literal(self) -> str:
-        """The id of a resource that is always there; empty when none is declared."""
-        return "" if self.id.startswith("$") else self.id
-
-    def __str__(self) -> str:
-        """Return ``GET /items/{id}``."""
-        return f"{self.method} {self.path}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Routes:
-    """``[routes.*]``: the routes by the part they play; None where a part is not played.
-
-    ``create``, ``read``, ``list``, ``update`` and ``delete`` are of one resource; ``child_*`` of another that
-    belongs to it (``{id}`` is the parent). ``slow`` takes at least two seconds, ``fails`` raises, ``large``
-    answers at least 8 KiB of text, ``stream`` sends events, ``html`` is a page, ``binary`` answers with what
-    is compressed already (an image). ``overview``, ``batch``, ``transfers`` and ``primes`` are those of the
-    code patterns.
-    """
-
-    by_role: Mapping[Role, Route] = field(default_factory=dict[str, Route])
-
-    def __getattr__(self, role: str) -> Route | None:
-        """Return the route of a role."""
-        if role not in ROLES:
-            raise AttributeError(role)
-        return self.by_role.get(role)
-
-    def __iter__(self) -> Iterator[Route]:
-        """Yield the declared routes."""
-        return iter(self.by_role.values())
-
-
-def _with_roles(routes: object) -> object:
-    """Give each route of the file its role, and the method that the role implies."""
-    if isinstance(routes, Routes) or not is_table(routes):
-        return routes
-    by_role: dict[str, object] = {}
-    for role, route in routes.items():
-        implied = {"role": role, "method": ROLES.get(role, "GET")}
-        by_role[role] = {**implied, **route} if is_table(route) else route
-    return {"by_role": by_role}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Limits:
     """``[limits]``: the largest body in bytes, and the longest a request may take in seconds."""
 
@@ -240,7 +162,7 @@ class Limits:
     request_timeout: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RateLimit:
     """``[rate_limit]``: ``requests`` per ``window`` on the route of the role ``route``, or ``off``.
 
@@ -259,7 +181,7 @@ class RateLimit:
     off: Flag = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Cors:
     """``[cors]``: ``none``, ``public``, or the allowed origins; empty when undeclared."""
 
@@ -273,7 +195,7 @@ class Cors:
             object.__setattr__(self, "policy", "origins")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Database:
     """``[database]``: the store behind the service.
 
@@ -300,7 +222,7 @@ class Database:
     also: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Metrics:
     """``[metrics]``: where they are scraped.
 
@@ -318,7 +240,7 @@ class Metrics:
     public: Flag = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Logs:
     """``[logs]``: ``json``, ``logfmt`` or ``text``; a file instead of the streams, where there is one.
 
@@ -331,7 +253,7 @@ class Logs:
     access: Flag = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Shutdown:
     """``[shutdown]``: ``lame-duck`` serves on while readiness is negative, ``stop`` closes at once.
 
@@ -345,7 +267,7 @@ class Shutdown:
     strict_exit: Flag = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class LimitOverlay:
     """``[check.rate_limit]``: a shorter limit, for the phases that are about it."""
 
@@ -354,7 +276,7 @@ class LimitOverlay:
     window: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ShutdownOverlay:
     """``[check.shutdown]``: a shorter drain, for the phases that are about it."""
 
@@ -362,7 +284,7 @@ class ShutdownOverlay:
     drain_delay: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class CheckOverlay:
     """``[check]``: what is different during the check, so that it takes less time. Every report shows it.
 
@@ -375,7 +297,7 @@ class CheckOverlay:
     shutdown: ShutdownOverlay = field(default_factory=ShutdownOverlay)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class WaiverEntry:
     """``[[waivers]]``: a decision to live with findings, see :class:`~roadworthy.checker.verdict.Waiver`."""
 
@@ -387,7 +309,7 @@ class WaiverEntry:
     state: Literal["accepted", "in-progress", "false-positive"] = "accepted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Declaration:
     """What a manifest may say, section by section."""
 
@@ -402,7 +324,7 @@ class Declaration:
     openapi: str = ""
     base: Annotated[str, AfterValidator(lambda path: path.rstrip("/"))] = ""
     compression: Literal["", "upstream", "on"] = ""
-    routes: Annotated[Routes, BeforeValidator(_with_roles)] = field(default_factory=Routes)
+    routes: Annotated[Routes, BeforeValidator(with_roles)] = field(default_factory=Routes)
     limits: Limits = field(default_factory=Limits)
     rate_limit: RateLimit = field(default_factory=RateLimit)
     cors: Cors = field(default_factory=Cors)
@@ -413,14 +335,14 @@ class Declaration:
     check: CheckOverlay = field(default_factory=CheckOverlay)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ManifestFile(Declaration):
     """``roadworthy.toml`` as it is written."""
 
     waivers: tuple[WaiverEntry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Manifest(Declaration):
     """What was declared, and in ``inferred`` what the check found out by itself, with the evidence.
 

@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 
 from ..errors import ManifestError
 from ..verdict import Waiver
-from .model import Declaration, Manifest, ManifestFile, Route, Routes
+from .model import Declaration, Manifest, ManifestFile
 from .near import near
+from .routes import Route, Routes
 from .rules import contradictions
 from .values import ROLES
 

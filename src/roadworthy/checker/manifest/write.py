@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from ..read.shapes import members
 from .infer import ASK, Inference
-from .model import Manifest, Route
+from .model import Manifest
+from .routes import Route
 
 __all__ = ("manifest_text",)
 

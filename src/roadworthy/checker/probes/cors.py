@@ -9,7 +9,7 @@ from ...checklist import Severity
 from ..bench import Bench
 from ..http.fetch_standard import cors_check, preflight_check, words
 from ..http.wire import Answer
-from ..manifest.model import Route
+from ..manifest.routes import Route
 from ..needs import Need
 from ..phases import Phase
 from ..probe import Probe, probe

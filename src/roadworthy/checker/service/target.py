@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ManifestError, PortTaken, StartFailed, TargetLost
-from ..http.wire import Address, Connection, DialFailed, Ending, exchange
+from ..http.request import Address
+from ..http.wire import Connection, DialFailed, Ending, exchange
 from ..manifest.model import Manifest
 from ..read.masking import Masker
 from ..store.faults import Fault, FaultProxy, SqliteFile, Store

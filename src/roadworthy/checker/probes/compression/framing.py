@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from ...bench import Bench
 from ...http.codings import Undecodable, decode, decoder
+from ...http.request import build_request
 from ...http.response import ResponseParser
-from ...http.wire import Answer, Connection, build_request
+from ...http.wire import Answer, Connection
 from ...needs import Need
 from ...phases import Phase
 from ...probe import probe

@@ -8,7 +8,8 @@ import json
 
 from ....checklist import Severity
 from ...bench import Bench
-from ...http.wire import Answer, DialFailed, build_request
+from ...http.request import build_request
+from ...http.wire import Answer, DialFailed
 from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe

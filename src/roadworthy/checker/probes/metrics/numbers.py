@@ -6,7 +6,8 @@ import asyncio
 import re
 
 from ...bench import Bench
-from ...http.wire import Answer, build_request
+from ...http.request import build_request
+from ...http.wire import Answer
 from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe

@@ -13,7 +13,7 @@ from typing import Any
 from ....checklist import Severity
 from ...bench import Bench
 from ...http.wire import Answer
-from ...manifest.model import Route
+from ...manifest.routes import Route
 from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe

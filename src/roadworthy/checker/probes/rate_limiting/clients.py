@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.wire import Answer
-from ...manifest.model import Route
+from ...manifest.routes import Route
 from ..shared.together import many
 from .fields import quota_of
 

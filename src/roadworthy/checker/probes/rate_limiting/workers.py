@@ -7,7 +7,7 @@ import json
 
 from ...bench import Bench
 from ...http.wire import Answer, Connection
-from ...manifest.model import Route
+from ...manifest.routes import Route
 from ...needs import Need
 from ...phases import Phase
 from ...probe import probe

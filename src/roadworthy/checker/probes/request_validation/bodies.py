@@ -11,7 +11,7 @@ from ....checklist import Severity
 from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.wire import Answer
-from ...manifest.model import Route
+from ...manifest.routes import Route
 from ...read.shapes import elements, members
 from ...verdict import Verdict
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ....checklist import Severity
 from ...bench import Bench
 from ...errors import ControlFailed
-from ...http.wire import Answer, build_request
+from ...http.request import build_request
+from ...http.wire import Answer
 from ...needs import Need
 from ...phases import Phase
 from ...probe import probe

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from ....checklist import Severity
 from ...bench import Bench
-from ...http.wire import Answer, Ending, build_request
+from ...http.request import build_request
+from ...http.wire import Answer, Ending
 from ...needs import Need
 from ...phases import Phase
 from ...probe import probe

@@ -15,7 +15,7 @@ from typing import Any, cast
 from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.wire import Answer
-from ...manifest.model import Route
+from ...manifest.routes import Route
 from ...read.shapes import elements, members, whole_number
 
 __all__ = (

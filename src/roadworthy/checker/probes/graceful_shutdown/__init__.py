@@ -1,197 +1,52 @@
 """Probes of ``graceful-shutdown`` (SHUT).
 
 The signal goes to the started process only, as a container runtime sends it. One stop under traffic is
-watched from all sides (:func:`_watched_stop`), and most assertions are read from what was seen there.
+watched from all sides (:func:`watched_stop`), and most assertions are read from what was seen there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from hashlib import sha256
 
-from ..bench import Bench, Created
-from ..http.wire import Answer, Connection, Ending, build_request
-from ..manifest.model import Route
-from ..needs import Need
-from ..phases import Phase
-from ..probe import Probe, probe
-from ..service.process import Exit, is_free
-from ..service.target import Target
-from ..verdict import Lines, Point, Timeline, Verdict
-from .shared.together import end
+from ...bench import Bench, Created
+from ...http.request import build_request
+from ...http.wire import Answer, Ending
+from ...manifest.routes import Route
+from ...needs import Need
+from ...phases import Phase
+from ...probe import Probe, probe
+from ...service.target import Target
+from ...verdict import Lines, Verdict
+from ..shared.together import end
+from .watched_stop import (
+    IN_FLIGHT,
+    SIGNAL_AFTER,
+    Stop,
+    in_flight_control,
+    same,
+    slow_route,
+    watched_stop,
+)
 
 __all__ = ("PROBES",)
 
-# Signal after the requests in flight began: late enough to be in the handler, early enough to be still there.
-_SIGNAL_AFTER = 0.4
-_IN_FLIGHT = 8
 # Kubernetes' default terminationGracePeriodSeconds is 30; after the last response 10 s are plenty.
 _AFTER_LAST = 10.0
-_ORPHANS_AFTER = 2.0
 # Less than this fits into the kernels' buffers, and is delivered whatever becomes of the process.
 _BEYOND_BUFFERS = 8 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Poll:
-    """One new connection during the stop: when it was dialled, for which path, and what came of it."""
-
-    at: float
-    path: str
-    answer: Answer
-
-
-@dataclass(slots=True)
-class _Stop:
-    """One stop, seen from all sides; times are monotonic."""
-
-    signalled: float
-    plain: Answer
-    in_flight: list[Answer] = field(default_factory=list[Answer])
-    polls: list[_Poll] = field(default_factory=list[_Poll])
-    idle_over: float | None = None
-    idle_how: str = ""
-    exit: Exit | None = None
-    left: tuple[str, ...] = ()
-    port_free: bool = False
-    command: str = ""
-    lines: tuple[str, ...] = ()
-
-    @property
-    def dropped(self) -> list[Answer]:
-        """The requests in flight that were not answered as they would have been without the signal."""
-        return [answer for answer in self.in_flight if not _same(answer, self.plain)]
-
-    @property
-    def last_response(self) -> float:
-        """When the last request in flight was over."""
-        return max((answer.ended for answer in self.in_flight), default=self.signalled)
-
-    def timeline(self) -> Timeline:
-        """Return the stop as a drawing."""
-
-        def at(moment: float) -> float:
-            return round(moment - self.signalled, 3)
-
-        points = [Point(0.0, "process", "SIGTERM")]
-        if self.exit is not None:
-            points.append(Point(at(self.exit.at), "process", f"ended with {self.exit}"))
-        points += [
-            Point(at(answer.began), "in flight", str(answer), at(answer.ended)) for answer in self.in_flight
-        ]
-        previous = ("", "")
-        for poll in self.polls:
-            seen = (poll.path, str(poll.answer.status or poll.answer.ending))
-            if seen != previous:
-                points.append(
-                    Point(at(poll.at), f"new connections {poll.path}", seen[1], at(poll.answer.ended))
-                )
-            previous = seen
-        if self.idle_over is not None:
-            points.append(Point(at(self.idle_over), "idle connection", self.idle_how))
-        return Timeline("shutdown", tuple(points))
-
-
-def _same(answer: Answer, plain: Answer) -> bool:
-    same_body = sha256(answer.body).digest() == sha256(plain.body).digest()
-    return answer.complete and answer.status == plain.status and (same_body or len(answer.body) > 0)
-
-
-def _slow(bench: Bench) -> Route:
-    return bench.manifest.routes.by_role["slow"]
-
-
-async def _watched_stop(bench: Bench) -> _Stop:
-    """Stop a service with requests in flight, an idle connection, and new connections all the time."""
-    async with bench.launch(draining=True) as target:
-        plain = await bench.call(_slow(bench))
-        bench.control("the slow route answers", plain.ok)
-        bench.control(f"it takes long enough ({plain.seconds:.2f} s)", plain.seconds > _SIGNAL_AFTER + 0.1)
-        live, ready = bench.manifest.health.live or "/", bench.manifest.health.ready
-        idle = await bench.connect()
-        async with idle:
-            await idle.exchange("GET", live, bench.headers())
-            stop = await _stopped(bench, target, plain, idle, [path for path in (ready, live) if path])
-        stop.left = await _left(target)
-        stop.port_free = is_free(target.address.host, target.address.port)
-        stop.command = " ".join(target.process.command)
-        stop.lines = tuple(line.text[:300] for line in target.process.lines[-8:])
-        return stop
-
-
-async def _stopped(bench: Bench, target: Target, plain: Answer, idle: Connection, paths: list[str]) -> _Stop:
-    flying = [asyncio.create_task(bench.call(_slow(bench), seconds=30)) for _ in range(_IN_FLIGHT)]
-    await asyncio.sleep(_SIGNAL_AFTER)
-    stop = _Stop(target.process.signal(), plain)
-    watchers = [
-        asyncio.create_task(_poll(bench, target, stop, paths)),
-        asyncio.create_task(_watch_idle(idle, stop)),
-    ]
-    stop.in_flight = list(await asyncio.gather(*flying))
-    stop.exit = await target.process.wait_end(bench.patience(bench.manifest.start.grace))
-    for task in watchers:
-        task.cancel()
-    # Awaiting them, and passing over their CancelledError, would pass over our own as well.
-    await asyncio.wait(watchers)
-    for task in watchers:
-        if not task.cancelled():
-            task.result()
-    await target.process.wait_silence(1.0)
-    return stop
-
-
-async def _poll(bench: Bench, target: Target, stop: _Stop, paths: list[str]) -> None:
-    """Dial every 50 ms, one path after the other; an answer that does not come does not hold up the next."""
-    waiting: set[asyncio.Task[None]] = set()
-    turn = 0
-
-    async def one(path: str) -> None:
-        at = time.monotonic()
-        answer = await bench.get(path, seconds=1.0, patient=False, target=target)
-        stop.polls.append(_Poll(at, path, answer))
-
-    while target.process.alive:
-        task = asyncio.create_task(one(paths[turn % len(paths)]))
-        waiting.add(task)
-        task.add_done_callback(waiting.discard)
-        turn += 1
-        await asyncio.sleep(0.05)
-    await asyncio.gather(*waiting)
-
-
-async def _watch_idle(idle: Connection, stop: _Stop) -> None:
-    if await idle.wait_over(120):
-        stop.idle_over, stop.idle_how = time.monotonic(), idle.over
-
-
-async def _left(target: Target) -> tuple[str, ...]:
-    """Return what still lives two seconds after the exit; less when it is gone earlier."""
-    deadline = time.monotonic() + _ORPHANS_AFTER
-    while time.monotonic() < deadline:
-        if not target.process.tree():
-            return ()
-        await asyncio.sleep(0.05)
-    return tuple(f"{one.name} (pid {one.pid})" for one in target.process.tree())
-
-
-def _in_flight_control(bench: Bench, stop: _Stop) -> None:
-    began = [answer for answer in stop.in_flight if answer.began and answer.began < stop.signalled]
-    bench.control(f"{len(began)} requests were in flight at the signal", len(began) == _IN_FLIGHT)
-
-
-@probe("SHUT-1", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=_IN_FLIGHT, seconds=180)
+@probe("SHUT-1", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=IN_FLIGHT, seconds=180)
 async def _in_flight_survives(bench: Bench) -> Verdict:
     """Sends SIGTERM with eight slow requests in flight; five stops, or one in the quick profile."""
-    stops = [await bench.shared(_watched_stop)]
+    stops = [await bench.shared(watched_stop)]
     if bench.full:
         stops += await asyncio.gather(_short_stop(bench), _short_stop(bench))
         stops += await asyncio.gather(_short_stop(bench), _short_stop(bench))
     for stop in stops:
-        _in_flight_control(bench, stop)
+        in_flight_control(bench, stop)
         bench.sample(len(stop.in_flight))
         if stop.dropped:
             got = f"{len(stop.dropped)} of {len(stop.in_flight)}: {stop.dropped[0]}"
@@ -206,14 +61,14 @@ async def _in_flight_survives(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-async def _short_stop(bench: Bench) -> _Stop:
+async def _short_stop(bench: Bench) -> Stop:
     """Stop a service with requests in flight and nothing else."""
     own = bench.beside()
     async with own.launch(draining=True) as target:
-        plain = await own.call(_slow(bench))
-        flying = [asyncio.create_task(own.call(_slow(bench), seconds=30)) for _ in range(_IN_FLIGHT)]
-        await asyncio.sleep(_SIGNAL_AFTER)
-        stop = _Stop(target.process.signal(), plain)
+        plain = await own.call(slow_route(bench))
+        flying = [asyncio.create_task(own.call(slow_route(bench), seconds=30)) for _ in range(IN_FLIGHT)]
+        await asyncio.sleep(SIGNAL_AFTER)
+        stop = Stop(target.process.signal(), plain)
         stop.in_flight = list(await asyncio.gather(*flying))
         return stop
 
@@ -241,7 +96,7 @@ async def _a_large_response_is_not_cut(bench: Bench) -> Verdict:
             await connection.send(data)
             await connection.wait_bytes(1, 10)
             reading = asyncio.create_task(connection.answer(request, 60))
-            await asyncio.sleep(min(_SIGNAL_AFTER, whole.seconds / 2))
+            await asyncio.sleep(min(SIGNAL_AFTER, whole.seconds / 2))
             bench.control("it was being sent at the signal", not reading.done())
             target.process.signal()
             answer = await reading
@@ -272,8 +127,8 @@ async def _lasting(bench: Bench) -> tuple[Route | None, Answer | None]:
 @probe("SHUT-3", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
 async def _it_ends_in_time(bench: Bench) -> Verdict:
     """Measures from the signal, and from the last response, to the exit, with an idle connection open."""
-    stop = await bench.shared(_watched_stop)
-    _in_flight_control(bench, stop)
+    stop = await bench.shared(watched_stop)
+    in_flight_control(bench, stop)
     bench.sample()
     grace = bench.manifest.start.grace
     if stop.exit is None:
@@ -300,8 +155,8 @@ async def _it_ends_in_time(bench: Bench) -> Verdict:
 @probe("SHUT-4", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
 async def _the_exit_status_is_clean(bench: Bench) -> Verdict:
     """Reads the exit status of a stop; the signal itself counts as clean when nothing was dropped."""
-    stop = await bench.shared(_watched_stop)
-    _in_flight_control(bench, stop)
+    stop = await bench.shared(watched_stop)
+    in_flight_control(bench, stop)
     bench.sample()
     if stop.exit is None:
         return bench.inconclusive("the process did not end")
@@ -319,8 +174,8 @@ async def _the_exit_status_is_clean(bench: Bench) -> Verdict:
 @probe("SHUT-5", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=3, seconds=180)
 async def _new_connections_are_served_or_refused(bench: Bench) -> Verdict:
     """Dials every 50 ms from the signal to the exit: answered or refused is fine, silence is not."""
-    stop = await bench.shared(_watched_stop)
-    _in_flight_control(bench, stop)
+    stop = await bench.shared(watched_stop)
+    in_flight_control(bench, stop)
     bench.sample(len(stop.polls))
     bad = {Ending.SILENT, Ending.STALLED, Ending.TRUNCATED, Ending.GARBAGE}
     silent = [poll.answer for poll in stop.polls if poll.answer.ending in bad]
@@ -348,8 +203,8 @@ async def _new_connections_are_served_or_refused(bench: Bench) -> Verdict:
 )
 async def _readiness_turns_first(bench: Bench) -> Verdict:
     """Watches readiness and liveness from the signal to the exit."""
-    stop = await bench.shared(_watched_stop)
-    _in_flight_control(bench, stop)
+    stop = await bench.shared(watched_stop)
+    in_flight_control(bench, stop)
     health = bench.manifest.health
     ready = [poll for poll in stop.polls if poll.path == health.ready and poll.answer.status]
     live = [poll for poll in stop.polls if poll.path == health.live and poll.answer.status]
@@ -391,8 +246,8 @@ async def _readiness_turns_first(bench: Bench) -> Verdict:
 @probe("SHUT-7", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=2, seconds=180)
 async def _connections_are_told_to_end(bench: Bench) -> Verdict:
     """Reads Connection on responses after the signal, and waits for the idle connection to end."""
-    stop = await bench.shared(_watched_stop)
-    _in_flight_control(bench, stop)
+    stop = await bench.shared(watched_stop)
+    in_flight_control(bench, stop)
     finished = [answer for answer in stop.in_flight if answer.complete]
     bench.sample(len(finished))
     kept = [answer for answer in finished if "close" not in (answer.field("connection") or "").lower()]
@@ -421,8 +276,8 @@ async def _connections_are_told_to_end(bench: Bench) -> Verdict:
 @probe("SHUT-8", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
 async def _nothing_is_left(bench: Bench) -> Verdict:
     """Looks for processes of the session and for the listener two seconds after the exit."""
-    stop = await bench.shared(_watched_stop)
-    _in_flight_control(bench, stop)
+    stop = await bench.shared(watched_stop)
+    in_flight_control(bench, stop)
     bench.sample()
     if stop.exit is None:
         return bench.inconclusive("the process did not end")
@@ -455,7 +310,7 @@ async def _no_write_is_lost(bench: Bench) -> Verdict:
         acknowledged: list[Created] = [await bench.create()]
         refused: list[Answer] = []
         writers = [asyncio.create_task(_write(bench, first, acknowledged, refused)) for _ in range(4)]
-        await asyncio.sleep(_SIGNAL_AFTER)
+        await asyncio.sleep(SIGNAL_AFTER)
         before = len(acknowledged)
         first.process.signal()
         await first.process.wait_end(bench.patience(bench.manifest.start.grace))
@@ -506,15 +361,15 @@ async def _other_signals_and_the_last_record(bench: Bench) -> Verdict:
 async def _stop_by(bench: Bench, name: str, stop_it: Callable[[Target], Awaitable[None]]) -> None:
     own = bench.beside()
     async with own.launch(draining=True) as target:
-        plain = await own.call(_slow(bench))
+        plain = await own.call(slow_route(bench))
         bench.control("the slow route answers", plain.ok)
-        flying = asyncio.create_task(own.call(_slow(bench), seconds=30))
-        await asyncio.sleep(_SIGNAL_AFTER)
+        flying = asyncio.create_task(own.call(slow_route(bench), seconds=30))
+        await asyncio.sleep(SIGNAL_AFTER)
         since = bench.now()
         await stop_it(target)
         answer = await flying
         title = f"{name} cuts off what is in flight"
-        bench.expect(_same(answer, plain), title, str(plain), str(answer), answer)
+        bench.expect(same(answer, plain), title, str(plain), str(answer), answer)
         ended = await target.process.wait_end(bench.patience(bench.manifest.start.grace))
         bench.expect(ended is not None, f"{name} does not end the process", "an exit", "it still runs")
         await target.process.wait_silence(1.0)
