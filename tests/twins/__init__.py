@@ -1,4 +1,7 @@
-"""Every twin: its fault, the assertion that must see it, what else it breaks. One module per item."""
+"""Every twin: its fault, the assertion that must see it, what else it breaks. One module per item.
+
+The faults themselves are in `tests/zoo/parts`, switched by their names.
+"""
 
 from tests.zoo.harness import Twin
 

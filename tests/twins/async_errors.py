@@ -1,4 +1,4 @@
-"""Twins for ``async-errors``."""
+"""Twins for ``async-errors``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``compression``."""
+"""Twins for ``compression``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

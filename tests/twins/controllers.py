@@ -1,4 +1,4 @@
-"""Twins for ``controllers``."""
+"""Twins for ``controllers``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``cors``."""
+"""Twins for ``cors``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``cpu-offload``."""
+"""Twins for ``cpu-offload``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

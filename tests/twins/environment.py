@@ -1,4 +1,4 @@
-"""Twins for ``environment``."""
+"""Twins for ``environment``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

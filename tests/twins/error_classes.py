@@ -1,4 +1,4 @@
-"""Twins for ``error-classes``."""
+"""Twins for ``error-classes``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

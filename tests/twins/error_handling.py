@@ -1,4 +1,4 @@
-"""Twins for ``error-handling``."""
+"""Twins for ``error-handling``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

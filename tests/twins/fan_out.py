@@ -1,4 +1,4 @@
-"""Twins for ``fan-out``."""
+"""Twins for ``fan-out``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

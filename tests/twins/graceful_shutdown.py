@@ -1,4 +1,4 @@
-"""Twins for ``graceful-shutdown``."""
+"""Twins for ``graceful-shutdown``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

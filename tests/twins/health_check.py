@@ -1,4 +1,4 @@
-"""Twins for ``health-check``."""
+"""Twins for ``health-check``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``logging``."""
+"""Twins for ``logging``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

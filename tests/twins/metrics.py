@@ -1,4 +1,4 @@
-"""Twins for ``metrics``."""
+"""Twins for ``metrics``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

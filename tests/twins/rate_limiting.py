@@ -1,4 +1,4 @@
-"""Twins for ``rate-limiting``."""
+"""Twins for ``rate-limiting``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``request-validation``."""
+"""Twins for ``request-validation``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``security-headers``."""
+"""Twins for ``security-headers``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

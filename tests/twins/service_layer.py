@@ -1,4 +1,4 @@
-"""Twins for ``service-layer``."""
+"""Twins for ``service-layer``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``transactions``."""
+"""Twins for ``transactions``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

@@ -1,4 +1,4 @@
-"""Twins for ``wiring``."""
+"""Twins for ``wiring``; the faults themselves are in ``tests/zoo``."""
 
 from tests.zoo.harness import Twin
 

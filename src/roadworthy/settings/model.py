@@ -1,4 +1,4 @@
-"""Every setting of the layer and the server: name, type, unit, default and reason, in one place.
+"""The settings: name, type, unit, default and reason; those of the process are in ``process``.
 
 A value comes from, in this order: an argument of :func:`roadworthy.roadworthy` or a command-line flag, the
 environment variable ``ROADWORTHY_<NAME>``, the well-known variable where :data:`WELL_KNOWN` names one
