@@ -197,8 +197,8 @@ _started: WeakSet[ConnectionPooling] = WeakSet()
 def smallest_pool() -> int | None:
     """Return how many connections the smallest open pool of this process gives, None without such a pool."""
     held = (resource for service in _started for resource in service._open.values())  # pyright: ignore[reportPrivateUsage]
-    told = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, WithMetrics))
-    return min((stats.max for stats in told if stats is not None and stats.max), default=None)
+    found = (one.stats() for one in held if isinstance(one, WithStats) and not isinstance(one, WithMetrics))
+    return min((stats.max for stats in found if stats is not None and stats.max), default=None)
 
 
 def is_pool_timeout(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ class PoolStats:
     Parameters:
         size: open ones.
         in_use: those that work for a request.
-        waiting: tasks that wait for one, None where the pool does not tell.
+        waiting: tasks that wait for one, None where the pool does not report it.
         max: most there can be, None for no limit.
     """
 

@@ -43,7 +43,7 @@ class Connection(Protocol):
 
     @property
     def refuser(self) -> Refuser:
-        """Which says what is said in place of the app."""
+        """Answers in place of the app."""
         ...
 
     @property
@@ -108,8 +108,8 @@ class Cycle:
         "sending",  # how the response is framed; _HEAD until its head is sent
         "status",  # int: status of the response, 0 before there is one
         "stream",
+        "taken",  # bool: the app has the last piece of the request body
         "task",
-        "told",  # bool: the app knows that the request body is complete
         "trailers",  # bool: trailer fields follow the body
     )
 
@@ -121,7 +121,7 @@ class Cycle:
         self.expects = expects
         self.parts: list[bytes] = []
         self.buffered = self.received = self.remaining = self.status = 0
-        self.ready = self.told = self.gone = self.lost = self.complete = self.trailers = False
+        self.ready = self.taken = self.gone = self.lost = self.complete = self.trailers = False
         self.lost_at = 0.0
         self.body_timeout: float | None = None
         self.held: Head | None = None
@@ -161,7 +161,7 @@ class Cycle:
 
     def _failed(self, exception: BaseException) -> None:
         if self.complete or (self.lost and isinstance(exception, OSError)):
-            # What went wrong with a response that was overruled is told already.
+            # What went wrong with a response that was overruled is reported already.
             if self.complete and not isinstance(exception, InvalidResponseError):
                 self.connection.refuser.report(exception)
             return
@@ -239,12 +239,12 @@ class Cycle:
             if self.sending == _HEAD and not self.gone and not self.complete:
                 self.stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while True:
-            if not self.complete and not self.told and (self.ready or not self.gone):
+            if not self.complete and not self.taken and (self.ready or not self.gone):
                 parts = self.parts
                 if parts or self.ready:
                     body = parts[0] if len(parts) == 1 else b"".join(parts)
                     self.parts = []
-                    self.told = self.ready
+                    self.taken = self.ready
                     if self.buffered:
                         self.buffered = 0
                         self.connection.resume_body(self)

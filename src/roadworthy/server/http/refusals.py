@@ -1,4 +1,4 @@
-"""Who encodes what the server itself has to say, and how it is said when nobody else does."""
+"""Encodes the answers of the server itself, and how they are encoded without a layer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RefusalEncoder(Protocol):
         """Answer a request that the app is at, or was, and of whose response nothing has been sent.
 
         Parameters:
-            error: what the client is told.
+            error: what is wrong.
             scope: the scope that the app was called with.
             exception: what came out of the app, or what is wrong with its response; None when the client is
                 at fault.
@@ -136,5 +136,5 @@ class Refuser:
         )
 
     def report(self, exception: BaseException) -> None:
-        """Record an exception that no answer tells of."""
+        """Record an exception that no answer reports."""
         _log.error("a request failed: %s", type(exception).__name__, exc_info=exception)

@@ -3,7 +3,7 @@
 httptools takes what follows such a head for another protocol: it calls the message complete and skips the
 body, which would then be read as the next request. A server may ignore ``Upgrade`` (RFC 9110 §7.8), and the
 client of Java sends ``Upgrade: h2c`` with the first request of each connection, bodies included. So a fresh
-parser is told a head with the same framing, silently, and goes on from there.
+parser is fed a head with the same framing, silently, and goes on from there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Callbacks(Protocol):
 
 
 class _Muted:
-    """Passes callbacks on, except those for the head that is told again."""
+    """Passes callbacks on, except those for the head that is fed again."""
 
     def __init__(self, callbacks: _Callbacks) -> None:
         self._callbacks = callbacks

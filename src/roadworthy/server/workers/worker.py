@@ -213,7 +213,7 @@ class _Worker:
 
     async def _before(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._line.attach(self._loop, self._told)
+        self._line.attach(self._loop, self._on_message)
 
     async def _after(self) -> None:
         self._report()
@@ -235,7 +235,7 @@ class _Worker:
         hosting = self._hosting
         self._line.channel.send({"beat": {"ready": hosting.ready(), "state": hosting.state}})
 
-    def _told(self, message: Message | None) -> None:
+    def _on_message(self, message: Message | None) -> None:
         if message is None:
             _log.error("the supervisor is gone; closing")
             self.server.last = bool(self._line.errand["ours"])
