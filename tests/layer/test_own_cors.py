@@ -1,4 +1,4 @@
-"""An app that has CORS middleware of its own: it keeps it, and is told once which of the two to take away."""
+"""An app that has CORS middleware of its own: it keeps it, and one warning names which to take away."""
 
 from __future__ import annotations
 

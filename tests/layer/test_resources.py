@@ -128,7 +128,7 @@ async def test_a_client_of_redis(server: RedisServer) -> None:
 
 
 async def test_a_mapping_gives_names(tmp_path: Path) -> None:
-    """Two engines of one service are told apart."""
+    """Two engines of one service have a check each."""
     engines = {
         name: create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/{name}.db") for name in ("main", "reports")
     }

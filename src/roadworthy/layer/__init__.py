@@ -66,7 +66,6 @@ class Layer:
         self._framework.patch_openapi(settings.error_format)
         self._built: Pass | None = None
         self._lifespan: Lifespan | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._serving: Pass | None = None
         self.chain_sigterm = True
 
@@ -114,7 +113,7 @@ class Layer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
         pass_ = self._serving
-        if pass_ is not None and scope["type"] == "http" and self._loop is asyncio.get_running_loop():
+        if pass_ is not None and scope["type"] == "http" and pass_.loop is asyncio.get_running_loop():
             await Conversation().run(pass_, _of_http(scope), scope, receive, send)
         else:
             await self._serve_other(scope, receive, send)
@@ -131,7 +130,6 @@ class Layer:
         if not lifespan.started or lifespan.loop is not asyncio.get_running_loop():
             await lifespan.start()
             await lifespan.serving()
-        self._loop = lifespan.loop
         pass_ = self._serving = self.pass_
         if kind == "http":
             await Conversation().run(pass_, _of_http(scope), scope, receive, send)

@@ -18,6 +18,7 @@ from weakref import WeakSet
 from ..errors import UnavailableError
 from ..exits import is_apps_own
 from ..settings import Settings
+from .kinds import kinds_of
 from .resources import PoolStats, Resource, Resources, Watch, WithMetrics, WithPrepare, WithStats, adapted
 
 if TYPE_CHECKING:
@@ -203,9 +204,8 @@ def smallest_pool() -> int | None:
 
 def is_pool_timeout(error: BaseException) -> bool:
     """Return whether ``error`` means that a pool had no connection to give in time."""
-    for kind in type(error).__mro__:
-        if (kind.__module__.partition(".")[0], kind.__name__) in _TIMEOUTS:
-            return True
+    if not _TIMEOUTS.isdisjoint(kinds_of(error)):
+        return True
     # asyncpg's pool raises the built-in class; only the place that raised it distinguishes it.
     if isinstance(error, TimeoutError):
         trace = error.__traceback__

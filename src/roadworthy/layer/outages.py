@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .kinds import kinds_of
+
 __all__ = ("Outage", "cause_of", "is_of_database", "outage_of")
 
 
@@ -104,7 +106,7 @@ def cause_of(error: BaseException) -> str:
 
 def is_of_database(error: BaseException) -> bool:
     """Return whether a driver of a database has raised it."""
-    return any(_package(kind) in _DATABASES for kind in type(error).__mro__)
+    return any(package in _DATABASES for package, _ in kinds_of(error))
 
 
 def _outage(error: BaseException) -> Outage | None:
@@ -116,8 +118,7 @@ def _outage(error: BaseException) -> Outage | None:
     if isinstance(error, sqlite3.OperationalError):
         code = getattr(error, "sqlite_errorcode", 0)
         return Outage("the database is locked by another writer", True) if code & 0xFF == _BUSY else None
-    for kind in type(error).__mro__:
-        key = _package(kind), kind.__name__
+    for key in _kinds(error):
         if key in _OWN_FAULTS:
             return None
         if key in _CLASSES:
@@ -129,7 +130,7 @@ def _outage(error: BaseException) -> Outage | None:
 
 
 def _is_own_fault(error: BaseException) -> bool:
-    return any((_package(kind), kind.__name__) in _OWN_FAULTS for kind in type(error).__mro__)
+    return not _OWN_FAULTS.isdisjoint(_kinds(error))
 
 
 def _is_certificate(error: BaseException) -> bool:
@@ -144,9 +145,8 @@ def _state(error: BaseException) -> str:
     return ""
 
 
-def _package(kind: type) -> str:
-    package = kind.__module__.partition(".")[0]
-    return "redis" if package == "valkey" else package
+def _kinds(error: BaseException) -> Iterator[tuple[str, str]]:
+    return (("redis" if package == "valkey" else package, name) for package, name in kinds_of(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

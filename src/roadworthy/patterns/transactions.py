@@ -186,7 +186,7 @@ class UnitOfWork:
                 "a part that may fail alone needs nested=True"
             )
         if self.strangers and self._transaction is None and not self.rules.read_only:
-            # With a store of its own it may well be beside another one, which somebody else commits.
+            # A unit with a store of its own may stand beside a session that other code commits.
             if not is_production():
                 return TransactionError(_STRANGER)
             warn_once(_STRANGER)

@@ -109,7 +109,7 @@ async def test_pools_open_before_the_app_and_close_after_it() -> None:
     ],
 )
 async def test_a_start_that_fails_closes_what_was_open(fail: str, happened: list[str], raised: str) -> None:
-    """The server is told, a test client gets what was raised, and nothing stays open."""
+    """The server gets the failure, a test client gets what was raised, and nothing stays open."""
     service = Service(fail=fail)
     app = roadworthy(service, resources=[service])
     said: list[str] = []

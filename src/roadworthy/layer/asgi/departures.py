@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..kinds import kinds_of
+
 __all__ = ("is_departure",)
 
 _DEPARTURES = frozenset(
@@ -17,6 +19,4 @@ _DEPARTURES = frozenset(
 
 def is_departure(exception: BaseException) -> bool:
     """Return whether ``exception`` means that the client has left, and no failure."""
-    return any(
-        (one.__module__.partition(".")[0], one.__name__) in _DEPARTURES for one in type(exception).__mro__
-    )
+    return not _DEPARTURES.isdisjoint(kinds_of(exception))

@@ -10,6 +10,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
+from ..kinds import full_name
 from ..routes import RouteInfo, RouteKey
 from ._protocol import ANY_METHOD
 
@@ -117,5 +118,5 @@ def walk(opaque: list[str], resolver: Any = None, prefix: str = "") -> list[Rout
             loose = _loose(template_of(route)) if _REGEX.search(route) else None
             found.append(RouteInfo(methods, template_of(route), view, loose))
         else:
-            opaque.append(f"{type(pattern).__module__}.{type(pattern).__qualname__}")
+            opaque.append(full_name(pattern))
     return found

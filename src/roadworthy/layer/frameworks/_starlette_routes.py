@@ -11,6 +11,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, WebSocketRoute, compile_path
 
 from ...types import Scope
+from ..kinds import full_name
 from ..routes import RouteInfo, RouteKey
 from ._entry import guarded, unguarded
 from ._protocol import ANY_METHOD, WEBSOCKET, UnknownRouteError
@@ -93,8 +94,8 @@ def nodes(below: Iterable[Node]) -> Iterator[Node]:
 
 def opaque(below: Iterable[Node]) -> list[str]:
     """Return the classes of the routes of which nothing is known but whether they match."""
-    kinds: list[type] = [type(node.route) for node in nodes(below) if node.info is None]
-    return [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if not issubclass(kind, Host | Mount)]
+    unknown = [node.route for node in nodes(below) if node.info is None]
+    return [full_name(route) for route in unknown if not isinstance(route, Host | Mount)]
 
 
 def choose(below: Iterable[Node], scope: Scope) -> RouteInfo | None:

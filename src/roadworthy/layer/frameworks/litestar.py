@@ -12,6 +12,7 @@ from litestar.utils import normalize_path
 
 from ...errors import APIError, FieldError, ValidationError
 from ...types import Headers, Scope
+from ..kinds import full_name
 from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, json_object, json_objects
 from ._entry import guarded
@@ -114,8 +115,7 @@ class LitestarFramework:
                 function = cast("Any", route.route_handler.fn)
                 found.append(RouteInfo(ANY_METHOD, template, function, handler=route.route_handler))
             else:
-                kind = type(cast("object", route))
-                self.opaque = [*self.opaque, f"{kind.__module__}.{kind.__qualname__}"]
+                self.opaque = [*self.opaque, full_name(route)]
                 continue
             self._templates[route.path_format] = route.path
         return found

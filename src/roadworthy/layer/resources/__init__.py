@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
+from ..kinds import full_name
 from .asyncpg import AsyncpgPool
 from .httpx import HttpxClient
 from .protocol import PoolStats, Resource, Watch, WithMetrics, WithPrepare, WithStats
@@ -104,4 +105,4 @@ def _adapter(given: object) -> Resource | None:
 
 def _class_of(given: object) -> str:
     kind = type(given)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return kind.__qualname__ if kind.__module__ == "builtins" else full_name(given)
