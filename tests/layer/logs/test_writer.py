@@ -68,6 +68,32 @@ def test_lines_arrive_in_order(tmp_path: Path) -> None:
     assert writer.dropped == 0
 
 
+def test_few_lines_are_written_at_once(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gathering delays no line of a few: whoever watches the log sees it with the response."""
+    monkeypatch.setattr("roadworthy.layer.logs.writer._GATHER_SECONDS", 2 * DEADLINE)
+    writer = LogWriter(pipe[1])
+    for number in range(5):
+        writer.write(b"%d\n" % number)
+        assert read_until(pipe[0], b"\n") == b"%d\n" % number
+
+
+def test_many_lines_are_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand lines, one after the other, take some tens of writes."""
+    writes, write = list[int](), os.write
+
+    def counted(fd: int, data: bytes) -> int:
+        writes.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr("os.write", counted)
+    with (tmp_path / "log").open("wb") as file:
+        writer = LogWriter(file.fileno())
+        for number in range(1_000):
+            writer.write(b"%d\n" % number)
+        assert writer.flush()
+    assert len(writes) < 200
+
+
 def test_lines_of_many_threads_arrive(tmp_path: Path) -> None:
     """Lines that several threads write at once all arrive, each whole."""
     with (tmp_path / "log").open("wb") as file:
