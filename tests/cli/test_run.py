@@ -16,6 +16,7 @@ import pytest
 from roadworthy.cli._application import load_application
 from roadworthy.cli._messages import UsageError
 from tests.patience import DEADLINE, until
+from tests.server.drain import port_of
 from tests.server.service import command, environment, get, running
 
 ASGI = "async def app(scope, receive, send): ...\n"
@@ -306,3 +307,16 @@ def test_the_steps_of_a_start_follow_the_log_level(tmp_path: Path) -> None:
     with running("run", "main:hello", *flags, cwd=tmp_path) as process:
         until(lambda: "imported" in process.output, "the app is imported")
         assert process.output == "imported\n"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_prefix_that_the_proxy_cuts_off(tmp_path: Path, workers: str) -> None:
+    """With --root-path links have the prefix, and every path answers as the proxy asks it."""
+    (tmp_path / "main.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
+    flags = ("--port", "0", "--ops-port", "off", "--root-path", "/api", "--workers", workers)
+    with running("run", "main:app", *flags, cwd=tmp_path) as process:
+        url = f"http://127.0.0.1:{port_of(process)}"
+        until(lambda: get(url, "/readyz")[0] == 200, "the service is ready")
+        status, page = get(url, "/docs")
+        assert status == 200
+        assert b"'/api/openapi.json'" in page

@@ -26,6 +26,7 @@ WRONG = {
     "log_redact": "--", "metrics_public": "true", "metrics_series": "1", "metrics_token": "hunter2",
     "offload_workers": "0", "ops_host": "203.0.113.77", "ops_port": "http://x",
     "ops_token": "hunter2", "port": "70000", "rate_limit": "many", "rate_limit_keys": "1", "redis_url": "http://x",
+    "root_path": "api/",
     "referrer_policy": "a\nb", "tls_cert": "/nowhere.pem", "tls_key": "/nowhere.key",
     "trusted_proxies": "::/0", "worker_group": "../x", "worker_timeout": "0", "workers": "0",
 }  # fmt: skip

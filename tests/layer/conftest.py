@@ -73,6 +73,7 @@ def make_exchange(
         **_DEFAULTS,
         "method": method,
         "path": path,
+        "route_path": path,
         "raw_headers": raw,
         "headers": joined,
         "response_headers": response,

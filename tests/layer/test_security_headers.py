@@ -187,7 +187,7 @@ def test_docs_pages_work_under_their_policy(path: str) -> None:
 def test_docs_scripts_by_hash() -> None:
     """With the page known at start its inline script is allowed by hash, and no other inline script is."""
     html = anyio.run(_page, FastAPI(), "/docs").encode()
-    item = SecurityHeaders(Settings(), docs_paths=["/docs"], docs_pages=lambda: [html])
+    item = SecurityHeaders(Settings(), docs_paths=["/docs"], docs_pages=lambda root: [html])
     policy = _fields(_HTML, item=item, path="/docs")["content-security-policy"]
     scripts = re.search(r"script-src ([^;]*)", policy)
     assert scripts

@@ -102,6 +102,12 @@ def run(
         str | None,
         typer.Option(metavar="PATH", help="Listen on a Unix socket instead.", show_default=False),
     ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX", help="Prefix that a proxy in front cuts off (/api).", show_default=False
+        ),
+    ] = None,
     tls_cert: Annotated[
         str | None,
         typer.Option(
@@ -133,7 +139,7 @@ def run(
     flags = {
         "host": host, "port": port, "ops_port": ops_port, "env": env, "workers": workers,
         "log_level": log_level, "log_format": log_format, "drain_delay": drain_delay, "grace": grace,
-        "uds": uds, "tls_cert": tls_cert, "tls_key": tls_key,
+        "uds": uds, "root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key,
     }  # fmt: skip
     try:
         code = _run(target, {name: value for name, value in flags.items() if value is not None}, reload)

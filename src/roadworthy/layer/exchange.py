@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .request_fields import join_fields
+from .routes import path_below
 
 if TYPE_CHECKING:
     from ..errors import APIError
@@ -164,6 +165,7 @@ class Exchange:
         "response_names",  # dict[bytes, bytes]: the app's response fields by lower-case name
         "root",  # str: the prefix at which the server mounts the app (root_path of ASGI), "" for none
         "route",  # str | None: the route's template ("/users/{id}"), None while unknown or unmatched
+        "route_path",  # str: the path without `root`, as the app's routes and the layer's own know it
         "rule",  # RouteRule | None: per-route settings
         "scheme",  # str: "http" or "https" as the client used it
         "service",  # Service | None: what answers it
@@ -209,6 +211,7 @@ class Exchange:
     response_names: dict[bytes, bytes]
     root: str
     route: str | None
+    route_path: str
     rule: RouteRule | None
     scheme: str
     service: Service | None
@@ -231,8 +234,10 @@ class Exchange:
         client = scope.get("client")
         made._begin(client[0] if client else "", _fields(scope))
         made.method = scope["method"]
-        made.path = scope["path"]
+        made.path = made.route_path = scope["path"]
         made.root = scope.get("root_path") or ""
+        if made.root:
+            made.route_path = path_below(made.root, made.path)
         made.query = scope.get("query_string") or b""
         made.scheme = scope.get("scheme") or "http"
         made.http_version = scope.get("http_version") or "1.1"
@@ -246,8 +251,10 @@ class Exchange:
         made._begin(client[0] if client else "", _fields(scope))
         made.websocket = True
         made.method = "GET"
-        made.path = scope["path"]
+        made.path = made.route_path = scope["path"]
         made.root = scope.get("root_path") or ""
+        if made.root:
+            made.route_path = path_below(made.root, made.path)
         made.query = scope.get("query_string") or b""
         made.scheme = "https" if scope.get("scheme") == "wss" else "http"
         made.http_version = scope.get("http_version") or "1.1"
@@ -258,7 +265,7 @@ class Exchange:
         """Make the exchange of a request that the server has refused unread: only who sent it is known."""
         made = cls()
         made._begin(peer, [])
-        made.method = made.path = made.root = ""
+        made.method = made.path = made.route_path = made.root = ""
         made.query = b""
         made.scheme = "http"
         made.http_version = "1.1"

@@ -162,7 +162,7 @@ class HealthCheck:
 
     def admit(self, exchange: Exchange) -> Reply | APIError | None:
         """Answer a probe; let everything else pass."""
-        path = exchange.path
+        path = exchange.route_path
         if path not in self.paths:
             return None
         exchange.route = path

@@ -135,7 +135,7 @@ class Logging:
             path = exchange.path
             if exchange.status >= 500 or exchange.exception is not None:
                 self._finish_failed(exchange)
-            elif path in self._probes:
+            elif exchange.route_path in self._probes:
                 if self._debug:
                     self._write(self._render(self._fields(exchange, "debug")))
             elif not self._info:
@@ -178,7 +178,7 @@ class Logging:
         exception = exchange.exception
         # An exception behind a complete response below 500 is one that the app has an answer for.
         failed = exchange.status >= 500 or not (exchange.ended or _is_harmless(exception))
-        probe = exchange.path in self._probes
+        probe = exchange.route_path in self._probes
         if not failed or (probe and exception is None):
             # A probe that answers 503 does its work; what made it answer so has records of its own.
             if self._debug if probe else self._info:

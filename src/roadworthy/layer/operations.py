@@ -201,7 +201,7 @@ class PublicMetrics:
 
     def admit(self, exchange: Exchange) -> Reply | APIError | None:
         """Answer a scrape; let everything else pass."""
-        if exchange.path != _METRICS:
+        if exchange.route_path != _METRICS:
             return None
         exchange.route = _METRICS
         if not _bears(exchange.headers.get(b"authorization", b""), self._token):

@@ -133,7 +133,7 @@ class Pass:
         if exchange.repeat is not None:
             # Before anything is decided by a field of which the app may read another line.
             return exchange.repeat
-        if exchange.path in self.health.paths:
+        if exchange.route_path in self.health.paths:
             # Before host, limits and load: a probe must get through to say what it sees.
             answer = self.health.admit(exchange)
             if answer is not None:

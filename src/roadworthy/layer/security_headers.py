@@ -44,9 +44,9 @@ class SecurityHeaders:
         settings: ``hsts`` (seconds, 0 for none), ``hsts_subdomains``, ``csp``, ``referrer_policy``.
         docs_paths: paths of API docs pages: HTML there gets a policy under which they work
             (TypeError/secure#43, mahdijafaridev/fastapi-middlewares#5).
-        docs_pages: returns those pages' HTML as far as it is known; called once, with the first request of
-            one. The hashes of the inline scripts then stand in the policy in place of ``'unsafe-inline'``; a
-            page whose script differs later stays blank.
+        docs_pages: returns those pages' HTML as far as it is known, for a prefix at which the server mounts
+            the app; called with the first request of one. The hashes of the inline scripts then stand in the
+            policy in place of ``'unsafe-inline'``; a page whose script differs later stays blank.
 
     - Every response: ``X-Content-Type-Options: nosniff``, ``X-Frame-Options: DENY`` (unless a policy of the
       app's has ``frame-ancestors``), ``Referrer-Policy``; over https ``Strict-Transport-Security``, which
@@ -64,7 +64,7 @@ class SecurityHeaders:
         self,
         settings: Settings,
         docs_paths: Iterable[str] = (),
-        docs_pages: Callable[[], Iterable[bytes]] = tuple,
+        docs_pages: Callable[[str], Iterable[bytes]] = lambda root: (),
     ) -> None:
         always = [
             (b"x-content-type-options", b"nosniff"),
@@ -87,7 +87,7 @@ class SecurityHeaders:
         self._json = _Fields([*always, *json], secure)
         self._html = _Fields([*always, (b"cross-origin-opener-policy", b"same-origin")], secure)
         self._docs_pages = docs_pages
-        self._docs_html: _Fields | None = None
+        self._docs_html: dict[str, _Fields] = {}
         self._always, self._secure = always, secure
         self._kinds: dict[bytes | None, _Fields] = {None: self._other}
         every = (self._json, self._html)
@@ -99,8 +99,8 @@ class SecurityHeaders:
         names = exchange.response_names
         content_type = names.get(b"content-type")
         fields = self._kinds.get(content_type) or self._learn(content_type)
-        if fields is self._html and self._is_docs(exchange.path):
-            fields = self._docs_html or self._read_docs()
+        if fields is self._html and self._is_docs(exchange.route_path):
+            fields = self._docs_html.get(exchange.root) or self._read_docs(exchange.root)
         secure = exchange.scheme == "https"
         added = fields.https if secure else fields.http
         if self._ours.isdisjoint(names):
@@ -111,12 +111,15 @@ class SecurityHeaders:
     def _is_docs(self, path: str) -> bool:
         return path in self._docs or path.startswith(self._below_docs)
 
-    def _read_docs(self) -> _Fields:
+    def _read_docs(self, root: str) -> _Fields:
         """Make the fields of docs pages when one is first asked for: until then the app may change them."""
-        hashes = sorted({found for page in self._docs_pages() for found in inline_script_hashes(page)})
+        hashes = sorted({found for page in self._docs_pages(root) for found in inline_script_hashes(page)})
         policy = _DOCS_POLICY.format(inline=" ".join(hashes) or "'unsafe-inline'").encode("ascii")
-        self._docs_html = _Fields([*self._always, (b"content-security-policy", policy)], self._secure)
-        return self._docs_html
+        if len(self._docs_html) >= _REMEMBERED:
+            self._docs_html.clear()
+        fields = _Fields([*self._always, (b"content-security-policy", policy)], self._secure)
+        self._docs_html[root] = fields
+        return fields
 
     def _learn(self, content_type: bytes | None) -> _Fields:
         media_type = (content_type or b"").partition(b";")[0].strip().lower()

@@ -50,6 +50,11 @@ class ProcessSettings(BaseSettings):
         description="Path of a Unix socket to listen on instead of an address and a port; none by default. "
         "Who may connect is decided by the folder's mode.",
     )
+    root_path: str = Field(
+        default="",
+        description="Prefix at which a proxy serves the app, cut off before requests arrive (`/api`): links, "
+        "redirects and the documentation pages have it (`root_path` of ASGI). None by default.",
+    )
     tls_cert: Text | None = Field(
         default=None,
         description="File with the certificate chain (PEM); with it the public listener speaks https. None "
@@ -98,6 +103,13 @@ class ProcessSettings(BaseSettings):
     def _a_group_has_a_plain_name(cls, value: str | None) -> str | None:
         if value and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value, re.ASCII) is None:
             raise PlainMistake("is a name of up to 100 letters, digits, dots, dashes and underscores")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _a_prefix_is_a_path(cls, value: str) -> str:
+        if value and re.fullmatch(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+", value, re.ASCII) is None:
+            raise PlainMistake("is a path that begins with a slash and does not end with one: /api")
         return value
 
     @field_validator("tls_key")

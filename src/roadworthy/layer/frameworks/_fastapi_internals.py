@@ -64,9 +64,9 @@ def frontends(router: Any) -> Iterator[str]:
             yield prefix + route.path.rstrip("/")
 
 
-def docs_pages(app: FastAPI) -> list[bytes]:
+def docs_pages(app: FastAPI, root: str) -> list[bytes]:
     """Return Swagger UI and its OAuth2 redirect as ``FastAPI.setup`` makes them; nothing if one is not."""
-    root = app.root_path.rstrip("/")
+    root = (app.root_path or root).rstrip("/")
     redirect = app.swagger_ui_oauth2_redirect_url
     pages = {
         app.docs_url: lambda: get_swagger_ui_html(

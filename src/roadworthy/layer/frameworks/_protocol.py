@@ -106,8 +106,12 @@ class Framework(Router, Protocol):
         """Return the paths of the framework's API documentation pages; ``/schema/*`` stands for all below."""
         ...
 
-    def docs_pages(self) -> Sequence[bytes]:
-        """Return the HTML of those pages as the framework makes it; nothing when the app makes its own."""
+    def docs_pages(self, root: str = "") -> Sequence[bytes]:
+        """Return the HTML of those pages as the framework makes it; nothing when the app makes its own.
+
+        Parameters:
+            root: the prefix at which the server mounts the app, "" for none; links in the pages have it.
+        """
         ...
 
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:

@@ -162,7 +162,7 @@ class DjangoFramework:
         """Return nothing: Django has no API documentation pages."""
         return frozenset()
 
-    def docs_pages(self) -> Sequence[bytes]:
+    def docs_pages(self, root: str = "") -> Sequence[bytes]:
         """Return nothing: there are none."""
         return ()
 

@@ -96,10 +96,10 @@ class FastAPIFramework(StarletteFramework):
         paths = (app.docs_url, app.docs_url and app.swagger_ui_oauth2_redirect_url, app.redoc_url)
         return frozenset(path for path in paths if path)
 
-    def docs_pages(self) -> Sequence[bytes]:
+    def docs_pages(self, root: str = "") -> Sequence[bytes]:
         """Return Swagger UI and its OAuth2 redirect, the pages with inline scripts; not those of the app."""
         app: FastAPI = self.app
-        return docs_pages(app) if self.docs_paths() else ()
+        return docs_pages(app, root) if self.docs_paths() else ()
 
     def problem_of(self, status: int, content_type: str, body: bytes, scope: Scope) -> APIError | None:
         """Recognise FastAPI's ``{"detail": [{"type", "loc", "msg", …}]}`` besides Starlette's bodies."""

@@ -54,7 +54,7 @@ class GenericFramework:
         """Return nothing."""
         return frozenset()
 
-    def docs_pages(self) -> Sequence[bytes]:
+    def docs_pages(self, root: str = "") -> Sequence[bytes]:
         """Return nothing: there are none that could be known."""
         return ()
 

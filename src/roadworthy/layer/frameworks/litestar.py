@@ -163,7 +163,7 @@ class LitestarFramework:
         path = (config.path or "/schema").rstrip("/")
         return frozenset({path or "/", f"{path}/*"})
 
-    def docs_pages(self) -> Sequence[bytes]:
+    def docs_pages(self, root: str = "") -> Sequence[bytes]:
         """Return nothing: its pages are rendered by plugins, from the request."""
         return ()
 

@@ -127,7 +127,7 @@ class StarletteFramework:
         """Return nothing: Starlette has no documentation pages."""
         return frozenset()
 
-    def docs_pages(self) -> Sequence[bytes]:
+    def docs_pages(self, root: str = "") -> Sequence[bytes]:
         """Return nothing: there are none."""
         return ()
 

@@ -64,6 +64,7 @@ def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         lifespan="auto",
         http=http_protocol(settings, app.refusals if isinstance(app, Layer) else None),
         timeout_keep_alive=math.ceil(settings.keep_alive),
+        root_path=settings.root_path,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
