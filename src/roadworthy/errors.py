@@ -7,7 +7,7 @@ them into the same wire shape (RFC 9457 problem details by default).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 __all__ = (
     "APIError",
@@ -17,6 +17,7 @@ __all__ = (
     "FieldError",
     "ForbiddenError",
     "GoneError",
+    "Limit",
     "MethodNotAllowedError",
     "MisdirectedRequestError",
     "NotAcceptableError",
@@ -31,6 +32,7 @@ __all__ = (
     "UnavailableError",
     "UnsupportedMediaTypeError",
     "ValidationError",
+    "refused_by",
 )
 
 
@@ -50,6 +52,25 @@ class FieldError:
     code: str
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a refusal of the layer or the server goes by: for the operator's records, never for the client.
+
+    Parameters:
+        setting: the setting that decides, without its prefix (``BODY_LIMIT``).
+        value: what is in force, where that is a number.
+        unit: of the value: ``bytes``, ``seconds``, ``requests/minute``.
+        rule: the field of a ``RouteRule`` that decides for one route, "" where none does.
+        ruled: the rule of the route has decided, and not the setting.
+    """
+
+    setting: str
+    value: float | None = None
+    unit: str = ""
+    rule: str = ""
+    ruled: bool = False
+
+
 class APIError(Exception):
     """An error with a status, a code and a message that the client may read.
 
@@ -67,6 +88,7 @@ class APIError(Exception):
     status: int = 500
     code: str = "INTERNAL_ERROR"
     default_message: ClassVar[str] = "Internal Server Error"
+    limit: Limit | None = None
 
     def __init__(
         self,
@@ -265,3 +287,12 @@ class TimeoutError(APIError):
     status = 504
     code = "TIMEOUT"
     default_message = "The request took too long"
+
+
+_Error = TypeVar("_Error", bound=APIError)
+
+
+def refused_by(error: _Error, limit: Limit) -> _Error:
+    """Return ``error`` with the limit that it goes by; its record and one warning name it."""
+    error.limit = limit
+    return error

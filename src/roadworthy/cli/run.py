@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..layer import Layer
     from ..server.process.folder import Folder
     from ..server.process.run import Addresses
-    from ..settings import Settings
+    from ..settings import Problem, Settings
 
 __all__ = ("layered", "run")
 
@@ -232,19 +232,30 @@ def layered(target: str, *, first: bool = True) -> Layer:
     """
     from ..layer import Layer, roadworthy
     from ..layer.local.group import FolderError
+    from ..settings import SettingsError
     from ._application import load_application
 
     found = load_application(target)
     app = found if isinstance(found, Layer) else roadworthy(found)
+    problems: list[Problem] = []
     if first:
-        judge(app.settings)
+        try:
+            judge(app.settings)
+        except SettingsError as error:
+            problems += error.problems
     try:
         # Binds the per-route rules, so that one that covers no route is reported before a port is opened.
         _ = app.operations
+    except SettingsError as error:
+        problems += error.problems
     except ValueError as error:
-        raise UsageError(f"{target}: {error}") from None
+        if not problems:
+            raise UsageError(f"{target}: {error}") from None
     except FolderError as error:
-        raise UsageError(error) from None
+        if not problems:
+            raise UsageError(error) from None
+    if problems:
+        raise SettingsError(dict.fromkeys(problems))
     return app
 
 

@@ -22,7 +22,8 @@ from .hosting import Hosting
 from .operations import OperationsApp
 from .pipeline import Pass
 from .resources import Resources, adapted
-from .routes import RouteRule, bind_rules, route_rule
+from .routes import RouteRule, route_rule
+from .rules import bind_all
 
 __all__ = (
     "Layer",
@@ -71,13 +72,25 @@ class Layer:
 
     @property
     def pass_(self) -> Pass:
-        """The items, built when first needed: routes may be added until then."""
+        """The items, built when first needed: routes may be added until then.
+
+        Raises:
+            ValueError: a rule of the code covers no route.
+            SettingsError: rules of ``roadworthy.toml`` or ``ROADWORTHY_RULES`` are wrong; it lists all mistakes.
+        """
         if self._built is None:
             routes = self._framework.routes()
-            rules = bind_rules(self._rules, routes, self._framework.opaque)
+            rules, places = bind_all(
+                self._rules,
+                self.settings.rules,
+                routes,
+                self._framework.opaque,
+                counts_users=self._user_key is not None,
+            )
             self._built = Pass(
                 self.app, self._framework, self.settings, routes, rules, self._resources, self._user_key
             )
+            self._built.places = places
             if self._built.ruled:
                 self._framework.guard()
         return self._built

@@ -97,9 +97,11 @@ class Client:
                 self._log.warning(
                     "Forwarding fields from %s were ignored, because it is not in "
                     "ROADWORTHY_TRUSTED_PROXIES. If it is your proxy, all of its clients now count as one "
-                    "for rate limits: set ROADWORTHY_TRUSTED_PROXIES to its network. If it is not, "
-                    "nothing is wrong. Said once.",
+                    "for rate limits, and the app takes https for http in the URLs and redirects that it "
+                    "makes (request.url_for, redirected slashes): set ROADWORTHY_TRUSTED_PROXIES to its "
+                    "network%s. If it is not, nothing is wrong. Said once.",
                     node.client or "a peer without an address",
+                    _as_loopback(node.client),
                 )
 
     def _through_proxy(self, exchange: Exchange, proxy: _Node) -> None:
@@ -163,6 +165,12 @@ class Client:
         if address is None:
             return None
         return _Node(str(address), _counted(address), any(address in network for network in self._networks))
+
+
+def _as_loopback(client: str) -> str:
+    """Return what is to be set for a proxy on this machine, which uvicorn trusts by default."""
+    address = _address(client)
+    return f" ({address}; uvicorn trusts it by default)" if address is not None and address.is_loopback else ""
 
 
 def _counted(address: IPv4Address | IPv6Address) -> str:

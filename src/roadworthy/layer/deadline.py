@@ -10,6 +10,8 @@ import asyncio
 from math import inf
 from time import perf_counter
 
+from ..errors import APIError, Limit, RequestTimeoutError, refused_by
+from ..errors import TimeoutError as LateError
 from ..settings import Settings
 from .exchange import Exchange, Live
 
@@ -85,6 +87,26 @@ class Deadlines:
         if rule is not None and rule.body_timeout is not None:
             timeout = self.for_rule(float(rule.body_timeout))
         return since + timeout + exchange.body_received / self._body_rate
+
+    def verdict(self, exchange: Exchange, *, in_body: bool = False) -> APIError:
+        """Return the refusal of an exchange that is late, with the setting or the rule that decides it.
+
+        Parameters:
+            exchange: its exchange, with the deadline that has passed.
+            in_body: it waits for the client to send its body.
+        """
+        rule = exchange.rule
+        total = self._total if rule is None or rule.timeout is None else float(rule.timeout)
+        if not in_body:
+            ruled = rule is not None and rule.timeout is not None
+            return refused_by(LateError(), Limit("REQUEST_TIMEOUT", total, "seconds", "timeout", ruled))
+        error = RequestTimeoutError()
+        if exchange.deadline >= exchange.started + (total or inf):
+            ruled = rule is not None and rule.timeout is not None
+            return refused_by(error, Limit("REQUEST_TIMEOUT", total, "seconds", "timeout", ruled))
+        ruled = rule is not None and rule.body_timeout is not None
+        body = float(rule.body_timeout or 0) if rule is not None and ruled else self._body
+        return refused_by(error, Limit("BODY_TIMEOUT", body, "seconds", "body_timeout", ruled))
 
     def exceeded_by(self, exchange: Exchange) -> TimeoutError:
         """Return why a response that has begun is cut, with the setting that decides it."""

@@ -8,6 +8,8 @@ from typing import Any
 from .graceful_shutdown import State
 from .logging import Level
 from .pipeline import Pass
+from .routes import ANY_METHOD
+from .rules import shown_rule
 
 __all__ = ("Hosting",)
 
@@ -72,6 +74,17 @@ class Hosting:
         """Describe the requests that have no whole answer yet."""
         return self._pass.shutdown.unfinished()
 
+    def rules(self) -> list[dict[str, Any]]:
+        """Return the rules in force: ``route``, what each sets, and its ``source``, which may be ``code``."""
+        return [
+            {
+                "route": _key(methods, template),
+                **shown_rule(rule),
+                "source": self._pass.places.get(id(rule), "code"),
+            }
+            for methods, template, rule in self._pass.rules
+        ]
+
     # -- what it is to do
 
     def on_change(self, listener: Callable[[State], None]) -> None:
@@ -89,3 +102,7 @@ class Hosting:
     def flush(self) -> bool:
         """Write out the records that wait; False when they could not be written in time."""
         return self._pass.logging.writer.flush()
+
+
+def _key(methods: frozenset[str], template: str) -> str:
+    return template if methods >= ANY_METHOD else f"{','.join(sorted(methods))} {template}"

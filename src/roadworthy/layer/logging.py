@@ -8,6 +8,7 @@ stack inside the record; everything else at ``info``, probes at ``debug``.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging as stdlib_logging
 import os
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import APIError
+from ..settings import PREFIX
 from .logs.redaction import Redactor
 from .logs.routing import RecordHandler, Routing, already_recorded
 from .logs.text import Clock, Fields, Render, console, describe, json_line, quote
@@ -34,6 +36,7 @@ _PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
 
 _NAME = "roadworthy.access"
 _CACHED = 4096
+_COMPACT = (",", ":")
 _LONGEST_METHOD = 32
 # A record holds 4,000 bytes; the rest of a longer path would be cut anyway, and has been looked at by then.
 _LONGEST_PATH = 2_000
@@ -167,6 +170,8 @@ class Logging:
         end = "}\n"
         if exchange.trace_id:
             end = f',"trace_id":{quote(exchange.trace_id)},"span_id":{quote(exchange.span_id)}}}\n'
+        if exchange.error is not None:
+            end = f',{json.dumps(_reason(exchange.error), separators=_COMPACT)[1:-1]}{end}'
         line = (
             f'{{"time":"{moment}{head}{quote(path)},"status":{exchange.status},'
             f'"duration_ms":{exchange.duration * 1000:.3f},"bytes":{exchange.bytes_sent},'
@@ -187,8 +192,6 @@ class Logging:
         if not self._error:
             return
         fields = self._fields(exchange, "error")
-        if exchange.error is not None:
-            fields["code"] = exchange.error.code
         if exception is not None and not exchange.logged and not already_recorded(exception, exchange):
             fields["exception"] = describe(exception, self._redactor)
         exchange.logged = True
@@ -218,6 +221,8 @@ class Logging:
             "client": exchange.client,
             "request_id": exchange.request_id,
         }
+        if exchange.error is not None:
+            fields |= _reason(exchange.error)
         if exchange.trace_id:
             fields["trace_id"] = exchange.trace_id
             fields["span_id"] = exchange.span_id
@@ -257,6 +262,21 @@ def configure(settings: Settings) -> Logging:
     item = Logging(settings)
     item.configure()
     return item
+
+
+def _reason(error: APIError) -> Fields:
+    """Return what a record has of an error: its code, and the limit behind it with what changes that."""
+    fields: Fields = {"code": error.code}
+    limit = error.limit
+    if limit is not None:
+        if limit.value is not None:
+            fields["limit"] = limit.value
+            fields["unit"] = limit.unit
+        if not limit.ruled:
+            fields["setting"] = PREFIX + limit.setting
+        if limit.rule:
+            fields["rule"] = limit.rule
+    return fields
 
 
 def _is_harmless(exception: BaseException | None) -> bool:

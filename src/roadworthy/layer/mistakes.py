@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..settings import PREFIX, Problem, Settings, settings_sources
 from .cors import Cors
 from .logs.redaction import Redactor
+from .rules import rule_problems
 from .security_headers import SecurityHeaders
 from .trusted_host import TrustedHost
 
@@ -29,7 +30,8 @@ def mistakes_in(settings: Settings) -> list[Problem]:
         lambda: _redis(settings),
     )
     sources = settings_sources(settings)
-    return [problem for item in items if (problem := _refusal(item, sources)) is not None]
+    found = [problem for item in items if (problem := _refusal(item, sources)) is not None]
+    return [*found, *rule_problems(settings.rules)]
 
 
 def _refusal(item: Callable[[], object], sources: dict[str, str]) -> Problem | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from ..errors import UnavailableError
+from ..errors import Limit, UnavailableError, refused_by
 from ..settings import Settings
 
 __all__ = ("Overload",)
@@ -46,8 +46,7 @@ class Overload:
     async def wait(self) -> UnavailableError | None:
         """Wait for a place; the error means that none became free."""
         if len(self._waiting) >= self._queue_size:
-            self.shed += 1
-            return UnavailableError("The service is at its limit; try again shortly")
+            return self._shed(Limit("QUEUE_SIZE", self._queue_size, "requests"))
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
@@ -56,8 +55,7 @@ class Overload:
         except TimeoutError:
             if not place.cancelled():
                 return None  # it was handed over at the very last moment
-            self.shed += 1
-            return UnavailableError("The service is at its limit; try again shortly")
+            return self._shed(Limit("QUEUE_TIMEOUT", self._queue_timeout, "seconds"))
         except BaseException:
             if place.done() and not place.cancelled():
                 self.leave()  # the place was handed over to a request that is gone
@@ -66,6 +64,10 @@ class Overload:
             if place in self._waiting:
                 self._waiting.remove(place)
         return None
+
+    def _shed(self, limit: Limit) -> UnavailableError:
+        self.shed += 1
+        return refused_by(UnavailableError("The service is at its limit; try again shortly"), limit)
 
     def leave(self) -> None:
         """Give a place back, to the first in the queue if there is one."""

@@ -31,6 +31,7 @@ from .metrics import Metrics
 from .operations import PublicMetrics
 from .overload import Overload
 from .rate_limiting import RateLimiting
+from .refusals import Refusals
 from .request_id import RequestId
 from .request_validation import RequestValidation
 from .resources import Resources
@@ -80,6 +81,8 @@ class Pass:
             *rules,
             *((route.methods, route.template, rule) for route in routes if (rule := rule_of(route.endpoint))),
         ]
+        self.places: Mapping[int, str] = {}
+        """Where rules stand that are not in the code, by the ``id`` of each."""
         self.table = RouteTable(rules, routes, framework, framework.rooted, bool(framework.opaque))
         self.ruled = self.table.ruled
         self.may_cancel = settings.cancel_on_disconnect or any(
@@ -98,6 +101,7 @@ class Pass:
         self.overload = Overload(settings)
         self.validation = RequestValidation(settings)
         self.logging = Logging(settings)
+        self.refusals = Refusals()
         self.metrics = Metrics(settings, group.directory if group else None)
         self.health = HealthCheck(settings, off=_own_probes(routes))
         self.pooling = ConnectionPooling(settings, resources)
@@ -186,6 +190,8 @@ class Pass:
                 self.tracing.finish(exchange)
             self.metrics.finish(exchange)
             self.logging.finish(exchange)
+            if exchange.error is not None and exchange.error.limit is not None:
+                self.refusals.finish(exchange, exchange.error.limit)
 
     # What an exchange asks; see `Service`.
 

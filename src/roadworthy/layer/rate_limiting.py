@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from ..errors import APIError, RateLimitedError, UnavailableError
+from ..errors import APIError, Limit, RateLimitedError, UnavailableError, refused_by
 from ..settings import Rate, Settings
 from .limiter.memory import MemoryStore
-from .limiter.policy import Policy, Room, Store
+from .limiter.policy import SERVICE, Policy, Room, Store
 from .local.group import worker_group
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class RateLimiting:
         store: Store | None = None,
     ) -> None:
         self._settings = settings
-        self._default = None if settings.rate_limit is None else Policy("default", settings.rate_limit)
+        self._default = None if settings.rate_limit is None else Policy(SERVICE, settings.rate_limit)
         # By identity: two routes with equal rules are counted apart. The rule is kept so that its id stays
         # its own.
         self._ruled: dict[int, tuple[RouteRule, Policy | None]] = {}
-        self._names: set[str] = {"default"}
+        self._names: set[str] = {SERVICE}
         for methods, template, rule in rules:
             if id(rule) not in self._ruled:
                 self._bind(rule, methods, template)
@@ -97,15 +97,13 @@ class RateLimiting:
             exchange.rate = policy, room
             return None if room >= 0 else _refusal(policy, room)
         if room is None:
-            exchange.rate = None
-            return UnavailableError()
+            return _undecided(exchange)
         return self._wait(exchange, policy, room)
 
     async def _wait(self, exchange: Exchange, policy: Policy, answer: Awaitable[Room]) -> APIError | None:
         room = await answer
         if room is None:
-            exchange.rate = None
-            return UnavailableError()
+            return _undecided(exchange)
         exchange.rate = policy, room
         return None if room >= 0 else _refusal(policy, room)
 
@@ -169,7 +167,13 @@ def choose_store(settings: Settings) -> Store:
 def _refusal(policy: Policy, room: int) -> RateLimitedError:
     error = RateLimitedError()
     error.headers["Retry-After"] = str(policy.reset(room))
+    error.limit = policy.limit
     return error
+
+
+def _undecided(exchange: Exchange) -> UnavailableError:
+    exchange.rate = None
+    return refused_by(UnavailableError(), Limit("RATE_LIMIT_ON_OUTAGE"))
 
 
 def _user_key(user: str) -> str:

@@ -13,9 +13,11 @@ from ..errors import (
     APIError,
     BadRequestError,
     ContentTooLargeError,
+    Limit,
     RequestHeaderFieldsTooLargeError,
     UnsupportedMediaTypeError,
     URITooLongError,
+    refused_by,
 )
 from ..settings import Settings
 from .exchange import Exchange
@@ -61,12 +63,16 @@ class RequestValidation:
                 exchange.close = True
                 return NotImplementedMethodError()
             if len(exchange.path) + len(exchange.query) > self._url_limit:
-                return URITooLongError()
+                return refused_by(URITooLongError(), Limit("URL_LIMIT", self._url_limit, "bytes"))
             if len(exchange.raw_headers) > self._header_count:
-                return RequestHeaderFieldsTooLargeError()
+                return refused_by(
+                    RequestHeaderFieldsTooLargeError(), Limit("HEADER_COUNT", self._header_count, "fields")
+                )
             # A join is cheaper than a sum in Python.
             if len(b"".join([*headers, *headers.values()])) > self._header_limit:
-                return RequestHeaderFieldsTooLargeError()
+                return refused_by(
+                    RequestHeaderFieldsTooLargeError(), Limit("HEADER_LIMIT", self._header_limit, "bytes")
+                )
         rule = exchange.rule
         limit = self._body_limit
         if rule is not None and rule.body_limit is not None:
@@ -119,4 +125,9 @@ class RequestValidation:
     def _too_large(self, exchange: Exchange) -> APIError:
         # The rest of the body is not read, so the connection cannot be reused (RFC 9112 §9.6).
         exchange.close = True
-        return ContentTooLargeError(f"The request body is above the limit of {exchange.body_limit} bytes")
+        limit, rule = exchange.body_limit, exchange.rule
+        ruled = rule is not None and rule.body_limit is not None
+        return refused_by(
+            ContentTooLargeError(f"The request body is above the limit of {limit} bytes"),
+            Limit("BODY_LIMIT", limit, "bytes", "body_limit", ruled),
+        )

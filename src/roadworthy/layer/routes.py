@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from ..near import nearest
-from ..settings import Rate, parse_duration, parse_rate, parse_size
+from ..settings import PlainMistake, Rate, parse_duration, parse_rate, parse_size
 
 __all__ = (
     "ANY_METHOD",
@@ -71,7 +71,7 @@ class RouteRule:
         if self.body_timeout is not None:
             object.__setattr__(self, "body_timeout", parse_duration(self.body_timeout))
         if self.rate_key not in ("client", "user"):
-            raise ValueError(f'rate_key is "client" or "user", not {self.rate_key!r}')
+            raise PlainMistake('rate_key is "client" or "user"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import APIError, BadRequestError, MisdirectedRequestError
+from ..errors import APIError, BadRequestError, Limit, MisdirectedRequestError, refused_by
 from ..settings import Settings
 from .exchange import Exchange
 
@@ -82,7 +82,7 @@ class TrustedHost:
             return BadRequestError("The Host field is malformed")
         name = match[1]
         if name not in self._names and not name.endswith(self._suffixes):
-            return MisdirectedRequestError()
+            return refused_by(MisdirectedRequestError(), Limit("ALLOWED_HOSTS"))
         if len(self.good) >= _REMEMBERED:
             self.good.clear()
         self.good.add(host)

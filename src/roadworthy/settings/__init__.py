@@ -1,18 +1,22 @@
 """The settings of a service: where they are declared, read, checked, and shown without secrets."""
 
-from .mistakes import Problem, SettingsError
+from .mistakes import PlainMistake, Problem, SettingsError
 from .model import Settings, load_settings, settings_sources, weak_secrets
 from .reading import set_flags
+from .rules import WrittenRule, judged_by
 from .sources import PREFIX, WELL_KNOWN
 from .values import Rate, parse_duration, parse_rate, parse_size
 
 __all__ = (
     "PREFIX",
     "WELL_KNOWN",
+    "PlainMistake",
     "Problem",
     "Rate",
     "Settings",
     "SettingsError",
+    "WrittenRule",
+    "judged_by",
     "load_settings",
     "parse_duration",
     "parse_rate",

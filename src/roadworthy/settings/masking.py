@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from .rules import WrittenRule
 from .values import Rate
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def _masked(name: str, value: Any) -> Any:
         return _MASK
     if value is None or isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, WrittenRule):
+        return {"route": value.route, **value.values, "source": value.place()}
     if isinstance(value, BaseModel):
         return {key: _masked(key, getattr(value, key)) for key in type(value).model_fields}
     if isinstance(value, Mapping):

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from .links import fold_service_links
 from .mistakes import Problem, SettingsError, aliases, problems_of, wrong_fields
+from .rules import judge
 from .second_round import contradictions
 from .secrets import weak_among
 from .sources import PREFIX, Found, read_sources
@@ -58,7 +59,8 @@ def read_into(
         problems = [*problems, *_mistakes(model, error, found, private, root)]
     # Raised outside the except block: an exception that hangs on this one would carry the values along.
     if problems:
-        raise SettingsError(fold_service_links(problems + _weak(model, found), os.environ))
+        problems = [*problems, *judge(found.values.get("rules", ())), *_weak(model, found)]
+        raise SettingsError(fold_service_links(problems, os.environ))
     return found.origins
 
 

@@ -20,6 +20,7 @@ from pydantic_settings import NoDecode
 from ..near import nearest
 from .dotenv import read_dotenv
 from .mistakes import Problem, aliases
+from .rules import written_rules
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -115,12 +116,22 @@ def read_sources(
             found.values[name], found.origins[name] = arguments[given], "argument"
         else:
             _look_up(name, info, _variables_of(name, info, ours, own_prefix), file, found)
+    if "rules" in ours:
+        _add_rules(found)
     accepted = {key for name, info in model.model_fields.items() for key in (name, *aliases(info))}
     found.problems += _unknown((key for key in arguments if key not in accepted), accepted, "argument")
     set_here = dict.fromkeys([*os.environ, *file.values])
     strange = (key for key in set_here if key.upper().startswith(PREFIX) and key not in variables)
     found.problems += _unknown(strange, variables, "variable")
     return found
+
+
+def _add_rules(found: Found) -> None:
+    """Put the rules of the file beside those of the variable."""
+    given, origin = found.values.pop("rules", None), found.origins.pop("rules", "")
+    rules, sources = written_rules(given, origin)
+    if rules:
+        found.values["rules"], found.origins["rules"] = rules, sources
 
 
 def _look_up(name: str, info: FieldInfo, variables: list[str], file: File, found: Found) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic.dataclasses import dataclass
@@ -337,9 +337,14 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ManifestFile(Declaration):
-    """``roadworthy.toml`` as it is written."""
+    """``roadworthy.toml`` as it is written.
+
+    Parameters:
+        rules: rules of single routes, which ``roadworthy run`` reads and judges: no matter of the check.
+    """
 
     waivers: tuple[WaiverEntry, ...] = ()
+    rules: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

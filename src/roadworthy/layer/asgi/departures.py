@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ..kinds import kinds_of
 
-__all__ = ("is_departure",)
+__all__ = ("CLIENT_CLOSED_REQUEST", "is_departure")
+
+CLIENT_CLOSED_REQUEST = 499
+"""What nginx records for a client that left before its answer; it never goes out."""
 
 _DEPARTURES = frozenset(
     (

@@ -14,15 +14,15 @@ from math import inf
 from time import perf_counter
 from typing import Any
 
-from ...errors import APIError, RequestTimeoutError, TimeoutError
+from ...errors import APIError
 from ...exits import is_apps_own
 from ...types import Message, Receive, Scope, Send
 from ..exchange import Exchange, Reply, ResponseAborted, current_exchange
 from ..frameworks import EXCHANGE_KEY
 from ..pipeline import Pass
 from ..routes import RouteRule
-from ..tasks import runs_within
-from .departures import is_departure
+from ..tasks import runs_within, was_cancelled_within
+from .departures import CLIENT_CLOSED_REQUEST, is_departure
 from .response import Answering
 from .scope import show_client
 from .served_request import ServedRequest
@@ -35,8 +35,6 @@ _log = logging.getLogger("roadworthy.layer")
 _PATHSEND = "http.response.pathsend"
 _TEST_CLIENT = "http.response.debug"
 """An extension that Starlette's test client offers, and no server."""
-# What nginx records for a client that left before its answer; it never goes out.
-_CLIENT_CLOSED_REQUEST = 499
 _DISCONNECT: Message = {"type": "http.disconnect"}
 _NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 
@@ -149,7 +147,7 @@ class Conversation(Answering):
             except BaseException as exception:
                 if self._interrupted and task is not None and isinstance(exception, asyncio.CancelledError):
                     task.uncancel()
-                elif is_apps_own(exception, task):
+                elif is_apps_own(exception, task) or self._cancels_itself(exception):
                     self._failed(exception)
                 else:
                     raise
@@ -172,6 +170,9 @@ class Conversation(Answering):
             # The two hold each other; left so, every request would wait for the collector.
             exchange.carrier = None
             pass_.finish(exchange)
+
+    def _cancels_itself(self, exception: BaseException) -> bool:
+        return self._pass.shutdown.state != "closing" and was_cancelled_within(exception, self._task)
 
     async def _refuse_or_reply(self, outcome: Reply | APIError) -> None:
         exchange = self.exchange
@@ -211,7 +212,7 @@ class Conversation(Answering):
         if exchange.ended:
             return
         if self._gone:
-            exchange.status = _CLIENT_CLOSED_REQUEST
+            exchange.status = CLIENT_CLOSED_REQUEST
         elif not exchange.begun:
             if exchange.error is None:
                 exchange.error = APIError()
@@ -389,14 +390,14 @@ class Conversation(Answering):
             exchange.deadline = inf
             return
         if not self._interrupted:
-            exchange.deadline = perf_counter() + _UNWIND
             self._pass.deadlines.exceeded += 1
             exchange.known_route()
             if not exchange.begun and exchange.error is None:
                 exchange.close = self._waiting
-                exchange.error = RequestTimeoutError() if self._waiting else TimeoutError()
+                exchange.error = self._pass.deadlines.verdict(exchange, in_body=self._waiting)
             elif exchange.begun and exchange.exception is None:
                 exchange.exception = self._pass.deadlines.exceeded_by(exchange)
+            exchange.deadline = perf_counter() + _UNWIND
             self._interrupt()
             return
         exchange.deadline = inf

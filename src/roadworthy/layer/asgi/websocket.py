@@ -11,13 +11,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
 
-from ...errors import APIError, ForbiddenError, TimeoutError, UnavailableError
+from ...errors import APIError, ForbiddenError, Limit, UnavailableError, refused_by
 from ...exits import is_apps_own
 from ...types import Message, Receive, Scope, Send
 from ..exchange import Exchange, Reply, current_exchange
 from ..frameworks import EXCHANGE_KEY
+from ..logs.routing import handshake_answered
 from ..pipeline import Pass
 from ..routes import RouteRule
+from ..tasks import was_cancelled_within
+from .departures import CLIENT_CLOSED_REQUEST
 from .scope import show_client
 
 __all__ = ("WebSocketConversation",)
@@ -25,6 +28,8 @@ __all__ = ("WebSocketConversation",)
 # RFC 6455 §7.4.1: 1008 is a policy violation, 1011 a failure; 1012 (registered with IANA) is a service
 # restart.
 _POLICY, _FAILED, _RESTART = 1008, 1011, 1012
+# ASGI, "Close": what a server answers when the app closes a WebSocket that it has not accepted.
+_FORBIDDEN = 403
 
 
 class WebSocketConversation:
@@ -71,6 +76,8 @@ class WebSocketConversation:
             if pass_.behind_proxies:
                 show_client(exchange, self._scope)
             await pass_.app(self._scope, self._receive, self.send)
+            if not (self._accepted or self._answered):
+                await self._unanswered()
         except BaseException as exception:
             cancelled = isinstance(exception, asyncio.CancelledError)
             if cancelled and self._task is not None and (self._closed or self._verdict):
@@ -78,7 +85,10 @@ class WebSocketConversation:
                 if self._verdict is not None and not self._answered:
                     await self._deny(self._verdict)
                 return
-            if not is_apps_own(exception, self._task):
+            closing = pass_.shutdown.state == "closing"
+            if not is_apps_own(exception, self._task) and (
+                closing or not was_cancelled_within(exception, self._task)
+            ):
                 raise
             if isinstance(exception, APIError) and exception is exchange.error and not self._accepted:
                 # Refused by the rule of the route that the app chose, and nothing of the app has answered it.
@@ -89,6 +99,8 @@ class WebSocketConversation:
         finally:
             pass_.live.discard(self)
             exchange.route = self.named_route() or exchange.route
+            if self._answered:
+                handshake_answered.set(True)
             current_exchange.reset(token)
             # The two hold each other; left so, every WebSocket would wait for the collector.
             exchange.carrier = None
@@ -149,7 +161,8 @@ class WebSocketConversation:
         if origin is not None and not pass_.cors.websocket_allowed(
             origin, exchange.headers.get(b"host", b"")
         ):
-            return ForbiddenError("This origin may not open a WebSocket here")
+            error = ForbiddenError("This origin may not open a WebSocket here")
+            return refused_by(error, Limit("CORS_ORIGINS"))
         return None
 
     async def _refuse(self, error: APIError) -> None:
@@ -188,17 +201,42 @@ class WebSocketConversation:
             self.exchange.status = 101
             self.exchange.deadline = inf
         elif not self._accepted:
-            self._answered = True
+            self._denied_by_app(message)
         await self._send(message)
         if self._accepted and self._pass.shutdown.state == "closing":
             self.ask_to_end()
 
+    def _denied_by_app(self, message: Message) -> None:
+        self._answered = True
+        if message["type"] == "websocket.close":
+            self.exchange.status = _FORBIDDEN
+        elif message["type"] == "websocket.http.response.start":
+            self.exchange.status = message["status"]
+
+    async def _unanswered(self) -> None:
+        """The app is done and has not answered the handshake."""
+        if await self._has_left():
+            self.exchange.status = CLIENT_CLOSED_REQUEST
+        else:
+            await self._failed(RuntimeError("the app returned without answering the handshake"))
+
+    async def _has_left(self) -> bool:
+        """Return whether the client has left already: who returns then has not failed."""
+        while True:
+            asked = asyncio.ensure_future(self._receive())
+            await asyncio.wait((asked,), timeout=0)
+            if not asked.done():
+                asked.cancel()
+                return False
+            if asked.exception() is not None or asked.result()["type"] == "websocket.disconnect":
+                return True
+
     def expire(self) -> None:
         """End a handshake that the app has not answered in time; an open WebSocket has no deadline."""
-        self.exchange.deadline = inf
         if not self._answered:
             self._pass.deadlines.exceeded += 1
-            self._end_handshake(TimeoutError())
+            self._end_handshake(self._pass.deadlines.verdict(self.exchange))
+        self.exchange.deadline = inf
 
     def _end_handshake(self, error: APIError) -> None:
         if self._task is not None and self._verdict is None:

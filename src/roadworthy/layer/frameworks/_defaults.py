@@ -17,10 +17,8 @@ _MAX_BODY = 64 << 10
 
 _BY_STATUS: dict[int, type[APIError]] = {
     kind.status: kind
-    for kind in (
-        cast("type[APIError]", getattr(errors, name)) for name in errors.__all__ if name != "FieldError"
-    )
-    if kind is not APIError
+    for kind in (getattr(errors, name) for name in errors.__all__)
+    if isinstance(kind, type) and issubclass(kind, APIError) and kind is not APIError
 }
 
 

@@ -15,15 +15,20 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from ...errors import Limit
+
 if TYPE_CHECKING:
     from ...settings import Rate
     from ...types import Headers
 
-__all__ = ("Policy", "Room", "Store")
+__all__ = ("SERVICE", "Policy", "Room", "Store")
 
 Room: TypeAlias = int | None
 """Microseconds of burst left after this request; below zero it is refused and may come back after so many
 microseconds; None where the store cannot decide and its policy is to refuse."""
+
+SERVICE = "default"
+"""Name of the limit of the service, which is not that of a rule."""
 
 _CACHED_VALUES = 4_096
 _SECOND = 1_000_000
@@ -48,6 +53,7 @@ class Policy:
         "field",
         "interval",
         "label",
+        "limit",
         "name",
         "period",
     )
@@ -56,6 +62,9 @@ class Policy:
         self.name = name
         self.count = rate.count
         self.period = rate.period
+        unit = f"requests{str(rate)[len(str(rate.count)) :]}"
+        self.limit = Limit("RATE_LIMIT", rate.count, unit, "rate_limit", name != SERVICE)
+        """What a record names when this limit has refused a request."""
         self.interval = -(-rate.period * _SECOND // rate.count)
         self.burst = rate.count * self.interval
         # The rate is part of the key: after a change of the limit, a TAT of the old one would refuse for too

@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, cast
 
@@ -20,7 +21,10 @@ from ..exchange import Exchange, ResponseAborted, current_exchange
 from .redaction import Redactor
 from .text import Clock, Fields, Render, describe
 
-__all__ = ("RecordHandler", "Routing", "already_recorded", "forget_record")
+__all__ = ("RecordHandler", "Routing", "already_recorded", "forget_record", "handshake_answered")
+
+handshake_answered: ContextVar[bool] = ContextVar("roadworthy_handshake_answered", default=False)
+"""The running task has answered the handshake of its WebSocket with a response."""
 
 _EVENT = "_roadworthy_event"
 _RECORDED = "__roadworthy_recorded__"
@@ -33,6 +37,7 @@ _OWN = frozenset({"time", "level", "logger", "message", "exception", "stack"})
 _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "hypercorn.error", "_granian")
 _ACCESS_LOGGERS = ("uvicorn.access", "hypercorn.access", "granian.access")
 _SERVERS = ("uvicorn", "hypercorn", "_granian", "granian")
+_UNANSWERED = "without completing handshake"
 _QUERY = re.compile(r"\?[^\s\"']*")
 
 
@@ -58,6 +63,9 @@ class _NoRepeats(stdlib_logging.Filter):
         if getattr(record, "roadworthy_recorded", False):
             return False
         if record.exc_info and isinstance(record.exc_info[1], ResponseAborted):
+            return False
+        if handshake_answered.get() and record.name.startswith("uvicorn") and _UNANSWERED in str(record.msg):
+            # The server takes every response but 101 for none (uvicorn 0.54 with websockets).
             return False
         # granian renders the exception into the message.
         return not (record.name.startswith("_granian") and ResponseAborted.__name__ in record.getMessage())

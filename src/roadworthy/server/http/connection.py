@@ -18,7 +18,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, ClassVar
 
-from ...errors import BadRequestError, RequestTimeoutError, UnavailableError
+from ...errors import BadRequestError, Limit, RequestTimeoutError, UnavailableError, refused_by
 from ..process.uvicorn_names import Config
 from ..process.uvicorn_names import State as ServerState
 from .cycle import served
@@ -293,7 +293,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def _time_out(self) -> None:
         self.responses.late = True
-        self.responses.refuse(RequestTimeoutError("The header section was not received in time"))
+        limit = Limit("HEADER_TIMEOUT", self.shared.limits.header_timeout, "seconds")
+        error = RequestTimeoutError("The header section was not received in time")
+        self.responses.refuse(refused_by(error, limit))
 
     def _measure(self) -> None:
         """A body may take longer as long as it arrives, and as long as it is not read."""
@@ -316,7 +318,9 @@ class HttpProtocol(asyncio.Protocol):
         if responses.current is None:
             responses.finish()
         else:
-            responses.refuse(RequestTimeoutError("The body was not received in time"))
+            ruled = cycle is not None and cycle.body_timeout is not None
+            limit = Limit("BODY_TIMEOUT", timeout, "seconds", "body_timeout", ruled)
+            responses.refuse(refused_by(RequestTimeoutError("The body was not received in time"), limit))
 
     def _press(self) -> None:
         if self.stream.is_stuck(self._loop.time()):

@@ -14,9 +14,10 @@ import httptools
 from ...errors import (
     APIError,
     BadRequestError,
-    RequestHeaderFieldsTooLargeError,
+    Limit,
     UnavailableError,
     URITooLongError,
+    refused_by,
 )
 from ...types import Headers, Scope
 from ..process.uvicorn_names import Config
@@ -32,6 +33,7 @@ from .request_head import (
     check_protocol,
     check_size,
     check_trailers,
+    header_refusal,
     joined,
     listed,
     other_target,
@@ -230,7 +232,7 @@ class Parser:
         if self.at == HEAD:
             most = limits.header_limit + limits.url_limit + SLICE
             if self._fed > most or len(self._fields) > limits.header_count:
-                self.refusal = RequestHeaderFieldsTooLargeError()
+                self.refusal = header_refusal(limits, len(self._fields))
         elif self.at == BODY and self.incoming is not None:
             most = 8 * self.incoming.received + _OVERHEAD + limits.header_limit + limits.url_limit
             if self._fed > most or len(self._fields) > limits.header_count:
@@ -273,7 +275,7 @@ class Parser:
         """Parser: a piece of the request target."""
         self._target += url
         if len(self._target) > self._limits.url_limit:
-            raise URITooLongError
+            raise refused_by(URITooLongError(), Limit("URL_LIMIT", self._limits.url_limit, "bytes"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser: a field of the head, or a trailer."""

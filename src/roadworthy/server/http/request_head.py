@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ...errors import APIError, BadRequestError, RequestHeaderFieldsTooLargeError
+from ...errors import APIError, BadRequestError, Limit, RequestHeaderFieldsTooLargeError, refused_by
 from ...layer.request_fields import join_fields
 from ...layer.request_validation import NotImplementedMethodError
 from ...types import Headers
@@ -19,6 +19,7 @@ __all__ = (
     "check_protocol",
     "check_size",
     "check_trailers",
+    "header_refusal",
     "joined",
     "listed",
     "other_target",
@@ -144,7 +145,15 @@ def check_size(headers: Headers, limits: Limits) -> None:
     """
     size = sum(len(name) + len(value) + 4 for name, value in headers)
     if size > limits.header_limit or len(headers) > limits.header_count:
-        raise RequestHeaderFieldsTooLargeError
+        raise header_refusal(limits, len(headers))
+
+
+def header_refusal(limits: Limits, count: int) -> RequestHeaderFieldsTooLargeError:
+    """Return the refusal of a header section of ``count`` fields that is above one of its limits."""
+    limit = Limit("HEADER_LIMIT", limits.header_limit, "bytes")
+    if count > limits.header_count:
+        limit = Limit("HEADER_COUNT", limits.header_count, "fields")
+    return refused_by(RequestHeaderFieldsTooLargeError(), limit)
 
 
 def check_coding(coding: bytes, version: str) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 __all__ = ("Files", "forget_compiled")
 
+_RULES = "roadworthy.toml"
+"""Rules of single routes, which workers read when they start."""
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
 class Files:
-    """Looks at the ``.py`` files below a folder, and at further ones.
+    """Looks at the ``.py`` files and the rules of routes below a folder, and at further files.
 
     Parameters:
         folder: looked through whole, apart from hidden folders, packages of others and virtual environments.
@@ -52,7 +54,7 @@ class Files:
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith(".") and entry.name not in _SKIPPED:
                     yield from self._below(entry.path)
-            elif entry.name.endswith(".py"):
+            elif entry.name.endswith(".py") or entry.name == _RULES:
                 yield entry.path
 
 
