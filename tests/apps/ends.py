@@ -33,9 +33,42 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
+def _own_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+async def _serve_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    path = scope["route"] = scope["path"]
+    await receive()
+    match path.strip("/").split("/")[1:]:
+        case ["closes"]:
+            await send({"type": "websocket.close", "code": 1008})
+        case ["denies"]:
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"who is it?"})
+        case ["fails"]:
+            raise Odd
+        case ["refuses"]:
+            raise ConflictError
+        case ["returns"]:
+            return
+        case ["cancelled"]:
+            raise asyncio.CancelledError
+        case ["cancels-itself"]:
+            _own_task().cancel()
+            await asyncio.Event().wait()
+        case ["late"]:
+            await asyncio.Event().wait()
+        case _:
+            await send({"type": "websocket.accept"})
+
+
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] != "http":
-        raise AssertionError("unsupported")
+    if scope["type"] == "websocket":
+        await _serve_websocket(scope, receive, send)
+        return
     path = scope["route"] = scope["path"]
     match path.strip("/").split("/"):
         case ["fails"]:
@@ -46,6 +79,14 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
             raise SystemExit(3)
         case ["cancelled-by-another"]:
             await _wait_for_another()
+        case ["cancelled"]:
+            raise asyncio.CancelledError
+        case ["cancels-itself"]:
+            _own_task().cancel()
+            await asyncio.Event().wait()
+        case ["cancels-by-a-callback"]:
+            asyncio.get_running_loop().call_soon(_own_task().cancel)
+            await asyncio.Event().wait()
         case ["returns"]:
             return
         case ["late"]:

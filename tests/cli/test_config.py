@@ -50,3 +50,38 @@ def test_mistakes_are_listed(tmp_path: Path) -> None:
     assert "PORT: expected a whole number from 0 to 65535" in done.stderr
     assert "ROADWORTHY_GRACES: there is no such setting; the nearest is ROADWORTHY_GRACE" in done.stderr
     assert done.stdout == ""
+
+
+def test_rules_of_routes_have_their_places(tmp_path: Path) -> None:
+    """Those of the file and the variable with their lines; beside the app those of the code as well."""
+    (tmp_path / "main.py").write_text(
+        "from starlette.applications import Starlette\n"
+        "from starlette.routing import Route\n"
+        "from roadworthy import RouteRule, roadworthy\n"
+        "async def serve(request): ...\n"
+        "app = Starlette(routes=[Route(path, serve) for path in ('/a', '/b', '/c')])\n"
+        "app = roadworthy(app, routes={'/c': RouteRule(timeout='2m')})\n"
+    )
+    (tmp_path / "roadworthy.toml").write_text(
+        f'[env.set]\nKEY = "{CANARY}"\n[rules."/a"]\nbody_limit = "1GiB"\n'
+    )
+    env = {"ROADWORTHY_RULES": '{"GET /b": {"rate_limit": "5/minute"}}'}
+    shown = json.loads(command("config", "main:app", "--json", cwd=tmp_path, env=env).stdout)["rules"]
+    assert shown == {
+        "value": [
+            {"route": "GET,HEAD /a", "body_limit": 1 << 30, "source": "roadworthy.toml:3"},
+            {"route": "GET,HEAD /b", "rate_limit": "5/minute", "source": "ROADWORTHY_RULES"},
+            {"route": "GET,HEAD /c", "timeout": 120.0, "source": "code"},
+        ],
+        "source": "roadworthy.toml, ROADWORTHY_RULES",
+    }
+    without = command("config", "--json", cwd=tmp_path, env=env).stdout
+    assert json.loads(without)["rules"]["value"][0] == {
+        "route": "/a",
+        "body_limit": "1GiB",
+        "source": "roadworthy.toml:3",
+    }
+    table = command("config", "main:app", cwd=tmp_path, env=env).stdout
+    assert "body_limit = 1073741824" in table
+    assert "roadworthy.toml:3" in table
+    assert CANARY not in without + table

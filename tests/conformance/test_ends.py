@@ -16,13 +16,19 @@ from tests.servers import Server, ServerKind, serving
 
 KINDS: tuple[ServerKind, ...] = ("roadworthy", "uvicorn", "granian", "hypercorn")
 ORIGIN = "https://good.example"
+HANDSHAKE = (
+    "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 SETTINGS = {
     "ROADWORTHY_CORS_ORIGINS": ORIGIN,
+    "ROADWORTHY_ALLOWED_HOSTS": "localhost",
     "ROADWORTHY_RATE_LIMIT": "100000/minute",
     "ROADWORTHY_REQUEST_TIMEOUT": "1",
     "ROADWORTHY_METRICS_PUBLIC": "true",
     "ROADWORTHY_METRICS_TOKEN": "a-token-of-the-tests",
     "ROADWORTHY_DRAIN_DELAY": "0",
+    "ROADWORTHY_OPS_PORT": "off",
 }
 
 WHOLE = {
@@ -30,6 +36,9 @@ WHOLE = {
     "/group": (500, "BaseExceptionGroup"),
     "/exits": (500, "SystemExit"),
     "/cancelled-by-another": (500, "CancelledError"),
+    "/cancelled": (500, "CancelledError"),
+    "/cancels-itself": (500, "CancelledError"),
+    "/cancels-by-a-callback": (500, "CancelledError"),
     "/returns": (500, "RuntimeError"),
     "/late": (504, None),
     "/status/999": (500, "InvalidResponseError"),
@@ -48,6 +57,20 @@ WHOLE = {
 CUT = {"/stream-fails": "Odd", "/stream-returns": "RuntimeError"}
 """What has begun: cut, so that the client notices, with what was raised in the record."""
 
+DENIED = {
+    "/ws/closes": (403, "info", None),
+    "/ws/denies": (401, "info", None),
+    "/ws/refuses": (409, "info", None),
+    "/ws/fails": (500, "error", "Odd"),
+    "/ws/returns": (500, "error", "RuntimeError"),
+    "/ws/cancelled": (500, "error", "CancelledError"),
+    "/ws/cancels-itself": (500, "error", "CancelledError"),
+    "/ws/late": (504, "error", None),
+    "/ws/foreign-origin": (403, "info", None),
+    "/ws/foreign-host": (421, "info", None),
+}
+"""Handshakes that the app or the layer denies: the status of the answer, and of the record."""
+
 LEFT = ("/leaves", "/leaves-raising", "/leaves-stream")
 """What the client ends: 499 and no failure, whatever the app makes of it."""
 
@@ -63,14 +86,24 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 class Asked:
     """A request by its id, what came back, and what operations have of it."""
 
-    def __init__(self, server: Server, path: str, *, leave_after: bytes | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        path: str,
+        *,
+        leave_after: bytes | None = None,
+        host: str = "localhost",
+        origin: str = ORIGIN,
+        more: str = "Connection: close\r\n",
+        route: str = "",
+    ) -> None:
         self.id = uuid.uuid4().hex
-        self.path = path
+        self.route = route or path
         self._server = server
-        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\nX-Request-Id: {self.id}\r\n"
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nX-Request-Id: {self.id}\r\n"
         before = self._count()
         with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as connection:
-            connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
+            connection.sendall(f"{head}{more}\r\n".encode())
             self.received = b""
             if leave_after is None:
                 while data := connection.recv(65536):
@@ -98,7 +131,7 @@ class Asked:
             page = b""
             while data := connection.recv(65536):
                 page += data
-        found = re.findall(rf'http_requests_total{{[^}}]*route="{self.path}"[^}}]*}} (\S+)', page.decode())
+        found = re.findall(rf'http_requests_total{{[^}}]*route="{self.route}"[^}}]*}} (\S+)', page.decode())
         return sum(map(float, found))
 
     @property
@@ -153,6 +186,35 @@ def test_what_its_client_ends_is_no_failure(server: Server, path: str) -> None:
     assert (asked.record["status"], asked.record["level"], asked.counted) == (499, "info", 1)
     assert "exception" not in asked.record
     assert asked.others == []
+
+
+@pytest.mark.parametrize("path", DENIED)
+def test_a_denied_handshake_has_the_status_of_its_answer(server: Server, path: str) -> None:
+    """Whoever denies it: one answer, one record with its status and what was raised, one count."""
+    status, level, raised = DENIED[path]
+    asked = Asked(
+        server,
+        path,
+        host="other.example" if path == "/ws/foreign-host" else "localhost",
+        origin="https://other.example" if path == "/ws/foreign-origin" else ORIGIN,
+        more=HANDSHAKE,
+        # Which route it was for is known to this app alone.
+        route="unmatched" if "/foreign" in path else path,
+    )
+    assert asked.counted == 1
+    assert (asked.status, asked.record["status"], asked.record["level"]) == (status, status, level)
+    # uvicorn writes a line of its own for each handshake, at the level info.
+    assert [one for one in asked.others if one["level"] != "info"] == []
+    exception = json.dumps(asked.record.get("exception"))
+    assert exception == "null" if raised is None else raised in exception
+
+
+def test_no_server_reports_a_second_time(server: Server) -> None:
+    """Of all that ended before, no server has a record of its own at the level error."""
+    records = [json.loads(line) for line in server.stdout() if '"level":"error"' in line]
+    assert [one for one in records if one["logger"] != "roadworthy.access"] == []
+    assert [one for one in records if one["method"] == ""] == []
+    assert [line for line in server.stderr() if "rror" in line or "Traceback" in line] == []
 
 
 def test_the_next_request_is_served(server: Server) -> None:

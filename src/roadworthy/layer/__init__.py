@@ -76,7 +76,7 @@ class Layer:
 
         Raises:
             ValueError: a rule of the code covers no route.
-            SettingsError: rules of ``roadworthy.toml`` or ``ROADWORTHY_RULES`` are wrong; it lists all mistakes.
+            SettingsError: rules that stand outside of the code are wrong; it lists all mistakes.
         """
         if self._built is None:
             routes = self._framework.routes()

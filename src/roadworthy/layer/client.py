@@ -170,7 +170,9 @@ class Client:
 def _as_loopback(client: str) -> str:
     """Return what is to be set for a proxy on this machine, which uvicorn trusts by default."""
     address = _address(client)
-    return f" ({address}; uvicorn trusts it by default)" if address is not None and address.is_loopback else ""
+    return (
+        f" ({address}; uvicorn trusts it by default)" if address is not None and address.is_loopback else ""
+    )
 
 
 def _counted(address: IPv4Address | IPv6Address) -> str:

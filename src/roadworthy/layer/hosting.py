@@ -82,7 +82,7 @@ class Hosting:
                 **shown_rule(rule),
                 "source": self._pass.places.get(id(rule), "code"),
             }
-            for methods, template, rule in self._pass.rules
+            for methods, template, rule in sorted(self._pass.rules, key=lambda one: one[1])
         ]
 
     # -- what it is to do

@@ -171,7 +171,7 @@ class Logging:
         if exchange.trace_id:
             end = f',"trace_id":{quote(exchange.trace_id)},"span_id":{quote(exchange.span_id)}}}\n'
         if exchange.error is not None:
-            end = f',{json.dumps(_reason(exchange.error), separators=_COMPACT)[1:-1]}{end}'
+            end = f",{json.dumps(_reason(exchange.error), separators=_COMPACT)[1:-1]}{end}"
         line = (
             f'{{"time":"{moment}{head}{quote(path)},"status":{exchange.status},'
             f'"duration_ms":{exchange.duration * 1000:.3f},"bytes":{exchange.bytes_sent},'

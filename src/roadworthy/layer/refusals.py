@@ -21,7 +21,10 @@ _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _REASONS = {
     "ALLOWED_HOSTS": ("its host is not in", "Add the host if it is one of this service's"),
     "CORS_ORIGINS": ("its origin is not in", "Add the origin if its pages may open it"),
-    "RATE_LIMIT_ON_OUTAGE": ("Redis does not answer, and by", "With the value open it is served all the same"),
+    "RATE_LIMIT_ON_OUTAGE": (
+        "Redis does not answer, and by",
+        "With the value open it is served all the same",
+    ),
 }
 """What is said of settings that are no number: what comes before the name, and the remedy."""
 _OVER = ("over", "Raise it if the request was meant to pass")

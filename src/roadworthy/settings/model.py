@@ -17,12 +17,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .mistakes import PlainMistake, Problem
 from .process import ProcessSettings
 from .reading import read_into, variables_to_set
-from .rules import WrittenRule
 from .secrets import weak_among
 from .sources import PREFIX
 from .values import (
@@ -64,14 +63,6 @@ class Settings(ProcessSettings):
     )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
-
-    # Single routes
-    rules: Annotated[tuple[WrittenRule, ...], NoDecode] = Field(
-        default=(),
-        description="Rules of single routes, as JSON: `{\"POST /upload\": {\"body_limit\": \"1GiB\"}}`, with the "
-        "fields of `RouteRule`. Those of `roadworthy.toml` (table `[rules.\"POST /upload\"]`) stand beside them. "
-        "None by default: one route is loosened without the others.",
-    )
 
     # Error handling
     error_format: Annotated[Literal["problem", "envelope", "app"], Word] = Field(

@@ -1,4 +1,4 @@
-"""The settings of the process around the service: its listeners, its workers, its certificate."""
+"""The settings of the process around the service: its listeners, workers, certificate, and rules of routes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 from .mistakes import PlainMistake
+from .rules import WrittenRule
 from .values import Duration, Port, Text, Word
 
 __all__ = ("ProcessSettings",)
@@ -96,6 +97,13 @@ class ProcessSettings(BaseSettings):
         description="A name that the workers of one service on one machine have in common: letters, digits, "
         "dots, dashes and underscores. Set by a supervisor; none by default, when workers find each other by "
         "their parent process.",
+    )
+
+    rules: Annotated[tuple[WrittenRule, ...], NoDecode] = Field(
+        default=(),
+        description='Rules of single routes, as JSON: `{"POST /upload": {"body_limit": "1GiB"}}`, with the '
+        "fields of `RouteRule`. Those of `roadworthy.toml` stand beside them. None by default: a rule loosens "
+        "one route and leaves the others as they are.",
     )
 
     @field_validator("worker_group")

@@ -1,14 +1,15 @@
 """Rules of single routes as they are written outside of the code: in a file, or in one variable.
 
 ``roadworthy.toml`` stands beside the app, and is the manifest of ``roadworthy check`` as well: this reads its
-table ``rules`` and leaves the others to the check, and the check leaves this one. ``ROADWORTHY_RULES`` has the
-same as JSON, and its rule for a route replaces the file's. What the fields of a rule mean is known to the
+table ``rules`` and leaves the others to the check, and the check leaves this one. ``ROADWORTHY_RULES`` has
+the same as JSON, and its rule for a route replaces the file's. What the fields of a rule mean is known to the
 layer alone (:class:`roadworthy.RouteRule`), which judges them (:func:`judged_by`).
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -100,9 +101,10 @@ def _of_file(path: Path) -> Iterator[WrittenRule]:
     except FileNotFoundError:
         return
     except tomllib.TOMLDecodeError as error:
-        message, _, place = str(error).partition(" (at line ")
-        line = place.partition(",")[0]
-        yield _mistake(f"{path}:{line}" if line else str(path), f"this is not TOML: {message}")
+        message, _, place = str(error).partition(" (at ")
+        found = re.match(r"line (\d+)", place)
+        line = int(found[1]) if found else len(text.splitlines())
+        yield _mistake(f"{path}:{line}", f"this is not TOML: {message}")
         return
     except (OSError, UnicodeDecodeError) as error:
         yield _mistake(str(path), f"cannot be read ({type(error).__name__})")
@@ -111,11 +113,11 @@ def _of_file(path: Path) -> Iterator[WrittenRule]:
         if key != _TABLE and key not in CHECKED:
             hint = did_you_mean(key, {_TABLE, *CHECKED})
             yield _mistake(_place(path, text, key), f"there is no table {key}{hint}")
-    found = _tables(data.get(_TABLE, {}))
-    if found is None:
+    tables = _tables(data.get(_TABLE, {}))
+    if tables is None:
         yield _mistake(_place(path, text, _TABLE), f"{_TABLE} {_FORM}")
     else:
-        yield from (WrittenRule(route, values, str(path), text) for route, values in found.items())
+        yield from (WrittenRule(route, values, str(path), text) for route, values in tables.items())
 
 
 def _of_value(given: Any, origin: str) -> Iterator[WrittenRule]:
@@ -132,7 +134,9 @@ def _of_value(given: Any, origin: str) -> Iterator[WrittenRule]:
     found = _tables(value)
     if found is None:
         kind = "a JSON object" if isinstance(given, str) else "a mapping"
-        yield _mistake(origin, f'expected {kind} by route, such as {{"POST /upload": {{"body_limit": "1GiB"}}}}')
+        yield _mistake(
+            origin, f'expected {kind} by route, such as {{"POST /upload": {{"body_limit": "1GiB"}}}}'
+        )
     else:
         yield from (WrittenRule(route, values, origin) for route, values in found.items())
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from roadworthy.checker import Manifest, ManifestError, parse_manifest
 from roadworthy.checker.bench.bodies import fresh
+from roadworthy.checker.manifest.model import ManifestFile
 from roadworthy.checker.manifest.target import for_target
+from roadworthy.settings.rules import CHECKED
 
 
 def test_everything_may_be_left_out() -> None:
@@ -187,3 +190,11 @@ def test_manifests_of_the_examples_are_right() -> None:
     assert len(files) >= 8
     for file in files:
         parse_manifest(file.read_text("utf-8"), file.name, file.parent)
+
+
+def test_rules_of_routes_are_left_to_the_service() -> None:
+    """One file has both: neither reader refuses, or judges, what belongs to the other."""
+    text = '[start]\ncommand = ["x"]\n\n[rules."POST /upload"]\nno_such_field = "1GiB"\n'
+    assert parse_manifest(text).start.command == ("x",)
+    known = {one.name for one in fields(ManifestFile)}
+    assert known == CHECKED | {"rules"}

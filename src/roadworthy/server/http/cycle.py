@@ -151,7 +151,10 @@ class Cycle:
             self._abort()
             raise
         else:
-            if not self.complete and not self.lost:
+            if self.gone and not self.complete:
+                # It was told that its client has left, and has a record that says so.
+                self._abort()
+            elif not self.complete and not self.lost:
                 what = "left its response unfinished" if self.status else "returned without a response"
                 self._failed(RuntimeError(f"the app {what}"))
         finally:
