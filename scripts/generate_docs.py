@@ -23,7 +23,15 @@ import guide_pages
 from pydantic import SecretStr
 
 from roadworthy.checklist import ITEMS, PATTERNS, assertions_of
-from roadworthy.settings import PREFIX, WELL_KNOWN, Rate, Settings, parse_duration, parse_size
+from roadworthy.settings import (
+    PREFIX,
+    WELL_KNOWN,
+    Rate,
+    Settings,
+    WrittenRule,
+    parse_duration,
+    parse_size,
+)
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -200,6 +208,8 @@ def _allowed(annotation: Any, metadata: Iterable[Any]) -> str:
         return " or ".join(parts)
     if get_origin(annotation) is tuple:
         element = get_args(annotation)[0]
+        if element is WrittenRule:
+            return "a JSON object by route"
         return "networks, separated by commas" if "Network" in str(element) else "words, separated by commas"
     names: dict[Any, str] = {
         bool: "`true`, `false`",

@@ -263,6 +263,17 @@ def test_untrusted_forwarding_is_said_once(caplog: pytest.LogCaptureFixture) -> 
     assert "6.6.6.6" not in caplog.text
 
 
+def test_the_warning_names_what_else_depends_on_it(caplog: pytest.LogCaptureFixture) -> None:
+    """URLs and redirects keep http; a proxy on this machine is one that uvicorn trusts without a setting."""
+    with caplog.at_level(logging.WARNING, "roadworthy.client"):
+        for peer, loopback in ((_CLIENT, False), ("127.0.0.1", True), ("::1", True), ("", False)):
+            caplog.clear()
+            _seen(_client(), (b"x-forwarded-proto", b"https"), peer=peer)
+            (record,) = caplog.records
+            assert "URLs and redirects that it makes (request.url_for" in record.getMessage()
+            assert ("uvicorn trusts it by default" in record.getMessage()) == loopback
+
+
 def test_a_proxy_that_writes_the_other_field_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """A trusted proxy that sends only the field which is not read gives one warning naming the setting."""
     client = _client(trusted_proxies="10.0.0.0/8")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from roadworthy import Settings
+from roadworthy.errors import Limit
 from roadworthy.layer.overload import Overload
 from tests.patience import DEADLINE
 
@@ -61,6 +62,7 @@ async def test_waiting_has_an_end() -> None:
     assert item.enter()
     refused = await item.wait()
     assert refused is not None
+    assert refused.limit == Limit("QUEUE_TIMEOUT", 0.01, "seconds")
     assert item.waiting == 0
 
 

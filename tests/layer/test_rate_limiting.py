@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterator
 
 import pytest
 
-from roadworthy.errors import RateLimitedError, UnavailableError
+from roadworthy.errors import Limit, RateLimitedError, UnavailableError
 from roadworthy.layer.exchange import Exchange
 from roadworthy.layer.limiter.memory import MemoryStore
 from roadworthy.layer.limiter.redis import RedisStore
@@ -250,6 +250,7 @@ async def test_an_outage_is_503_with_retry_after_when_closed() -> None:
         refusal = await outcome if isinstance(outcome, Awaitable) else outcome
         assert isinstance(refusal, UnavailableError)
         assert refusal.headers == {"Retry-After": "1"}
+        assert refusal.limit == Limit("RATE_LIMIT_ON_OUTAGE")
         assert _fields(limiter, exchange) == {}
     await limiter.stop()
 

@@ -1,4 +1,4 @@
-"""The settings of the process around the service: its listeners, workers, certificate, and rules of routes."""
+"""The settings of the process around the service: listeners, workers, certificate, and rules of routes."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ class ProcessSettings(BaseSettings):
     rules: Annotated[tuple[WrittenRule, ...], NoDecode] = Field(
         default=(),
         description='Rules of single routes, as JSON: `{"POST /upload": {"body_limit": "1GiB"}}`, with the '
-        "fields of `RouteRule`. Those of `roadworthy.toml` stand beside them. None by default: a rule loosens "
-        "one route and leaves the others as they are.",
+        "fields of `RouteRule`. Those of `roadworthy.toml` stand beside them. None by default: a rule "
+        "loosens one route and leaves the others as they are.",
     )
 
     @field_validator("worker_group")

@@ -194,6 +194,19 @@ async def test_a_late_request_is_cancelled_and_answered_504() -> None:
     assert (got.status, got.json()["code"]) == (504, "TIMEOUT")
 
 
+async def test_a_timeout_of_a_client_in_the_same_task_is_its_own() -> None:
+    """A test that calls the app in its own task and gives up is not answered: its timeout comes through."""
+    sent: list[object] = []
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await layered()(http_scope(path="/slow"), asyncio.Queue[Any]().get, send)
+    assert sent == []
+
+
 async def test_work_that_ignores_cancellation_is_answered_without_waiting_for_it() -> None:
     """A thread or a swallowed cancellation cannot hold the client: 504 comes while the work goes on."""
     state: dict[str, Any] = {}
