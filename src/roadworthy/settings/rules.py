@@ -97,17 +97,18 @@ def written_rules(given: Any, origin: str) -> tuple[tuple[WrittenRule, ...], str
 def _of_file(path: Path) -> Iterator[WrittenRule]:
     try:
         text = path.read_text("utf-8")
-        data = tomllib.loads(text)
     except FileNotFoundError:
         return
+    except (OSError, UnicodeDecodeError) as error:
+        yield _mistake(str(path), f"cannot be read ({type(error).__name__})")
+        return
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message, _, place = str(error).partition(" (at ")
         found = re.match(r"line (\d+)", place)
         line = int(found[1]) if found else len(text.splitlines())
         yield _mistake(f"{path}:{line}", f"this is not TOML: {message}")
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        yield _mistake(str(path), f"cannot be read ({type(error).__name__})")
         return
     for key in data:
         if key != _TABLE and key not in CHECKED:
@@ -169,7 +170,7 @@ def _line(text: str, keys: tuple[str, ...]) -> int:
         except tomllib.TOMLDecodeError:
             continue
         for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
+            found = cast("dict[str, Any]", found).get(key) if isinstance(found, dict) else None
         if found is not None:
             return number
     return 0
