@@ -114,12 +114,18 @@ def test_a_mistake_stops_the_start_before_a_port_is_opened(workers: str, tmp_pat
     )
 
 
-def test_uvicorn_reports_the_mistakes_at_its_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["file", "code"])
+def test_uvicorn_reports_the_mistakes_at_its_start(where: str, tmp_path: Path) -> None:
     """The start fails, and its report has the same list."""
-    (tmp_path / "main.py").write_text(WRAPPED)
-    (tmp_path / "roadworthy.toml").write_text('[rules."/uploda"]\n')
+    source = WRAPPED
+    if where == "code":
+        source = WRAPPED.replace("import roadworthy", "import RouteRule, roadworthy")
+        source = source.replace("roadworthy(app)", "roadworthy(app, routes={'/uploda': RouteRule()})")
+    else:
+        (tmp_path / "roadworthy.toml").write_text('[rules."/uploda"]\n')
+    (tmp_path / "main.py").write_text(source)
     with (
-        pytest.raises(AssertionError, match=r"roadworthy.toml:1: the rule '/uploda' covers no route"),
+        pytest.raises(AssertionError, match=r"the rule '/uploda' covers no route of the app; did you mean"),
         serving("uvicorn", "main:app", tmp_path, {"PYTHONPATH": str(tmp_path)}),
     ):
         pass

@@ -10,7 +10,7 @@ from .. import ambient
 from ..settings import Settings, load_settings
 from ..types import ASGIApp, Receive, Scope, Send
 from .asgi.http import Conversation
-from .asgi.lifespan import Lifespan
+from .asgi.lifespan import Lifespan, refuse_start
 from .asgi.refusal import Refusals
 from .asgi.served_request import ServedRequest
 from .asgi.websocket import WebSocketConversation
@@ -136,7 +136,13 @@ class Layer:
         kind = scope["type"]
         lifespan = self._lifespan
         if lifespan is None:
-            lifespan = self._lifespan = Lifespan(self.pass_, chain_sigterm=self.chain_sigterm)
+            try:
+                pass_ = self.pass_
+            except Exception as error:
+                if kind == "lifespan":
+                    await refuse_start(error, receive, send)
+                raise
+            lifespan = self._lifespan = Lifespan(pass_, chain_sigterm=self.chain_sigterm)
         if kind == "lifespan":
             await lifespan.run(self.app, scope, receive, send)
             return

@@ -22,7 +22,7 @@ from ..pipeline import Pass
 from ..selftest import self_test
 from ..unhandled import KINDS, Unhandled
 
-__all__ = ("Lifespan",)
+__all__ = ("Lifespan", "refuse_start")
 
 _log = logging.getLogger("roadworthy.lifespan")
 
@@ -212,6 +212,18 @@ class Lifespan:
         failure = await inner.shutdown()
         await self.stop()
         await send(failure or {"type": "lifespan.shutdown.complete"})
+
+
+async def refuse_start(error: Exception, receive: Receive, send: Send) -> None:
+    """Report that the layer cannot be made: to servers, what is raised without a report means "no lifespan".
+
+    Parameters:
+        error: why; it is to be raised afterwards, for a test client.
+        receive: the server's ASGI ``receive``.
+        send: the server's ASGI ``send``.
+    """
+    await receive()  # lifespan.startup
+    await send({"type": "lifespan.startup.failed", "message": str(error)})
 
 
 class _Inner:
