@@ -223,7 +223,7 @@ def test_an_unknown_method_is_one_value(spans: InMemorySpanExporter) -> None:
 
 def test_a_framework_that_traces_itself_is_not_doubled(spans: InMemorySpanExporter) -> None:
     """With native tracing there is no second span, and the exchange takes over the framework's ids."""
-    item = Tracing(_SETTINGS, native=True)
+    item = Tracing(_SETTINGS, native=lambda: True)
     exchange = admitted(item=item)
     with trace.get_tracer("framework").start_as_current_span("GET") as span:
         item.respond(exchange)

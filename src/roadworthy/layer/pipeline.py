@@ -26,7 +26,7 @@ from .health_check import HealthCheck
 from .limiter.memory import MemoryStore
 from .local.group import worker_group
 from .local.shared_bytes import shared_bytes
-from .logging import Logging
+from .logging import PROBE_PATHS, Logging
 from .metrics import Metrics
 from .operations import PublicMetrics
 from .overload import Overload
@@ -101,7 +101,13 @@ class Pass:
         self.metrics = Metrics(settings, group.directory if group else None)
         self.health = HealthCheck(settings, off=_own_probes(routes))
         self.pooling = ConnectionPooling(settings, resources)
-        self.tracing = Tracing(settings, native=framework.native_tracing)
+        self.tracing = Tracing(
+            settings,
+            native=lambda: framework.native_tracing,
+            provider=lambda: framework.tracer_provider,
+            probes=PROBE_PATHS,
+            off=alone,
+        )
         self.request_id = RequestId(settings)
         self.client = Client(settings)
         self.host = TrustedHost(settings)
@@ -175,7 +181,7 @@ class Pass:
             self.cors.respond(exchange)
         if self.limiter.enabled:
             self.limiter.respond(exchange)
-        if self.framework.native_tracing:
+        if self.tracing.follows:
             self.tracing.respond(exchange)
 
     def finish(self, exchange: Exchange) -> None:

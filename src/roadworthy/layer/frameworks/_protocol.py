@@ -55,7 +55,12 @@ class Framework(Router, Protocol):
 
     @property
     def native_tracing(self) -> bool:
-        """Whether the framework makes OpenTelemetry spans by itself."""
+        """Whether the framework, or a middleware in it, makes OpenTelemetry's server spans by itself."""
+        ...
+
+    @property
+    def tracer_provider(self) -> object | None:
+        """The tracer provider that it was given for them, None where it uses that of the process."""
         ...
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:

@@ -15,6 +15,8 @@ from ._fastapi_internals import (
     effective_routes,
     frontend_of,
     frontends,
+    is_instrumented,
+    native_provider,
     native_telemetry,
     selected_context,
 )
@@ -42,8 +44,13 @@ class FastAPIFramework(StarletteFramework):
 
     @property
     def native_tracing(self) -> bool:
-        """FastAPI's own instrumentation (since 0.165) or Starlette's middleware."""
-        return native_telemetry(self.app) or super().native_tracing
+        """FastAPI's own instrumentation (since 0.165), OpenTelemetry's for it, or its middleware."""
+        return native_telemetry(self.app) or is_instrumented(self.app) or super().native_tracing
+
+    @property
+    def tracer_provider(self) -> object | None:
+        """The tracer provider of ``FastAPI(telemetry={…})``, or that of the middleware."""
+        return native_provider(self.app) or super().tracer_provider
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Register the handlers; the default 422 handler, which echoes the input, gives way."""

@@ -17,13 +17,18 @@ class GenericFramework:
 
     name = "asgi"
     debug = False
-    native_tracing = False
+    tracer_provider: object | None = None
     has_cors = False
     opaque: Sequence[str] = ()
     rooted = False
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+
+    @property
+    def native_tracing(self) -> bool:
+        """Whether the app is OpenTelemetry's middleware around another; its class name shows it."""
+        return "OpenTelemetry" in type(self.app).__name__
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Do nothing: there is nothing to hook into."""

@@ -37,10 +37,19 @@ class StarletteFramework:
 
     @property
     def native_tracing(self) -> bool:
-        """Starlette's OpenTelemetry middleware is a user's choice that its class name shows."""
-        return any(
-            "OpenTelemetry" in entry.cls.__name__ for entry in getattr(self.app, "user_middleware", ())
-        )
+        """Whether OpenTelemetry's middleware is among the app's own; its class name shows it."""
+        return self._tracing_middleware is not None
+
+    @property
+    def tracer_provider(self) -> object | None:
+        """The tracer provider that the middleware was given."""
+        given: dict[str, Any] = getattr(self._tracing_middleware, "kwargs", {})
+        return given.get("tracer_provider")
+
+    @property
+    def _tracing_middleware(self) -> Any:
+        entries = getattr(self.app, "user_middleware", ())
+        return next((entry for entry in entries if "OpenTelemetry" in entry.cls.__name__), None)
 
     @property
     def has_cors(self) -> bool:

@@ -1,0 +1,103 @@
+"""Spans of OpenTelemetry that the layer did not make: whose they are, and which one is current.
+
+OpenTelemetry is never imported here. Without a tracer provider there is nothing to ask.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .exchange import current_exchange
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from .exchange import Exchange
+
+__all__ = ("SpanNote", "current_ids", "follow", "local_span", "server_span", "take", "use_api")
+
+_FOLLOWED = "_roadworthy_follows"
+
+# `opentelemetry.trace`, once a provider of this process was found.
+_api: Any = None
+
+
+class SpanNote:
+    """The server span of an exchange.
+
+    Parameters:
+        span: the span.
+        token: what undoes making it current, None where somebody else made it and ends it.
+    """
+
+    __slots__ = ("span", "token")
+
+    def __init__(self, span: Span, token: object | None = None) -> None:
+        self.span = span
+        self.token = token
+
+
+def use_api(api: Any) -> None:
+    """Have :func:`current_ids` answer: a provider is configured, and ``api`` is ``opentelemetry.trace``."""
+    global _api
+    _api = api
+
+
+def local_span() -> Span | None:
+    """Return the current span of this process; None where there is none, or only a caller's."""
+    if _api is None:
+        return None
+    span: Span = _api.get_current_span()
+    ids = span.get_span_context()
+    return span if ids.is_valid and not ids.is_remote else None
+
+
+def server_span() -> Span | None:
+    """Return the current span if it is one of a server, begun by whoever calls the layer."""
+    span = local_span()
+    # The API has no kind, spans of the SDK have; one that is not recorded has none either.
+    return span if span is not None and getattr(span, "kind", None) is _api.SpanKind.SERVER else None
+
+
+def current_ids() -> tuple[str, str] | None:
+    """Return trace id and span id of the current span, as records carry them."""
+    span = local_span()
+    if span is None:
+        return None
+    ids = span.get_span_context()
+    return f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
+
+
+def take(exchange: Exchange, span: Span, token: object | None = None) -> None:
+    """Make ``span`` the server span of the exchange: its record carries these ids."""
+    ids = span.get_span_context()
+    if ids.is_valid:
+        exchange.trace_id = f"{ids.trace_id:032x}"
+        exchange.span_id = f"{ids.span_id:016x}"
+    exchange.span = SpanNote(span, token)
+
+
+def follow(provider: Any) -> None:
+    """Have the first server span that begins inside an exchange taken for its span, whoever makes it.
+
+    The ids are known from then on, however the exchange ends: what the framework's middleware makes current
+    is gone again when the layer answers for an app that failed or was cancelled. It is done once for each
+    provider. Providers that take no processors are left as they are.
+    """
+    if getattr(provider, _FOLLOWED, False) or not hasattr(provider, "add_span_processor"):
+        return
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.trace import SpanKind
+
+    class Follower(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            del parent_context
+            if span.kind is SpanKind.SERVER:
+                exchange = current_exchange.get()
+                if exchange is not None and exchange.span is None:
+                    take(exchange, span)
+
+    with suppress(AttributeError):
+        setattr(provider, _FOLLOWED, True)
+        provider.add_span_processor(Follower())
