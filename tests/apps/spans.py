@@ -27,7 +27,7 @@ class _FileExporter(SpanExporter):
 
 
 def export_spans(*, everywhere: bool = True) -> TracerProvider | None:
-    """Return a tracer provider, if the process is to have one; ``everywhere`` makes it that of the process."""
+    """Return a tracer provider if there is to be one; ``everywhere`` makes it that of the process."""
     path = os.environ.get("TESTS_SPANS")
     if path is None:
         return None

@@ -7,7 +7,7 @@ only runs the steps. The order is part of the promise, so each row has the reaso
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
 from ..errors import APIError
@@ -39,6 +39,7 @@ from .routes import RouteInfo, RouteKey, RouteRule, rule_of
 from .security_headers import SecurityHeaders
 from .tracing import Tracing
 from .trusted_host import TrustedHost
+from .user_key import KeyFunction
 
 __all__ = ("Pass",)
 
@@ -53,7 +54,7 @@ class Pass:
         routes: the app's routes.
         rules: per-route rules by ``"METHOD /template"`` or ``"/template"``, besides those on handlers.
         resources: pools and other things that open before the first request and close after the last.
-        user_key: returns from the request's fields who the request is for, once that is verified.
+        user_key: returns who a request is for, once that is verified.
         alone: share nothing with other workers (the self-test).
 
     Raises:
@@ -68,7 +69,7 @@ class Pass:
         routes: Sequence[RouteInfo],
         rules: Sequence[tuple[frozenset[str], str, RouteRule]] = (),
         resources: Resources = (),
-        user_key: Callable[[Mapping[bytes, bytes]], str | None] | None = None,
+        user_key: KeyFunction | None = None,
         alone: bool = False,
     ) -> None:
         self.app = app
@@ -87,7 +88,9 @@ class Pass:
         )
         self._user_key = user_key
         if user_key is None and any(rule.rate_key == "user" for _, _, rule in self.rules):
-            raise ValueError('a rule has rate_key="user"; give roadworthy() a user_key that says who that is')
+            raise ValueError(
+                'a rule has rate_key="user"; give roadworthy() a user_key that returns who that is'
+            )
 
         # How many share is known to their server; two are the fewest.
         group = None if alone else worker_group(shared_bytes(settings, 2))
@@ -104,7 +107,7 @@ class Pass:
         self.tracing = Tracing(
             settings,
             native=lambda: framework.native_tracing,
-            provider=lambda: framework.tracer_provider,
+            source=lambda: framework.tracer_source,
             probes=PROBE_PATHS,
             off=alone,
         )
@@ -282,7 +285,7 @@ class Pass:
     def _rule(self, exchange: Exchange, rule: RouteRule | None) -> None:
         exchange.rule = rule
         if rule is not None and rule.rate_key == "user" and self._user_key is not None:
-            exchange.user_key = self._user_key(exchange.headers)
+            exchange.user_key = self._user_key(exchange)
 
 
 def _own_probes(routes: Sequence[RouteInfo]) -> frozenset[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
 
-__all__ = ("SpanNote", "current_ids", "follow", "local_span", "server_span", "take", "use_api")
+__all__ = ("SpanNote", "current_ids", "follow", "server_span", "take", "use_api")
 
 _FOLLOWED = "_roadworthy_follows"
 
@@ -44,7 +44,7 @@ def use_api(api: Any) -> None:
     _api = api
 
 
-def local_span() -> Span | None:
+def _local_span() -> Span | None:
     """Return the current span of this process; None where there is none, or only a caller's."""
     if _api is None:
         return None
@@ -54,15 +54,16 @@ def local_span() -> Span | None:
 
 
 def server_span() -> Span | None:
-    """Return the current span if it is one of a server, begun by whoever calls the layer."""
-    span = local_span()
-    # The API has no kind, spans of the SDK have; one that is not recorded has none either.
-    return span if span is not None and getattr(span, "kind", None) is _api.SpanKind.SERVER else None
+    """Return the current span of this process if it is a server's."""
+    span = _local_span()
+    # Only what is recorded has a kind; what is not has no other spans beside it that are.
+    kind = getattr(span, "kind", None)
+    return span if kind is None or kind is _api.SpanKind.SERVER else None
 
 
 def current_ids() -> tuple[str, str] | None:
     """Return trace id and span id of the current span, as records carry them."""
-    span = local_span()
+    span = _local_span()
     if span is None:
         return None
     ids = span.get_span_context()
@@ -78,14 +79,18 @@ def take(exchange: Exchange, span: Span, token: object | None = None) -> None:
     exchange.span = SpanNote(span, token)
 
 
-def follow(provider: Any) -> None:
+def follow(source: Any) -> None:
     """Have the first server span that begins inside an exchange taken for its span, whoever makes it.
 
     The ids are known from then on, however the exchange ends: what the framework's middleware makes current
-    is gone again when the layer answers for an app that failed or was cancelled. It is done once for each
-    provider. Providers that take no processors are left as they are.
+    is gone again when the layer answers for an app that failed or was cancelled.
+
+    Parameters:
+        source: a tracer or a provider of the SDK, which take processors; others are left as they are.
     """
-    if getattr(provider, _FOLLOWED, False) or not hasattr(provider, "add_span_processor"):
+    # A tracer and its provider share one processor, which has the others.
+    shared = getattr(source, "span_processor", None) or getattr(source, "_active_span_processor", source)
+    if getattr(shared, _FOLLOWED, False) or not hasattr(shared, "add_span_processor"):
         return
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import SpanKind
@@ -99,5 +104,5 @@ def follow(provider: Any) -> None:
                     take(exchange, span)
 
     with suppress(AttributeError):
-        setattr(provider, _FOLLOWED, True)
-        provider.add_span_processor(Follower())
+        setattr(shared, _FOLLOWED, True)
+        shared.add_span_processor(Follower())

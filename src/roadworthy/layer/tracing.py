@@ -17,7 +17,7 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
 from .exchange import current_exchange
-from .spans import SpanNote, follow, local_span, server_span, take, use_api
+from .spans import SpanNote, follow, server_span, take, use_api
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Tracing", "trace_headers", "traceparent")
 
+_SCHEMA = "https://opentelemetry.io/schemas/1.23.0"
 _TRACEPARENT = re.compile(
     rb"([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL
 )
@@ -59,8 +60,8 @@ class Tracing:
         native: returns whether the framework makes the server spans (FastAPI 0.165 and later, the
             instrumentations of OpenTelemetry). This item then takes over their ids, and makes a span for what
             the layer refuses before the framework sees it.
-        provider: returns the tracer provider that the framework was given, None where it uses that of the
-            process.
+        source: returns the tracer, or the provider of tracers, that the framework's spans come from; None for
+            the provider of the process.
         probes: paths that machines ask every few seconds; they have no spans.
         off: make no spans at all.
     """
@@ -70,13 +71,13 @@ class Tracing:
         settings: Settings,
         *,
         native: Callable[[], bool] = _never,
-        provider: Callable[[], object | None] = _nothing,
+        source: Callable[[], object | None] = _nothing,
         probes: Collection[str] = (),
         off: bool = False,
     ) -> None:
         del settings
         self._is_native = native
-        self._native_provider = provider
+        self._source = source
         self._probes = frozenset(probes)
         self._tracer: Tracer | None = None
         self._trace: Any = None
@@ -112,7 +113,7 @@ class Tracing:
     def respond(self, exchange: Exchange) -> None:
         """Take over the ids of the framework's span where its beginning could not be seen."""
         if self.follows and exchange.span is None:
-            span = local_span()
+            span = server_span()
             if span is not None:
                 take(exchange, span)
 
@@ -129,20 +130,16 @@ class Tracing:
         if api is None or self._off:
             return
         native = self._is_native()
-        given = self._native_provider() if native else None
-        provider: Any = given if given is not None else api.get_tracer_provider()
-        configured = not isinstance(provider, (api.ProxyTracerProvider, api.NoOpTracerProvider))
-        if not (configured or native):
+        source: Any = (self._source() if native else None) or api.get_tracer_provider()
+        if isinstance(source, (api.ProxyTracerProvider, api.NoOpTracerProvider)):
             return
         self._trace = api
         use_api(api)
         self._makes, self.follows = not native, native
-        if not configured:
-            # The framework's own provider is nobody else's; its spans are seen while they are current.
-            return
         if native:
-            follow(provider)
-        self._tracer = provider.get_tracer("roadworthy", schema_url="https://opentelemetry.io/schemas/1.23.0")
+            follow(source)
+        of_provider = getattr(source, "get_tracer", None)
+        self._tracer = of_provider("roadworthy", schema_url=_SCHEMA) if of_provider else source
 
     def _begin(self, exchange: Exchange, tracer: Tracer) -> None:
         if exchange.path in self._probes:

@@ -59,8 +59,8 @@ class Framework(Router, Protocol):
         ...
 
     @property
-    def tracer_provider(self) -> object | None:
-        """The tracer provider that it was given for them, None where it uses that of the process."""
+    def tracer_source(self) -> object | None:
+        """The tracer, or the provider of tracers, that they come from; None for the process's provider."""
         ...
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:

@@ -55,7 +55,7 @@ class DjangoFramework:
     name = "django"
     opaque: Sequence[str] = ()
     native_tracing = False
-    tracer_provider: object | None = None
+    tracer_source: object | None = None
 
     @property
     def rooted(self) -> bool:

@@ -48,9 +48,9 @@ class FastAPIFramework(StarletteFramework):
         return native_telemetry(self.app) or is_instrumented(self.app) or super().native_tracing
 
     @property
-    def tracer_provider(self) -> object | None:
-        """The tracer provider of ``FastAPI(telemetry={…})``, or that of the middleware."""
-        return native_provider(self.app) or super().tracer_provider
+    def tracer_source(self) -> object | None:
+        """The tracer provider of ``FastAPI(telemetry={…})``, or the tracer of the middleware."""
+        return super().tracer_source or native_provider(self.app)
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Register the handlers; the default 422 handler, which echoes the input, gives way."""

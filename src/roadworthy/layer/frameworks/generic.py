@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...errors import APIError
 from ...types import ASGIApp, Headers, Scope
 from ..routes import RouteInfo, RouteKey, path_below
+from ._opentelemetry import is_tracing, tracer_within
 from ._protocol import ErrorFormat
 
 __all__ = ("GenericFramework",)
@@ -17,7 +18,6 @@ class GenericFramework:
 
     name = "asgi"
     debug = False
-    tracer_provider: object | None = None
     has_cors = False
     opaque: Sequence[str] = ()
     rooted = False
@@ -27,8 +27,13 @@ class GenericFramework:
 
     @property
     def native_tracing(self) -> bool:
-        """Whether the app is OpenTelemetry's middleware around another; its class name shows it."""
-        return "OpenTelemetry" in type(self.app).__name__
+        """Whether the app is OpenTelemetry's middleware around another."""
+        return is_tracing(type(self.app))
+
+    @property
+    def tracer_source(self) -> object | None:
+        """The tracer of that middleware."""
+        return tracer_within(self.app)
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Do nothing: there is nothing to hook into."""

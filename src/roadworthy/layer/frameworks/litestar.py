@@ -53,7 +53,7 @@ class LitestarFramework:
 
     name = "litestar"
     rooted = False
-    tracer_provider: object | None = None
+    tracer_source: object | None = None
 
     def __init__(self, app: Litestar) -> None:
         self.app = app

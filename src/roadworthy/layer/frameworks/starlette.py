@@ -12,6 +12,7 @@ from ...errors import APIError
 from ...types import Headers, Scope
 from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, json_object, media_type, phrase
+from ._opentelemetry import is_tracing, tracer_within
 from ._protocol import ErrorFormat
 from ._starlette_errors import attach_handlers
 from ._starlette_routes import Expand, Node, RouteIndex, choose, guard, nodes, opaque, same_routes, tree
@@ -38,18 +39,12 @@ class StarletteFramework:
     @property
     def native_tracing(self) -> bool:
         """Whether OpenTelemetry's middleware is among the app's own; its class name shows it."""
-        return self._tracing_middleware is not None
+        return any(is_tracing(entry.cls) for entry in getattr(self.app, "user_middleware", ()))
 
     @property
-    def tracer_provider(self) -> object | None:
-        """The tracer provider that the middleware was given."""
-        given: dict[str, Any] = getattr(self._tracing_middleware, "kwargs", {})
-        return given.get("tracer_provider")
-
-    @property
-    def _tracing_middleware(self) -> Any:
-        entries = getattr(self.app, "user_middleware", ())
-        return next((entry for entry in entries if "OpenTelemetry" in entry.cls.__name__), None)
+    def tracer_source(self) -> object | None:
+        """The tracer of the middleware, once the app has begun to start and made it."""
+        return tracer_within(getattr(self.app, "middleware_stack", None))
 
     @property
     def has_cors(self) -> bool:
