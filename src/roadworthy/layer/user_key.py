@@ -165,8 +165,8 @@ class KeyFunction:
         if missed + 1 < _NEVER_A_KEY:
             return missed + 1
         _log.warning(
-            "user_key has returned None for the first %d requests with an Authorization field or cookies, and "
-            'never a key: limits with rate_key="user" count them by address. It gets the request: '
+            "user_key has returned None for the first %d requests with an Authorization field or cookies, "
+            'and never a key: limits with rate_key="user" count them by address. It gets the request: '
             'request.headers.get("authorization"), request.cookies.get("session")',
             _NEVER_A_KEY,
         )

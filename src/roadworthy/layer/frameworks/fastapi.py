@@ -20,7 +20,7 @@ from ._fastapi_internals import (
     native_telemetry,
     selected_context,
 )
-from ._fastapi_validation import answers_validation_errors, replace_validation_handler
+from ._fastapi_validation import answers_validation_errors, is_malformed_json, replace_validation_handler
 from ._openapi import patch_document
 from ._protocol import ErrorFormat
 from ._starlette_errors import attach_handlers
@@ -119,7 +119,7 @@ class FastAPIFramework(StarletteFramework):
         )
         if not entries or not all(entry.keys() >= _DETAIL_KEYS for entry in entries):
             return None
-        if entries[0]["type"] == "json_invalid":
+        if is_malformed_json(entries[0]):
             return BadRequestError("The request body is not valid JSON")
         return ValidationError(errors=field_errors(entries))
 
