@@ -41,7 +41,7 @@ if _way == "instrumented":
 if _way == "own-provider":
     FastAPIInstrumentor.instrument_app(inner, tracer_provider=_provider)
 if _way == "middleware":
-    inner.add_middleware(OpenTelemetryMiddleware)  # type: ignore[arg-type]
+    inner.add_middleware(OpenTelemetryMiddleware)
 
 
 @inner.get("/ok")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -143,7 +143,7 @@ NO_FUNCTIONS = {
 def test_what_is_no_function_stops_the_start(argument: str, what: str) -> None:
     """The message names the argument and what it has to be, before any request."""
     given: Any = NO_FUNCTIONS[what]
-    made: Any = roadworthy if argument == "user_key" else partial(idempotent, answers=None)
+    made: Any = roadworthy if argument == "user_key" else partial(cast("Any", idempotent), answers=None)
     with pytest.raises(TypeError, match=f"^{argument} (is|has)"):
         made(_app, **{argument: given})
 

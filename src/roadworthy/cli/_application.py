@@ -124,7 +124,7 @@ def _is_surely_asgi(found: Any) -> bool:
     return inspect.iscoroutinefunction(type(found).__call__) and _accepts(found, 3)
 
 
-def _is_router(found: Any) -> bool:
+def _is_router(found: object) -> bool:
     return any(kind.__name__.endswith("Router") for kind in inspect.getmro(type(found)))
 
 

@@ -142,7 +142,7 @@ class Tracing:
         self._tracer = of_provider("roadworthy", schema_url=_SCHEMA) if of_provider else source
 
     def _begin(self, exchange: Exchange, tracer: Tracer) -> None:
-        if exchange.path in self._probes:
+        if exchange.route_path in self._probes:
             return
         around = server_span()
         if around is not None:

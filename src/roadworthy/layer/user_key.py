@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -108,8 +108,7 @@ def checked_function(name: str, function: Any) -> UserKey:
         pass  # a built-in has no signature
     except TypeError:
         raise TypeError(f"{name} has to take one argument, the request: def {name}(request)") from None
-    made: UserKey = function
-    return made
+    return cast("UserKey", function)
 
 
 def checked_key(name: str, key: Any) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 __all__ = ("is_tracing", "tracer_within")
 
 
@@ -12,7 +10,7 @@ def is_tracing(kind: type) -> bool:
     return "OpenTelemetry" in kind.__name__
 
 
-def tracer_within(app: Any) -> object | None:
+def tracer_within(app: object) -> object | None:
     """Return the tracer of the first such middleware around ``app``, None where there is none.
 
     Parameters:

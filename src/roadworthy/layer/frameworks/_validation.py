@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic_core.core_schema import ErrorType
 
@@ -104,7 +104,7 @@ def _message(kind: str, error: Mapping[str, Any]) -> str:
     if kind not in _REPLACED:
         return message if kind in _KNOWN else replaced(message) or INVALID
     context = error.get("ctx")
-    found: Mapping[str, Any] = context if isinstance(context, Mapping) else {}
+    found: dict[str, Any] = cast("dict[str, Any]", context) if isinstance(context, dict) else {}
     if kind == "union_tag_invalid" and isinstance(found.get("expected_tags"), str):
         return f"The tag should be one of {found['expected_tags']}"[:_MAX_MESSAGE]
     return _written(found.get("error")) or replaced(message) or _REPLACED[kind]
