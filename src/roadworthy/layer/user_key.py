@@ -29,7 +29,8 @@ class RequestFields(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f'names of fields are text: "authorization", not {type(name).__name__}')
+            # No example here: what follows the name of a secret is masked in records.
+            raise TypeError(f"the names of request fields are text, not {type(name).__name__}")
         return self._fields[name.lower().encode("latin-1", "replace")].decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
