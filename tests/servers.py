@@ -99,6 +99,7 @@ class Server:
         stdout: int = subprocess.PIPE,
     ) -> None:
         self.kind = kind
+        self.cwd = cwd
         self.port = free_port()
         settings = {name: value for name, value in os.environ.items() if not name.startswith("ROADWORTHY_")}
         settings |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env}

@@ -28,7 +28,15 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .layer import Layer, RouteRule, current_request_id, roadworthy, route_rule, wait_for_drain
+    from .layer import (
+        Layer,
+        RequestInfo,
+        RouteRule,
+        current_request_id,
+        roadworthy,
+        route_rule,
+        wait_for_drain,
+    )
     from .settings import Settings
 
 __version__ = "0.1.0"
@@ -49,6 +57,7 @@ __all__ = (
     "PreconditionFailedError",
     "RateLimitedError",
     "RequestHeaderFieldsTooLargeError",
+    "RequestInfo",
     "RequestTimeoutError",
     "RouteRule",
     "Settings",
@@ -68,6 +77,7 @@ __all__ = (
 # The layer takes half a second to import; the command line's own words and a service's errors do not need it.
 _LATER = {
     "Layer": "layer",
+    "RequestInfo": "layer",
     "RouteRule": "layer",
     "Settings": "settings",
     "current_request_id": "layer",

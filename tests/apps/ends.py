@@ -7,6 +7,8 @@ import asyncio
 from roadworthy import ConflictError, roadworthy
 from roadworthy.types import Receive, Scope, Send
 
+from .spans import export_spans
+
 __all__ = ("app",)
 
 
@@ -138,4 +140,5 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
             await _piece(send, b"", more=False)
 
 
+export_spans()
 app = roadworthy(_serve)

@@ -102,6 +102,75 @@ def test_a_wrong_import_path_is_explained(
     assert said in not_loaded(target, ASGI)
 
 
+FULL = """
+import functools
+import os.path
+from dataclasses import field, replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Query
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, Route
+
+from roadworthy import Layer, RouteRule, roadworthy, route_rule
+
+api = FastAPI()
+router = APIRouter()
+app = roadworthy(api)
+limits = RouteRule()
+joined = os.path.join
+later = functools.partial(print, 1)
+
+
+async def raw(scope, receive, send): ...
+
+
+async def send_mail(to, subject, body): ...
+
+
+def compare(left, right, weight): ...
+
+
+def anything(*args, **kwargs): ...
+
+
+class Service:
+    def __call__(self, a, b, c): ...
+
+
+service = Service()
+
+
+def create_app():
+    return api
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("main:nope", "module main has no attribute nope; there is main:api, main:app, main:raw"),
+        (
+            "main:os.path.nope",
+            "module main has no attribute os.path.nope; there is main:api, main:app, main:raw",
+        ),
+        ("main:creat_app", "module main has no attribute creat_app; did you mean create_app?"),
+        ("main:sevice", "module main has no attribute sevice; there is main:api, main:app, main:raw"),
+        ("main:Depend", "module main has no attribute Depend; there is main:api, main:app, main:raw"),
+    ],
+)
+def test_only_apps_are_offered(not_loaded: Callable[[str, str], str], target: str, said: str) -> None:
+    """Imports, helpers, rules and routers of a module are no apps, and are not offered as one."""
+    assert not_loaded(target, FULL) == said
+
+
+def test_a_router_is_offered_where_there_is_nothing_else(not_loaded: Callable[[str, str], str]) -> None:
+    """It is an ASGI app, too."""
+    source = "from starlette.routing import Router\nsite = Router()"
+    assert not_loaded("main:nope", source).endswith("; there is main:site")
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [

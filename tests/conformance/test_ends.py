@@ -1,4 +1,4 @@
-"""However an exchange ends, it has one answer, one id, one record and one count, under every server."""
+"""However an exchange ends, it has one answer, id, record, count and server span, under every server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.apps.spans import server_spans
 from tests.patience import DEADLINE, until
 from tests.servers import Server, ServerKind, serving
 
@@ -79,7 +80,8 @@ LEFT = ("/leaves", "/leaves-raising", "/leaves-stream")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start the app under each server."""
     folder = tmp_path_factory.mktemp("ends")
-    with serving(request.param, "tests.apps.ends:app", folder, SETTINGS, "/livez") as server:
+    settings = {**SETTINGS, "TESTS_SPANS": str(folder / "spans")}
+    with serving(request.param, "tests.apps.ends:app", folder, settings, "/livez") as server:
         yield server
 
 
@@ -114,6 +116,9 @@ class Asked:
         self.record = self._record()
         until(lambda: self._count() > before, "it is counted")
         self.counted = self._count() - before
+        # The span is exported before the record is written.
+        self.spans = [ids for ids in server_spans(server.cwd / "spans") if ids[0] == self.record["trace_id"]]
+        self.ids = (self.record["trace_id"], self.record["span_id"])
 
     def _record(self) -> dict[str, Any]:
         lines = self._server.wait_stdout(lambda lines: any(self.id in line for line in lines))
@@ -148,7 +153,7 @@ class Asked:
 
 @pytest.mark.parametrize("path", WHOLE)
 def test_what_has_sent_nothing_is_answered_by_the_layer(server: Server, path: str) -> None:
-    """One problem document with the request's id and its CORS field, one record with the stack, one count."""
+    """One problem document with id and CORS field, one record with the stack, one count, one span."""
     status, raised = WHOLE[path]
     asked = Asked(server, path)
     fields = dict(asked.fields)
@@ -159,6 +164,7 @@ def test_what_has_sent_nothing_is_answered_by_the_layer(server: Server, path: st
     document = json.loads(asked.received[asked.received.index(b"{") : asked.received.rindex(b"}") + 1])
     assert (document["instance"], document["request_id"]) == (path, asked.id)
     assert (asked.record["level"], asked.record["route"], asked.others) == ("error", path, [])
+    assert asked.spans == [asked.ids]
     exception = json.dumps(asked.record.get("exception"))
     assert exception == "null" if raised is None else raised in exception
 
@@ -168,6 +174,7 @@ def test_what_has_begun_is_cut(server: Server, path: str) -> None:
     """The client sees that the response is not whole; one record says why."""
     asked = Asked(server, path)
     assert (asked.status, asked.counted, asked.others) == (200, 1, [])
+    assert asked.spans == [asked.ids]
     assert not asked.received.endswith(b"0\r\n\r\n")
     assert asked.record["level"] == "error"
     assert CUT[path] in json.dumps(asked.record["exception"])
@@ -177,6 +184,7 @@ def test_what_fails_after_its_response_is_recorded_beside_it(server: Server) -> 
     """The request has its record and its count as it was answered; the failure is a second record."""
     asked = Asked(server, "/fails-after")
     assert (asked.status, asked.record["status"], asked.counted) == (200, 200, 1)
+    assert asked.spans == [asked.ids]
 
 
 @pytest.mark.parametrize("path", LEFT)
@@ -185,7 +193,7 @@ def test_what_its_client_ends_is_no_failure(server: Server, path: str) -> None:
     asked = Asked(server, path, leave_after=b"piece" if path == "/leaves-stream" else b"")
     assert (asked.record["status"], asked.record["level"], asked.counted) == (499, "info", 1)
     assert "exception" not in asked.record
-    assert asked.others == []
+    assert (asked.spans, asked.others) == ([asked.ids], [])
 
 
 @pytest.mark.parametrize("path", DENIED)
@@ -220,5 +228,6 @@ def test_no_server_reports_a_second_time(server: Server) -> None:
 
 
 def test_the_next_request_is_served(server: Server) -> None:
-    """The server goes on."""
-    assert Asked(server, "/other").status == 204
+    """The server goes on, and counts and traces it as the others."""
+    asked = Asked(server, "/other")
+    assert (asked.status, asked.counted, asked.spans) == (204, 1, [asked.ids])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import roadworthy
-from roadworthy import RouteRule, current_request_id
+from roadworthy import RequestInfo, RouteRule, current_request_id
 from roadworthy import roadworthy as around
 from roadworthy.layer.request_fields import FIELDS, Repeats
 from roadworthy.layer.tracing import trace_headers
@@ -99,8 +99,8 @@ async def test_repeated_lines(name: bytes, equal: bool) -> None:
     """By the table: refused with 400, one value, or a list; and what the service is told of them."""
     told: list[Mapping[bytes, bytes]] = []
 
-    def user_key(fields: Mapping[bytes, bytes]) -> str | None:
-        told.append(dict(fields))
+    def user_key(request: RequestInfo) -> str | None:
+        told.append({key.encode(): value.encode() for key, value in request.headers.items()})
         return None
 
     app = around(_app, routes={"/": RouteRule(rate_limit="9/hour", rate_key="user")}, user_key=user_key)

@@ -223,9 +223,9 @@ def test_an_unknown_method_is_one_value(spans: InMemorySpanExporter) -> None:
 
 def test_a_framework_that_traces_itself_is_not_doubled(spans: InMemorySpanExporter) -> None:
     """With native tracing there is no second span, and the exchange takes over the framework's ids."""
-    item = Tracing(_SETTINGS, native=True)
+    item = Tracing(_SETTINGS, native=lambda: True)
     exchange = admitted(item=item)
-    with trace.get_tracer("framework").start_as_current_span("GET") as span:
+    with trace.get_tracer("framework").start_as_current_span("GET", kind=trace.SpanKind.SERVER) as span:
         item.respond(exchange)
         ids = span.get_span_context()
     item.finish(exchange)
@@ -274,3 +274,66 @@ def test_a_provider_configured_while_the_app_starts_is_found(
     exchange = admitted((b"traceparent", _GIVEN), item=item)
     assert exchange.trace_id == _TRACE
     item.finish(exchange)
+
+
+def test_what_the_framework_never_sees_has_a_span_of_the_layer(spans: InMemorySpanExporter) -> None:
+    """Where the framework makes the spans, a refusal before it has one all the same, and no second one."""
+    item = Tracing(_SETTINGS, native=lambda: True)
+    exchange = admitted((b"traceparent", _GIVEN), item=item)
+    item.refused(exchange)
+    item.refused(exchange)
+    exchange.status = 429
+    item.finish(exchange)
+    context = only(spans).context
+    assert context is not None
+    assert (exchange.trace_id, exchange.span_id) == (_TRACE, f"{context.span_id:016x}")
+
+
+def test_the_first_server_span_is_the_exchange_s(spans: InMemorySpanExporter) -> None:
+    """It is known from its beginning, whoever makes it and whatever comes after; two layers look once."""
+    for _ in range(2):
+        item = Tracing(_SETTINGS, native=lambda: True)
+    exchange = admitted((b"traceparent", _GIVEN), item=item)
+    tracer = trace.get_tracer("framework")
+    token = current_exchange.set(exchange)
+    try:
+        tracer.start_span("inner").end()
+        first = tracer.start_span("GET", kind=trace.SpanKind.SERVER)
+        tracer.start_span("GET", kind=trace.SpanKind.SERVER).end()
+        first.end()
+    finally:
+        current_exchange.reset(token)
+    item.finish(exchange)
+    assert len(spans.get_finished_spans()) == 3
+    ids = first.get_span_context()
+    assert (exchange.trace_id, exchange.span_id) == (f"{ids.trace_id:032x}", f"{ids.span_id:016x}")
+
+
+def test_a_span_around_the_layer_is_taken(spans: InMemorySpanExporter) -> None:
+    """A middleware around the layer traces the request already: no second span, and its own goes on."""
+    item = Tracing(_SETTINGS)
+    with trace.get_tracer("middleware").start_as_current_span("GET", kind=trace.SpanKind.SERVER) as around:
+        exchange = admitted(item=item)
+        item.finish(exchange)
+        assert around.is_recording()
+    context = only(spans).context
+    assert context is not None
+    assert exchange.span_id == f"{context.span_id:016x}"
+
+
+def test_a_span_of_a_caller_in_the_process_is_not_taken(spans: InMemorySpanExporter) -> None:
+    """A test or a client around the app is not the request."""
+    item = Tracing(_SETTINGS)
+    with trace.get_tracer("test").start_as_current_span("the test"):
+        item.finish(admitted(item=item))
+    assert [span.kind for span in spans.get_finished_spans()] == [
+        trace.SpanKind.SERVER,
+        trace.SpanKind.INTERNAL,
+    ]
+
+
+def test_probes_have_no_span(spans: InMemorySpanExporter) -> None:
+    """What is asked every few seconds is not traced."""
+    item = Tracing(_SETTINGS, probes=("/users/42",))
+    item.finish(admitted(item=item))
+    assert spans.get_finished_spans() == ()

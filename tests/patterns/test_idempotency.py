@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.types import Receive, Scope, Send
 
-from roadworthy import ConflictError, Settings, roadworthy
+from roadworthy import ConflictError, RequestInfo, Settings, roadworthy
 from roadworthy.patterns import Database, TableAnswers, idempotent, transactional, unit_of_work
 from roadworthy.patterns.idempotency import Answer
 from roadworthy.patterns.transactions import current_unit
@@ -268,9 +268,8 @@ async def test_a_refusal_is_not_kept(site: Site, client: httpx.AsyncClient, rout
 async def test_principals(database: Database) -> None:
     """A key belongs to whoever sent it: nobody gets another one's answer."""
 
-    def principal(fields: Any) -> str | None:
-        told: bytes | None = fields.get(b"authorization")
-        return None if told is None else told.decode()
+    def principal(request: RequestInfo) -> str | None:
+        return request.headers.get("authorization")
 
     site = Site(database, principal=principal)
     async with _client(site) as client:

@@ -14,6 +14,7 @@ from roadworthy import (
     FieldError,
     Layer,
     NotFoundError,
+    RequestInfo,
     RouteRule,
     Settings,
     UnavailableError,
@@ -82,9 +83,9 @@ async def the_handler_keeps_its_type() -> dict[str, str]:
     return await login()
 
 
-def tenant(fields: Mapping[bytes, bytes]) -> str | None:
-    key = fields.get(b"x-tenant")
-    return key.decode("ascii") if key else None
+def tenant(request: RequestInfo) -> str | None:
+    key: str | None = request.headers.get("x-tenant")
+    return key or request.cookies.get("tenant")
 
 
 per_user: ASGIApp = roadworthy(

@@ -10,7 +10,7 @@ import pkgutil
 import sys
 import sysconfig
 import traceback
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -93,10 +93,10 @@ def _attribute(module: ModuleType, module_name: str, path: str) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            apps = [
-                name for name, value in _members(module) if _is_asgi(value) and not inspect.isclass(value)
-            ]
-            hint = did_you_mean(part, _offered(dir(found)))
+            apps = _apps(module)
+            # Everything else of a module, its imports included, would only lead astray.
+            near = [*apps, *_factories(module)] if found is module else _offered(dir(found))
+            hint = did_you_mean(part, near)
             if not hint and apps:
                 hint = f"; there is {', '.join(f'{module_name}:{name}' for name in apps)}"
             raise UsageError(f"module {module_name} has no attribute {path}{hint}") from None
@@ -107,10 +107,44 @@ def _offered(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def _members(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    for name, value in vars(module).items():
-        if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") != "typing":
-            yield name, value
+def _apps(module: ModuleType) -> list[str]:
+    """Name what of a module can only be meant as an app; a helper of three parameters is none."""
+    found = [(name, value) for name, value in vars(module).items() if not name.startswith("_")]
+    apps = [name for name, value in found if _is_surely_asgi(value)]
+    # A router is an ASGI app as well, and a part of the one beside it.
+    return [name for name in apps if not _is_router(getattr(module, name))] or apps
+
+
+def _is_surely_asgi(found: Any) -> bool:
+    if inspect.isclass(found) or not callable(found):
+        return False
+    if inspect.isroutine(found):
+        names = _parameters(found)
+        return inspect.iscoroutinefunction(found) and names[:3] == ["scope", "receive", "send"]
+    return inspect.iscoroutinefunction(type(found).__call__) and _accepts(found, 3)
+
+
+def _is_router(found: object) -> bool:
+    return any(kind.__name__.endswith("Router") for kind in inspect.getmro(type(found)))
+
+
+def _factories(module: ModuleType) -> list[str]:
+    """Name the module's own functions that can be called for an app."""
+    own = [(name, value) for name, value in vars(module).items() if not name.startswith("_")]
+    return [
+        name
+        for name, value in own
+        if getattr(value, "__module__", "") == module.__name__
+        and _is_factory(value)
+        and not inspect.iscoroutinefunction(value)
+    ]
+
+
+def _parameters(function: Any) -> list[str]:
+    try:
+        return [name.lstrip("_") for name in inspect.signature(function).parameters]
+    except (TypeError, ValueError):
+        return []
 
 
 def _as_application(target: str, found: Any) -> Any:
@@ -124,7 +158,7 @@ def _as_application(target: str, found: Any) -> Any:
             "(Django: django.core.asgi.get_asgi_application())"
         )
     if inspect.ismodule(found):
-        apps = [f"{found.__name__}:{name}" for name, value in _members(found) if _is_asgi(value)]
+        apps = [f"{found.__name__}:{name}" for name in _apps(found)]
         raise UsageError(f"{target} is a module{f'; there is {apps[0]}' if apps else ''}")
     if inspect.isclass(found):
         raise UsageError(f"{target} is the class {found.__name__}; name an instance of it, or a factory")
@@ -181,11 +215,7 @@ def _wsgi(found: Any) -> str | None:
         return _what(found)
     if any(base.__module__ == "django.core.handlers.wsgi" for base in inspect.getmro(type(found))):
         return "a Django WSGI application"
-    try:
-        names = list(inspect.signature(found).parameters)
-    except (TypeError, ValueError):
-        return None
-    return _what(found) if [name.lstrip("_") for name in names[:2]] in (_WSGI_NAMES, _WSGI_SHORT) else None
+    return _what(found) if _parameters(found)[:2] in (_WSGI_NAMES, _WSGI_SHORT) else None
 
 
 _WSGI_NAMES = ["environ", "start_response"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from .. import ambient
 from ..settings import Settings, load_settings
@@ -24,11 +24,12 @@ from .pipeline import Pass
 from .resources import Resources, adapted
 from .routes import RouteRule, route_rule
 from .rules import bind_all
+from .user_key import KeyFunction, RequestInfo, UserKey
 
 __all__ = (
     "Layer",
+    "RequestInfo",
     "RouteRule",
-    "UserKey",
     "current_request_id",
     "roadworthy",
     "route_rule",
@@ -38,8 +39,6 @@ __all__ = (
 
 # Bound once: looking a class method up costs as much as calling it.
 _of_http = Exchange.of_http
-
-UserKey: TypeAlias = Callable[[Mapping[bytes, bytes]], str | None]
 
 
 class Layer:
@@ -60,7 +59,7 @@ class Layer:
         self.app = app
         self.settings = settings
         self._rules = dict(routes or {})
-        self._user_key = user_key
+        self._user_key = None if user_key is None else KeyFunction(user_key)
         self._resources = adapted(resources)
         self._framework = detect(app)
         self._framework.attach(settings.error_format)
@@ -202,14 +201,14 @@ def roadworthy(
             is an ``AsyncEngine``, an ``async_sessionmaker``, a pool of asyncpg or psycopg, a
             ``redis.asyncio.Redis``, an ``httpx.AsyncClient``, or has ``name``, ``start``, ``ping`` and
             ``stop``. A mapping gives them names: ``{"reports": engine}``.
-        user_key: for rules with ``rate_key="user"``: gets the request's fields (names in lower case, bytes)
-            and returns who the request is for, or None. Only what is verified counts: a client that
-            may choose its own key has no limit.
+        user_key: for rules with ``rate_key="user"``: a plain function that gets a :class:`RequestInfo` and
+            returns who the request is for, or None. Only what is verified counts: a client that may choose
+            its own key has no limit.
         overrides: single settings by name, which win over the environment: ``rate_limit="10/minute"``.
 
     Raises:
         SettingsError: a setting is wrong; the message names all of them.
-        TypeError: one of ``resources`` is no resource.
+        TypeError: one of ``resources`` is no resource, or ``user_key`` is no plain function of a request.
         ValueError: a rule of ``routes`` covers no route of the app, or two resources have one name.
     """
     if isinstance(app, Layer):

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .exchange import Exchange
 
-__all__ = ("Level", "Logging", "configure")
+__all__ = ("PROBE_PATHS", "Level", "Logging", "configure")
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
-_PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
-"""Paths that machines ask every few seconds; their records stand at ``debug``."""
+PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
+"""Paths that machines ask every few seconds; their records stand at ``debug``, and they have no spans."""
 
 _NAME = "roadworthy.access"
 _CACHED = 4096
@@ -70,7 +70,7 @@ class Logging:
         settings: Settings,
         *,
         writer: LogWriter | None = None,
-        probes: Iterable[str] = _PROBE_PATHS,
+        probes: Iterable[str] = PROBE_PATHS,
         shared: bool = False,
     ) -> None:
         self.writer = writer or _standard_output()

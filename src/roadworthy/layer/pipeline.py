@@ -7,7 +7,7 @@ only runs the steps. The order is part of the promise, so each row has the reaso
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
 from ..errors import APIError
@@ -26,7 +26,7 @@ from .health_check import HealthCheck
 from .limiter.memory import MemoryStore
 from .local.group import worker_group
 from .local.shared_bytes import shared_bytes
-from .logging import Logging
+from .logging import PROBE_PATHS, Logging
 from .metrics import Metrics
 from .operations import PublicMetrics
 from .overload import Overload
@@ -40,6 +40,7 @@ from .routes import RouteInfo, RouteKey, RouteRule, rule_of
 from .security_headers import SecurityHeaders
 from .tracing import Tracing
 from .trusted_host import TrustedHost
+from .user_key import KeyFunction
 
 __all__ = ("Pass",)
 
@@ -54,7 +55,7 @@ class Pass:
         routes: the app's routes.
         rules: per-route rules by ``"METHOD /template"`` or ``"/template"``, besides those on handlers.
         resources: pools and other things that open before the first request and close after the last.
-        user_key: returns from the request's fields who the request is for, once that is verified.
+        user_key: returns who a request is for, once that is verified.
         alone: share nothing with other workers (the self-test).
 
     Raises:
@@ -69,7 +70,7 @@ class Pass:
         routes: Sequence[RouteInfo],
         rules: Sequence[tuple[frozenset[str], str, RouteRule]] = (),
         resources: Resources = (),
-        user_key: Callable[[Mapping[bytes, bytes]], str | None] | None = None,
+        user_key: KeyFunction | None = None,
         alone: bool = False,
     ) -> None:
         self.app = app
@@ -90,7 +91,9 @@ class Pass:
         )
         self._user_key = user_key
         if user_key is None and any(rule.rate_key == "user" for _, _, rule in self.rules):
-            raise ValueError('a rule has rate_key="user"; give roadworthy() a user_key that says who that is')
+            raise ValueError(
+                'a rule has rate_key="user"; give roadworthy() a user_key that returns who that is'
+            )
 
         # How many share is known to their server; two are the fewest.
         group = None if alone else worker_group(shared_bytes(settings, 2))
@@ -105,7 +108,13 @@ class Pass:
         self.metrics = Metrics(settings, group.directory if group else None)
         self.health = HealthCheck(settings, off=_own_probes(routes))
         self.pooling = ConnectionPooling(settings, resources)
-        self.tracing = Tracing(settings, native=framework.native_tracing)
+        self.tracing = Tracing(
+            settings,
+            native=lambda: framework.native_tracing,
+            source=lambda: framework.tracer_source,
+            probes=PROBE_PATHS,
+            off=alone,
+        )
         self.request_id = RequestId(settings)
         self.client = Client(settings)
         self.host = TrustedHost(settings)
@@ -179,7 +188,7 @@ class Pass:
             self.cors.respond(exchange)
         if self.limiter.enabled:
             self.limiter.respond(exchange)
-        if self.framework.native_tracing:
+        if self.tracing.follows:
             self.tracing.respond(exchange)
 
     def finish(self, exchange: Exchange) -> None:
@@ -282,7 +291,7 @@ class Pass:
     def _rule(self, exchange: Exchange, rule: RouteRule | None) -> None:
         exchange.rule = rule
         if rule is not None and rule.rate_key == "user" and self._user_key is not None:
-            exchange.user_key = self._user_key(exchange.headers)
+            exchange.user_key = self._user_key(exchange)
 
 
 def _own_probes(routes: Sequence[RouteInfo]) -> frozenset[str]:

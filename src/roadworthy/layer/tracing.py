@@ -10,20 +10,24 @@ import os
 import random
 import re
 import sys
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from contextvars import Token
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
 from .exchange import current_exchange
+from .spans import SpanNote, follow, server_span, take, use_api
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Tracer
 
     from ..settings import Settings
     from .exchange import Exchange
 
 __all__ = ("Tracing", "trace_headers", "traceparent")
 
+_SCHEMA = "https://opentelemetry.io/schemas/1.23.0"
 _TRACEPARENT = re.compile(
     rb"([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL
 )
@@ -36,14 +40,12 @@ _generator = random.Random()  # noqa: S311
 os.register_at_fork(after_in_child=_generator.seed)
 
 
-class _SpanNote:
-    """A span that was begun, and what ends it."""
+def _never() -> bool:
+    return False
 
-    __slots__ = ("span", "token")
 
-    def __init__(self, span: Span, token: object) -> None:
-        self.span = span
-        self.token = token
+def _nothing() -> object | None:
+    return None
 
 
 class Tracing:
@@ -55,20 +57,39 @@ class Tracing:
 
     Parameters:
         settings: the settings.
-        native: the framework makes the server span itself (FastAPI 0.165 and later); this item then only
-            takes over its ids.
+        native: returns whether the framework makes the server spans (FastAPI 0.165 and later, the
+            instrumentations of OpenTelemetry). This item then takes over their ids, and makes a span for what
+            the layer refuses before the framework sees it.
+        source: returns the tracer, or the provider of tracers, that the framework's spans come from; None for
+            the provider of the process.
+        probes: paths that machines ask every few seconds; they have no spans.
+        off: make no spans at all.
     """
 
-    def __init__(self, settings: Settings, *, native: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        native: Callable[[], bool] = _never,
+        source: Callable[[], object | None] = _nothing,
+        probes: Collection[str] = (),
+        off: bool = False,
+    ) -> None:
         del settings
-        self._native = native
+        self._is_native = native
+        self._source = source
+        self._probes = frozenset(probes)
         self._tracer: Tracer | None = None
         self._trace: Any = None
+        self._makes = False
+        self.follows = False
+        """Whether ``respond`` has anything to do: the spans are the framework's."""
+        self._off = off
         self._find_provider()
 
     @property
     def enabled(self) -> bool:
-        """Whether ``respond`` and ``finish`` have anything to do; known for good after ``start``."""
+        """Whether ``finish`` has anything to do; known for good after ``start``."""
         return self._trace is not None
 
     async def start(self) -> None:
@@ -81,37 +102,53 @@ class Tracing:
         if given is not None and (found := _parse(given)) is not None:
             exchange.trace_id = found[2].decode("ascii")
             exchange.span_id = f"{_generator.getrandbits(64) or 1:016x}"
-        if self._tracer is not None:
+        if self._makes and self._tracer is not None:
+            self._begin(exchange, self._tracer)
+
+    def refused(self, exchange: Exchange) -> None:
+        """Begin the span of an exchange that the framework, which makes the others, will not see."""
+        if self.follows and self._tracer is not None and exchange.span is None:
             self._begin(exchange, self._tracer)
 
     def respond(self, exchange: Exchange) -> None:
-        """Take over the ids of the span that the framework made."""
-        if self._native and self._trace is not None and not exchange.trace_id:
-            self._take_ids(exchange, self._trace.get_current_span())
+        """Take over the ids of the framework's span where its beginning could not be seen."""
+        if self.follows and exchange.span is None:
+            span = server_span()
+            if span is not None:
+                take(exchange, span)
 
     def finish(self, exchange: Exchange) -> None:
         """End the span."""
-        if self._tracer is not None:
-            note = getattr(exchange, "span", None)
-            if isinstance(note, _SpanNote):
-                exchange.span = None
-                self._end(exchange, note)
+        note = exchange.span
+        if isinstance(note, SpanNote) and note.token is not None:
+            exchange.span = None
+            self._end(exchange, note)
 
     def _find_provider(self) -> None:
         # Whoever configured a provider has imported this; importing it here would cost every other service.
         api = sys.modules.get("opentelemetry.trace")
-        if api is None:
+        if api is None or self._off:
             return
-        provider = api.get_tracer_provider()
-        if isinstance(provider, (api.ProxyTracerProvider, api.NoOpTracerProvider)):
+        native = self._is_native()
+        source: Any = (self._source() if native else None) or api.get_tracer_provider()
+        if isinstance(source, (api.ProxyTracerProvider, api.NoOpTracerProvider)):
             return
         self._trace = api
-        if not self._native:
-            self._tracer = provider.get_tracer(
-                "roadworthy", schema_url="https://opentelemetry.io/schemas/1.23.0"
-            )
+        use_api(api)
+        self._makes, self.follows = not native, native
+        if native:
+            follow(source)
+        of_provider = getattr(source, "get_tracer", None)
+        self._tracer = of_provider("roadworthy", schema_url=_SCHEMA) if of_provider else source
 
     def _begin(self, exchange: Exchange, tracer: Tracer) -> None:
+        if exchange.route_path in self._probes:
+            return
+        around = server_span()
+        if around is not None:
+            # A middleware around the layer traces the request already.
+            take(exchange, around)
+            return
         from opentelemetry import context, propagate
 
         parent = propagate.extract(
@@ -128,17 +165,16 @@ class Tracing:
         if method == "_OTHER":
             attributes["http.request.method_original"] = exchange.method
         name = "HTTP" if method == "_OTHER" else method
-        span = tracer.start_span(name, parent, kind=self._trace.SpanKind.SERVER, attributes=attributes)
-        self._take_ids(exchange, span)
-        exchange.span = _SpanNote(span, context.attach(self._trace.set_span_in_context(span, parent)))
+        span = tracer.start_span(
+            name,
+            parent,
+            kind=self._trace.SpanKind.SERVER,
+            attributes=attributes,
+            start_time=time_ns() - int((perf_counter() - exchange.started) * 1e9),
+        )
+        take(exchange, span, context.attach(self._trace.set_span_in_context(span, parent)))
 
-    def _take_ids(self, exchange: Exchange, span: Span) -> None:
-        ids = span.get_span_context()
-        if ids.is_valid:
-            exchange.trace_id = f"{ids.trace_id:032x}"
-            exchange.span_id = f"{ids.span_id:016x}"
-
-    def _end(self, exchange: Exchange, note: _SpanNote) -> None:
+    def _end(self, exchange: Exchange, note: SpanNote) -> None:
         span = note.span
         if span.is_recording():
             if exchange.route is not None:
@@ -182,11 +218,10 @@ def traceparent() -> str | None:
     exchange = current_exchange.get()
     if exchange is None or not exchange.trace_id:
         return None
-    note = getattr(exchange, "span", None)
-    if isinstance(note, _SpanNote):
+    note = exchange.span
+    if isinstance(note, SpanNote):
         flags = f"{note.span.get_span_context().trace_flags:02x}"
     else:
-        # Without a field from the caller the ids are those of the framework's own span.
         given = _parse(exchange.headers.get(b"traceparent", b""))
         # Sampled (1) and random id (2) are the flags there are; others are not handed on (§3.2.2.5).
         flags = "01" if given is None else f"{int(given[4], 16) & 3:02x}"

@@ -25,15 +25,15 @@ from typing import Protocol, TypeAlias
 from ..errors import ConflictError, FieldError, ValidationError
 from ..layer.request_fields import join_fields
 from ..layer.routes import path_below, template_pattern
+from ..layer.user_key import RequestInfo, checked_function, checked_key
 from ..types import ASGIApp, Headers, Message, Receive, Scope, Send
 from ._request import name_route, user_key
 from .transactions import UnitOfWork, unit_of_work
 
 __all__ = ("Answer", "AnswerStore", "KeyInUseError", "KeyReusedError", "Principal", "idempotent")
 
-Principal: TypeAlias = Callable[[Mapping[bytes, bytes]], str | None]
-"""Gets the request's fields (names in lower case) and returns who it is for, or None. Only what is verified
-counts."""
+Principal: TypeAlias = Callable[[RequestInfo], str | None]
+"""Gets the request and returns who it is for, or None. Only what is verified counts."""
 
 _KEY = b"idempotency-key"
 _LONGEST_KEY = 255
@@ -138,9 +138,10 @@ def idempotent(
         answers: where answers are kept; :class:`roadworthy.patterns.stores.answers.TableAnswers`.
         paths: templates of the paths that honour keys (``"/users/{id}/posts"``); all when left out.
         methods: that honour keys; the others are idempotent themselves (RFC 9110 §9.2.2), but for PATCH.
-        principal: returns whose key it is. Give one where credentials change within ``expires_after``: tokens
-            that are refreshed, session cookies that are renewed with each response. Without it, a key belongs
-            to ``user_key`` of :func:`roadworthy.roadworthy` where a rule asked for it, else to the request's
+        principal: a plain function that gets the request and returns whose key it is. Give one where
+            credentials change within ``expires_after``: tokens that are refreshed, session cookies that are
+            renewed with each response. Without it, a key belongs to ``user_key`` of
+            :func:`roadworthy.roadworthy` where a rule asked for it, else to the request's
             ``Authorization``, else to its session cookies, else to all its cookies; requests without any
             share one space of keys.
         expires_after: seconds that an answer is kept, at least 1. A day is longer than any client tries
@@ -148,8 +149,10 @@ def idempotent(
         longest_answer: bytes of an answer that can be kept; above it the request fails and is undone.
 
     Raises:
+        TypeError: ``principal`` is no plain function of a request.
         ValueError: a parameter is out of its range.
     """
+    chosen_principal = None if principal is None else checked_function("principal", principal)
     if expires_after < 1:
         raise ValueError(f"expires_after is at least 1 second, not {expires_after}")
     chosen = None if paths is None else [(template_pattern(path), path) for path in paths]
@@ -168,7 +171,7 @@ def idempotent(
             # app the template is only the end of the route's.
             name_route(route)
         key = _key(given)
-        who = _short((principal or _whose)(join_fields(scope["headers"])[0]) or "")
+        who = _short(_principal(scope, chosen_principal) or "")
         body = await _whole_body(receive)
         if body is None:
             return
@@ -329,6 +332,17 @@ def _key(given: list[bytes]) -> str:
         message = f"Input should be one key of 1 to {_LONGEST_KEY} visible ASCII characters"
         raise ValidationError(errors=[FieldError("header/idempotency-key", message, "idempotency_key")])
     return key.decode("ascii")
+
+
+def _principal(scope: Scope, principal: Principal | None) -> str | None:
+    fields = join_fields(scope["headers"])[0]
+    if principal is None:
+        return _whose(fields)
+    client = scope.get("client")
+    request = RequestInfo(
+        fields, scope["method"], scope["path"], scope.get("query_string", b""), client[0] if client else ""
+    )
+    return checked_key("principal", principal(request))
 
 
 def _whose(fields: Mapping[bytes, bytes]) -> str | None:

@@ -25,7 +25,7 @@ from .stream import Stream, served
 
 def test_both_kinds_of_loggers_give_the_same_record(routed: Stream) -> None:
     """logging.getLogger and structlog.get_logger come out alike, with the ids of the exchange."""
-    exchange = served(trace_id="0af7651916cd43dd8448eb211c80319c")
+    exchange = served(trace_id="0af7651916cd43dd8448eb211c80319c", span_id="b7ad6b7169203331")
     token = current_exchange.set(exchange)
     try:
         stdlib_logging.getLogger("shop").info("paid", extra={"amount": 3, "tags": ["a", None]})
@@ -42,6 +42,7 @@ def test_both_kinds_of_loggers_give_the_same_record(routed: Stream) -> None:
         "message": "paid",
         "request_id": exchange.request_id,
         "trace_id": exchange.trace_id,
+        "span_id": exchange.span_id,
         "amount": 3,
         "tags": ["a", None],
     }

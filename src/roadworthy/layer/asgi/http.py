@@ -180,6 +180,7 @@ class Conversation(Answering):
             exchange.error = outcome
         if exchange.route is None:
             exchange.route = self._pass.name_route(exchange)
+        self._pass.tracing.refused(exchange)
         await self.answer(outcome)
 
     def _failed(self, exception: BaseException) -> None:

@@ -184,6 +184,9 @@ class Answering:
             self._discard = True
         elif status >= 400:
             self._held = bytearray()
+            if pass_.tracing.follows:
+                # By the time the rest is known, the framework's span has ended.
+                pass_.tracing.respond(exchange)
         elif b"content-length" not in names and status not in (204, 304) and exchange.method != "HEAD":
             self._timer = asyncio.get_running_loop().call_later(_FIRST_PIECE, self._flush_head)
         return _DONE

@@ -141,17 +141,11 @@ class WebSocketConversation:
 
     async def _refusal(self) -> APIError | None:
         exchange, pass_ = self.exchange, self._pass
+        for note in (pass_.request_id.admit, pass_.tracing.admit, pass_.client.admit):
+            note(exchange)
         if exchange.repeat is not None:
-            pass_.request_id.admit(exchange)
             return exchange.repeat
-        for step in (
-            pass_.request_id.admit,
-            pass_.tracing.admit,
-            pass_.client.admit,
-            pass_.host.admit,
-            pass_.find_rule,
-            pass_.limiter.admit,
-        ):
+        for step in (pass_.host.admit, pass_.find_rule, pass_.limiter.admit):
             outcome = step(exchange)
             if outcome is not None and not isinstance(outcome, (Reply, APIError)):
                 outcome = await outcome
@@ -167,6 +161,7 @@ class WebSocketConversation:
 
     async def _refuse(self, error: APIError) -> None:
         self.exchange.route = self._pass.name_route(self.exchange)
+        self._pass.tracing.refused(self.exchange)
         await self._receive()  # websocket.connect
         await self._deny(error)
 
@@ -198,6 +193,7 @@ class WebSocketConversation:
             return
         if message["type"] == "websocket.accept":
             self._accepted = True
+            self._pass.tracing.respond(self.exchange)
             self.exchange.status = 101
             self.exchange.deadline = inf
         elif not self._accepted:

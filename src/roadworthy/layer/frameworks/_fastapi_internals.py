@@ -20,6 +20,8 @@ __all__ = (
     "effective_routes",
     "frontend_of",
     "frontends",
+    "is_instrumented",
+    "native_provider",
     "native_telemetry",
     "selected_context",
 )
@@ -92,3 +94,15 @@ def native_telemetry(app: FastAPI) -> bool:
     """Return whether FastAPI's own OpenTelemetry instrumentation (since 0.165) is on and has a tracer."""
     telemetry: Any = getattr(app, "_native_telemetry", None)
     return telemetry is not None and bool(telemetry.config.get("tracing")) and bool(telemetry.enabled())
+
+
+def native_provider(app: FastAPI) -> object | None:
+    """Return the tracer provider that FastAPI's own instrumentation was given, None for the process's."""
+    telemetry: Any = getattr(app, "_native_telemetry", None)
+    given: object | None = None if telemetry is None else telemetry.config.get("tracer_provider")
+    return given
+
+
+def is_instrumented(app: FastAPI) -> bool:
+    """Return whether ``FastAPIInstrumentor`` of OpenTelemetry has changed the app; it adds no middleware."""
+    return bool(getattr(app, "_is_instrumented_by_opentelemetry", False))

@@ -5,6 +5,7 @@ It also answers 500 for input that JSON cannot carry back, NaN or a lone surroga
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi.exception_handlers import request_validation_exception_handler
@@ -18,7 +19,7 @@ from ._defaults import media_type
 from ._protocol import ErrorFormat, exchange_of
 from ._validation import MAX_ERRORS, field_errors
 
-__all__ = ("answers_validation_errors", "replace_validation_handler")
+__all__ = ("answers_validation_errors", "is_malformed_json", "replace_validation_handler")
 
 
 def _is_json(content_type: str) -> bool:
@@ -26,11 +27,16 @@ def _is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
+def is_malformed_json(error: Mapping[str, Any]) -> bool:
+    """Return whether an entry of FastAPI's says that the body is no JSON; a field of it may hold JSON too."""
+    return error.get("type") == "json_invalid" and error.get("msg") == "JSON decode error"
+
+
 def _verdict(request: Request, exception: RequestValidationError) -> APIError:
     # A body of 1 MiB can have 500,000 errors; no more than these are reported.
     errors: list[Any] = list(exception.errors()[:MAX_ERRORS])
     of_body = [error for error in errors if tuple(error.get("loc", ()))[:1] == ("body",)]
-    if any(error.get("type") == "json_invalid" for error in of_body):
+    if any(is_malformed_json(error) for error in of_body):
         return BadRequestError("The request body is not valid JSON")
     # FastAPI hands a body that is not declared as JSON to the validator as bytes.
     if (

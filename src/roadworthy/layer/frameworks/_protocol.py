@@ -55,7 +55,12 @@ class Framework(Router, Protocol):
 
     @property
     def native_tracing(self) -> bool:
-        """Whether the framework makes OpenTelemetry spans by itself."""
+        """Whether the framework, or a middleware in it, makes OpenTelemetry's server spans by itself."""
+        ...
+
+    @property
+    def tracer_source(self) -> object | None:
+        """The tracer, or the provider of tracers, that they come from; None for the process's provider."""
         ...
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:

@@ -55,6 +55,7 @@ class DjangoFramework:
     name = "django"
     opaque: Sequence[str] = ()
     native_tracing = False
+    tracer_source: object | None = None
 
     @property
     def rooted(self) -> bool:

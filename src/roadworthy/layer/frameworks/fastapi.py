@@ -15,10 +15,12 @@ from ._fastapi_internals import (
     effective_routes,
     frontend_of,
     frontends,
+    is_instrumented,
+    native_provider,
     native_telemetry,
     selected_context,
 )
-from ._fastapi_validation import answers_validation_errors, replace_validation_handler
+from ._fastapi_validation import answers_validation_errors, is_malformed_json, replace_validation_handler
 from ._openapi import patch_document
 from ._protocol import ErrorFormat
 from ._starlette_errors import attach_handlers
@@ -42,8 +44,13 @@ class FastAPIFramework(StarletteFramework):
 
     @property
     def native_tracing(self) -> bool:
-        """FastAPI's own instrumentation (since 0.165) or Starlette's middleware."""
-        return native_telemetry(self.app) or super().native_tracing
+        """FastAPI's own instrumentation (since 0.165), OpenTelemetry's for it, or its middleware."""
+        return native_telemetry(self.app) or is_instrumented(self.app) or super().native_tracing
+
+    @property
+    def tracer_source(self) -> object | None:
+        """The tracer provider of ``FastAPI(telemetry={…})``, or the tracer of the middleware."""
+        return super().tracer_source or native_provider(self.app)
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Register the handlers; the default 422 handler, which echoes the input, gives way."""
@@ -112,7 +119,7 @@ class FastAPIFramework(StarletteFramework):
         )
         if not entries or not all(entry.keys() >= _DETAIL_KEYS for entry in entries):
             return None
-        if entries[0]["type"] == "json_invalid":
+        if is_malformed_json(entries[0]):
             return BadRequestError("The request body is not valid JSON")
         return ValidationError(errors=field_errors(entries))
 

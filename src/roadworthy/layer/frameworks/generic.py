@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...errors import APIError
 from ...types import ASGIApp, Headers, Scope
 from ..routes import RouteInfo, RouteKey, path_below
+from ._opentelemetry import is_tracing, tracer_within
 from ._protocol import ErrorFormat
 
 __all__ = ("GenericFramework",)
@@ -17,13 +18,22 @@ class GenericFramework:
 
     name = "asgi"
     debug = False
-    native_tracing = False
     has_cors = False
     opaque: Sequence[str] = ()
     rooted = False
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+
+    @property
+    def native_tracing(self) -> bool:
+        """Whether the app is OpenTelemetry's middleware around another."""
+        return is_tracing(type(self.app))
+
+    @property
+    def tracer_source(self) -> object | None:
+        """The tracer of that middleware."""
+        return tracer_within(self.app)
 
     def attach(self, error_format: ErrorFormat = "problem") -> None:
         """Do nothing: there is nothing to hook into."""

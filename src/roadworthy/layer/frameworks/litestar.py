@@ -18,14 +18,25 @@ from ._defaults import error_for_status, json_object, json_objects
 from ._entry import guarded
 from ._litestar_logging import drop_default_handlers
 from ._protocol import ANY_METHOD, WEBSOCKET, ErrorFormat, exchange_of
+from ._validation import INVALID, replaced
 
 __all__ = ("LitestarFramework",)
 
-# Beginnings of messages made from the schema alone; msgspec's "Invalid enum value '…'" repeats the value.
+# Beginnings of messages made from the schema alone (msgspec 0.18 to 0.22, pydantic).
 _SAFE = (
     *("Expected `", "Object missing ", "Object contains unknown ", "Missing required ", "Field required"),
     *("Input should ", "String should ", "List should ", "Set should ", "Tuple should ", "Data should "),
 )
+_EXACT = frozenset(
+    {
+        *("Invalid UUID", "Invalid RFC3339 encoded datetime", "Invalid RFC3339 encoded date"),
+        *("Invalid RFC3339 encoded time", "Invalid ISO8601 duration", "Invalid base64 encoded string"),
+        *("Invalid decimal string", "Invalid number", "Integer value out of range"),
+        "Duration is out of range",
+    }
+)
+_REPEATS = {"Invalid enum value ": "Input should be one of the values expected"}
+"""Beginnings of messages that go on with the value."""
 _KEYS = ({"status_code", "detail"}, {"status_code", "detail", "extra"})
 
 
@@ -44,8 +55,14 @@ def _field(entry: Mapping[str, Any]) -> FieldError:
     pointer = (
         "".join(f"/{part}" for part in key.split(".") if part) if source == "body" else f"{source}/{key}"
     )
-    message = str(entry.get("message", ""))
-    return FieldError(pointer[:200], message if message.startswith(_SAFE) else "Invalid value", "invalid")
+    return FieldError(pointer[:200], _message(str(entry.get("message", ""))), "invalid")
+
+
+def _message(given: str) -> str:
+    if given in _EXACT or given.startswith(_SAFE):
+        return given
+    repeated = next((known for beginning, known in _REPEATS.items() if given.startswith(beginning)), None)
+    return repeated or replaced(given) or INVALID
 
 
 class LitestarFramework:
@@ -53,6 +70,7 @@ class LitestarFramework:
 
     name = "litestar"
     rooted = False
+    tracer_source: object | None = None
 
     def __init__(self, app: Litestar) -> None:
         self.app = app

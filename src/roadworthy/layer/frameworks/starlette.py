@@ -12,6 +12,7 @@ from ...errors import APIError
 from ...types import Headers, Scope
 from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, json_object, media_type, phrase
+from ._opentelemetry import is_tracing, tracer_within
 from ._protocol import ErrorFormat
 from ._starlette_errors import attach_handlers
 from ._starlette_routes import Expand, Node, RouteIndex, choose, guard, nodes, opaque, same_routes, tree
@@ -37,10 +38,13 @@ class StarletteFramework:
 
     @property
     def native_tracing(self) -> bool:
-        """Starlette's OpenTelemetry middleware is a user's choice that its class name shows."""
-        return any(
-            "OpenTelemetry" in entry.cls.__name__ for entry in getattr(self.app, "user_middleware", ())
-        )
+        """Whether OpenTelemetry's middleware is among the app's own; its class name shows it."""
+        return any(is_tracing(entry.cls) for entry in getattr(self.app, "user_middleware", ()))
+
+    @property
+    def tracer_source(self) -> object | None:
+        """The tracer of the middleware, once the app has begun to start and made it."""
+        return tracer_within(getattr(self.app, "middleware_stack", None))
 
     @property
     def has_cors(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, cast
 import structlog
 
 from ..exchange import Exchange, ResponseAborted, current_exchange
+from ..spans import current_ids
 from .redaction import Redactor
 from .text import Clock, Fields, Render, describe
 
@@ -140,8 +141,10 @@ class RecordHandler(stdlib_logging.Handler):
         exchange = current_exchange.get()
         if exchange is not None:
             fields["request_id"] = exchange.request_id
-            if exchange.trace_id:
-                fields["trace_id"] = exchange.trace_id
+        # The innermost span that is exported; without OpenTelemetry the exchange's record is the span.
+        ids = current_ids() or (exchange is not None and (exchange.trace_id, exchange.span_id))
+        if ids and ids[0]:
+            fields["trace_id"], fields["span_id"] = ids
         values = record.__dict__
         event = values.get(_EVENT)
         if isinstance(event, Mapping):
