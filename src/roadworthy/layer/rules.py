@@ -17,9 +17,9 @@ from ..near import did_you_mean
 from ..settings import PlainMistake, Problem, SettingsError, WrittenRule, judged_by
 from .routes import RouteInfo, RouteRule, bind_rules, rule_of
 
-__all__ = ("Bound", "bind_all", "rule_problems", "shown_rule")
+__all__ = ("bind_all", "rule_problems", "shown_rule")
 
-Bound: TypeAlias = "list[tuple[frozenset[str], str, RouteRule]]"
+_Bound: TypeAlias = "list[tuple[frozenset[str], str, RouteRule]]"
 """Rules with the methods and the template that each covers."""
 
 _KINDS: Mapping[object, str] = {
@@ -52,7 +52,7 @@ def bind_all(
     opaque: Sequence[str],
     *,
     counts_users: bool,
-) -> tuple[Bound, dict[int, str]]:
+) -> tuple[_Bound, dict[int, str]]:
     """Bind the rules of the code and those that are written elsewhere.
 
     Parameters:

@@ -3,12 +3,13 @@
 from .mistakes import PlainMistake, Problem, SettingsError
 from .model import Settings, load_settings, settings_sources, weak_secrets
 from .reading import set_flags
-from .rules import WrittenRule, judged_by
+from .rules import RULES_FILE, WrittenRule, judged_by
 from .sources import PREFIX, WELL_KNOWN
 from .values import Rate, parse_duration, parse_rate, parse_size
 
 __all__ = (
     "PREFIX",
+    "RULES_FILE",
     "WELL_KNOWN",
     "PlainMistake",
     "Problem",

@@ -63,11 +63,11 @@ class WrittenRule:
         return Problem(self.place(*keys), f"{' '.join((self.route, *keys))}: {message}")
 
 
-Judge: TypeAlias = Callable[[Iterable[WrittenRule]], list[Problem]]
-_judges: list[Judge] = []
+_Judge: TypeAlias = Callable[[Iterable[WrittenRule]], list[Problem]]
+_judges: list[_Judge] = []
 
 
-def judged_by(judge: Judge) -> None:
+def judged_by(judge: _Judge) -> None:
     """Have written rules judged by ``judge`` beside other mistakes; the layer calls this when imported."""
     _judges.append(judge)
 

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ...settings import RULES_FILE
+
 __all__ = ("Files", "forget_compiled")
 
-_RULES = "roadworthy.toml"
-"""Rules of single routes, which workers read when they start."""
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
@@ -54,7 +54,7 @@ class Files:
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith(".") and entry.name not in _SKIPPED:
                     yield from self._below(entry.path)
-            elif entry.name.endswith(".py") or entry.name == _RULES:
+            elif entry.name.endswith(".py") or entry.name == RULES_FILE:
                 yield entry.path
 
 
