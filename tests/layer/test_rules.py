@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from roadworthy import RouteRule, roadworthy, route_rule
-from roadworthy.layer import Layer
+from roadworthy.layer import Layer, RequestInfo
 from roadworthy.settings import SettingsError
 from tests.asgi_driver import Call, ask, http_scope
 
@@ -47,10 +47,9 @@ class Seen:
         return PlainTextResponse(LONG)
 
 
-def user_of(headers: Any) -> str | None:
+def user_of(request: RequestInfo) -> str | None:
     """Return whom a request of these tests is for."""
-    user = headers.get(b"x-user")
-    return None if user is None else user.decode()
+    return request.headers.get("x-user")
 
 
 def layered(place: Path, source: str, values: dict[str, Any], seen: Seen, **more: Any) -> Layer:

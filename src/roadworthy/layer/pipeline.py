@@ -7,7 +7,7 @@ only runs the steps. The order is part of the promise, so each row has the reaso
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 
 from ..errors import APIError
