@@ -212,8 +212,11 @@ def _app() -> Layer:
     async def attached(request: Request) -> Response:
         return Response()
 
+    async def in_code(request: Request) -> Response:
+        return Response()
+
     seen = Seen()
-    seen.app.router.routes += [Route("/attached", attached), Route("/in-code", lambda request: Response())]
+    seen.app.router.routes += [Route("/attached", attached), Route("/in-code", in_code)]
     return roadworthy(seen.app, routes={"/in-code": RouteRule(timeout=5)})
 
 

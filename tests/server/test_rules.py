@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def post(url: str, path: str, size: int) -> int:
 
 
 @contextmanager
-def served(kind: str, folder: Path) -> Iterator[str]:
+def served(kind: str, folder: Path) -> Generator[str]:
     """Serve the app of this folder and give its URL."""
     if kind == "uvicorn":
         (folder / "main.py").write_text(WRAPPED)
