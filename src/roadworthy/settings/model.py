@@ -186,6 +186,13 @@ class Settings(ProcessSettings):
         description="Requests of one client: `N/second`, `N/minute`, `N/hour`, `N/day` or `off`. N is the "
         "burst, refilled evenly. 10 a second is above what a person's client does and far below what hurts.",
     )
+    rate_limit_static: RateSetting = Field(
+        default=Rate((6000, 60)),
+        description="Requests of one client for static files, counted apart from all others: `N/second`, "
+        "`N/minute`, `N/hour`, `N/day` or `off`. Files that the framework's own handler serves count here, "
+        "and routes with the rule `rate_limit=\"static\"`. One page may load 300 files: 6000 are 20 such pages "
+        "a minute. When not set, it is at least `rate_limit`, and off where that is off.",
+    )
     rate_limit_on_outage: Annotated[Literal["open", "closed"], Word] = Field(
         default="open",
         description="What happens while the server at `redis_url` does not answer: `open` limits per "
