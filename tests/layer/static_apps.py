@@ -32,7 +32,13 @@ def cells(framework: str) -> dict[str, str]:
     if framework in ("starlette", "fastapi"):
         found |= {"/sub/inner": "api", "/sub/static/a.txt": "files", "/wrapped/a.txt": "files"}
     if framework in ("spa", "frontend"):
-        return {"/users": "api", "/users/7": "api", "/a.txt": "files", "/b/../a.txt": "files", "/app/x": "api"}
+        return {
+            "/users": "api",
+            "/users/7": "api",
+            "/a.txt": "files",
+            "/b/../a.txt": "files",
+            "/app/x": "api",
+        }
     if framework == "django":
         found = {path: kind for path, kind in found.items() if kind != "app"} | {"/media/a.txt": "files"}
     return found
@@ -141,7 +147,6 @@ def _spa(note: Note, folder: Path) -> Any:
     return Starlette(
         routes=[
             Route("/users", serve),
-            Route("/users/{id}", serve),
             Mount("/app", below),
             Mount("/", _Files(note, folder, html=True)),
         ]
@@ -164,8 +169,7 @@ def _frontend(note: Note, folder: Path) -> Any:
 
     below.add_api_route("/inner", serve)
     below.middleware("http")(answering)
-    for path in ("/users", "/users/{id}"):
-        app.add_api_route(path, serve)
+    app.add_api_route("/users", serve)
     app.mount("/app", below)
     app.frontend("/", directory=str(folder))
     return app

@@ -110,7 +110,13 @@ async def test_files_leave_the_budget_of_the_api_alone(framework: str, service: 
 
 
 _SPELLINGS = (
-    *("/static/../users", "/static/..%2fusers", "/static/%2e%2e/users", "/static//users", "//static/../users"),
+    *(
+        "/static/../users",
+        "/static/..%2fusers",
+        "/static/%2e%2e/users",
+        "/static//users",
+        "//static/../users",
+    ),
     *("/users/../static/a.txt", "/users%2f..%2fstatic/a.txt", "/users%0a", "/users;/static/a.txt", "/users/"),
     *("/users?/static/a.txt", "/users%3f/static/a.txt", "/users%23/static/a.txt", "/users/static", "/Users"),
     *("/static%2fa.txt", "/static%0a", "/static", "/static/", "/STATIC/a.txt", "/static%00/../users", "/"),
@@ -141,7 +147,22 @@ async def test_no_spelling_serves_the_api_at_the_limit_of_files(service: Service
 
 
 _insertions = st.sampled_from(
-    ["/", "//", "/../", "/./", "%2f", "%2e%2e%2f", "%0a", "%00", ";", "%3f", "%5c", "static", "/static/", "app"]
+    [
+        "/",
+        "//",
+        "/../",
+        "/./",
+        "%2f",
+        "%2e%2e%2f",
+        "%0a",
+        "%00",
+        ";",
+        "%3f",
+        "%5c",
+        "static",
+        "/static/",
+        "app",
+    ]
 )
 _Change = Callable[[str, int], str]
 
@@ -194,7 +215,7 @@ async def test_the_limit_of_files_follows_that_of_the_service(
 
 
 async def test_a_rule_moves_a_route_between_the_budgets(folder: Path) -> None:
-    """A route may be counted with the files, and files by a rate of their own; other rules leave them there."""
+    """A route may count with the files, and files by a rate of their own; other rules change nothing."""
     routes = {
         "/users": RouteRule(rate_limit="static"),
         "/wrapped": RouteRule(rate_limit="4/hour"),
@@ -206,7 +227,9 @@ async def test_a_rule_moves_a_route_between_the_budgets(folder: Path) -> None:
     assert found == ["static", "default", "/wrapped/*", "static", "static"]
 
 
-async def test_a_rule_that_makes_a_route_a_file_covers_the_exact_path_alone_where_routing_is_unknown() -> None:
+async def test_a_rule_that_makes_a_route_a_file_covers_the_exact_path_alone_where_routing_is_unknown() -> (
+    None
+):
     """What may be another path to an app of no framework stays under the service's limit."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -1,7 +1,8 @@
 """Rate limiting: GCRA per client or user, exact across local workers and, with Redis, across machines.
 
 A request of a route with a rule of its own counts there and only there; static files have a budget of their
-own; everything else counts against the service's limit. Probes and CORS preflights are answered by earlier steps and never get here.
+own; everything else counts against the service's limit. Probes and CORS preflights are answered by earlier
+steps and never get here.
 
 Where the counts live is decided when the first request comes or the service starts, in the worker itself: in
 Redis or Valkey when ``ROADWORTHY_REDIS_URL`` is set, in shared memory when the process is one of several
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..errors import APIError, Limit, RateLimitedError, UnavailableError, refused_by
 from ..settings import Rate, Settings
 from .limiter.memory import MemoryStore
-from .limiter.policy import SERVICE, Policy, Room, Store
+from .limiter.policy import SERVICE, STATIC, Policy, Room, Store
 from .local.group import worker_group
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ class RateLimiting:
         self._settings = settings
         self._default = None if settings.rate_limit is None else Policy(SERVICE, settings.rate_limit)
         static = _static_rate(settings)
-        self._static = None if static is None else Policy("static", static)
+        self._static = None if static is None else Policy(STATIC, static)
         # By identity: two routes with equal rules are counted apart. The rule is kept so that its id stays
         # its own.
         self._ruled: dict[int, tuple[RouteRule, Policy | None]] = {}
-        self._names: set[str] = {SERVICE, "static"}
+        self._names: set[str] = {SERVICE, STATIC}
         for methods, template, rule in rules:
             if id(rule) not in self._ruled:
                 self._bind(rule, methods, template)

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from ..near import nearest
-from ..settings import PlainMistake, Rate, parse_duration, parse_rate, parse_size
+from ..settings import (
+    OPENER_POLICIES,
+    PlainMistake,
+    Rate,
+    parse_duration,
+    parse_frame_ancestors,
+    parse_rate,
+    parse_size,
+)
 
 __all__ = (
     "ANY_METHOD",
@@ -56,6 +64,9 @@ class RouteRule:
             :func:`roadworthy.roadworthy` says, and by address for requests without one.
         cancel_on_disconnect: stop the work when the client leaves.
         compress: False keeps this route's bodies as they are.
+        frame_ancestors: who may frame what the route answers: ``"self"``, ``"none"``, ``"*"`` or origins.
+        coop: its pages' ``Cross-Origin-Opener-Policy``; "" sends none.
+        csp: its ``Content-Security-Policy``, for pages and JSON; "" sends none but ``frame-ancestors``.
     """
 
     rate_limit: Rate | str | None = None
@@ -65,6 +76,9 @@ class RouteRule:
     rate_key: str = "client"
     cancel_on_disconnect: bool | None = None
     compress: bool = True
+    frame_ancestors: Sequence[str] | str | None = None
+    coop: str | None = None
+    csp: str | None = None
 
     def __post_init__(self) -> None:
         if self.rate_limit is not None and self.rate_limit not in ("off", "static"):
@@ -77,6 +91,17 @@ class RouteRule:
             object.__setattr__(self, "body_timeout", parse_duration(self.body_timeout))
         if self.rate_key not in ("client", "user"):
             raise PlainMistake('rate_key is "client" or "user"')
+        if self.frame_ancestors is not None:
+            object.__setattr__(self, "frame_ancestors", parse_frame_ancestors(self.frame_ancestors))
+        if self.coop not in (None, *OPENER_POLICIES):
+            raise PlainMistake(f"coop is one of {', '.join(OPENER_POLICIES[1:])}, or empty")
+        if self.csp is not None and not (self.csp.isascii() and self.csp.isprintable()):
+            raise PlainMistake("csp becomes a field value, so write printable ASCII on one line")
+
+    @property
+    def sets_headers(self) -> bool:
+        """Whether the route has security headers of its own."""
+        return self.csp is not None or self.coop is not None or self.frame_ancestors is not None
 
 
 @dataclass(frozen=True, slots=True)
