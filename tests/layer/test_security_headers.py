@@ -198,10 +198,8 @@ def test_the_policies_of_pages_are_settings_and_rules() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        *(
-            {"frame_ancestors": who}
-            for who in ("", "none, self", "* self", "a b;c", "'unsafe'x", "a\r\nb:c", [])
-        ),
+        {"frame_ancestors": []},
+        *({"frame_ancestors": who} for who in ("", "none, self", "* self", "a b;c", "'unsafe'x", "a\r\nb;c")),
         *({"coop": value} for value in ("same-site", "same-origin\r\nx: y")),
         {"csp": "a\r\nx: y"},
     ],

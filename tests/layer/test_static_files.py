@@ -62,7 +62,7 @@ def _client() -> str:
 
 
 def _budget(driven: Driven) -> str:
-    field = dict(driven.messages[0]["headers"]).get(b"ratelimit-policy", b"").decode()
+    field: str = dict(driven.messages[0]["headers"]).get(b"ratelimit-policy", b"").decode()
     return field.partition(";")[0].strip('"')
 
 
@@ -204,7 +204,8 @@ async def test_the_limit_of_files_follows_that_of_the_service(
 ) -> None:
     """What is not set is off with the service's limit, and never below it; what is set stays."""
     made = Settings(_env_file=None, log_level="critical", **given_)
-    layer = roadworthy(SERVICES["starlette"]([].append, folder), settings=made)
+    served: list[str] = []
+    layer = roadworthy(SERVICES["starlette"](served.append, folder), settings=made)
     seen: list[str] = []
     for path in ("/users", "/static/a.txt"):
         call = Call(layer, http_scope("GET", path))

@@ -280,8 +280,8 @@ class RouteTable:
             return any(entry is not None and entry.rule is rule for entry in found)
         keys = [route.key for route in self._routes if route.covered_by(template)]
         either = (rule, self._static.get(id(rule), rule))
-        found = (self.rule_of(key, method) for key in keys for method in methods)
-        return any(one is same for one in found for same in either)
+        deciding = [self.rule_of(key, method) for key in keys for method in methods]
+        return any(one is same for one in deciding for same in either)
 
     def name(self, exchange: Exchange) -> str | None:
         """Return the template of the route that a request is for which never got to the app."""

@@ -242,12 +242,12 @@ def bind_rules(
 
 def _covers_nothing(key: str, template: str, routes: Sequence[RouteInfo], opaque: Sequence[str]) -> str:
     names = {route.written for route in routes}
-    mounts = {f"{mount}/*" for route in routes for mount in route.mounts if mount not in names}
-    near = nearest(template, names | mounts)
+    names |= {mount or "/" for route in routes for mount in route.mounts}
+    near = nearest(template, names)
     if near:
         hint = f"; did you mean {near!r}?"
     else:
-        shown = sorted(names | mounts)
+        shown = sorted(names)
         more = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
         hint = f"; it has {', '.join(shown[:_LISTED])}{more}"
     if opaque:

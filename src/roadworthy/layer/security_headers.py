@@ -41,7 +41,7 @@ _DOCS_POLICY = (
     "connect-src 'self'; worker-src 'self' blob:; form-action 'self'; base-uri 'none'"
 )
 # The words of X-Frame-Options (RFC 7034 §2.1) for sources of frame-ancestors, quotes aside.
-_OPTIONS = {("none",): b"DENY", ("self",): b"SAMEORIGIN"}
+_OPTIONS: dict[tuple[str, ...], bytes] = {("none",): b"DENY", ("self",): b"SAMEORIGIN"}
 _ANCESTORS = re.compile(r"(?:^|(?<=;))\s*frame-ancestors(?![\w-])[^;]*;?", re.IGNORECASE)
 # An app that sends one of these has decided something that we would.
 _OURS = frozenset(
@@ -145,7 +145,8 @@ class _Kinds:
     """The fields of each kind of response, as the settings have them and a rule changes them."""
 
     def __init__(self, settings: Settings, docs: _Docs, rule: RouteRule | None) -> None:
-        data, pages, opener = settings.csp, settings.csp_pages, settings.coop
+        opener: str = settings.coop
+        data, pages = settings.csp, settings.csp_pages
         given: Sequence[str] | None = None
         if rule is not None:
             given = None if rule.frame_ancestors is None else tuple(rule.frame_ancestors)
