@@ -159,9 +159,9 @@ EFFECTS: dict[str, Effect] = {
     ),
     "csp": (
         field_of("content-security-policy"),
-        "img-src 'self'",
+        "img-src *",
         {},
-        "img-src 'self'; frame-ancestors 'self'",
+        "img-src *; frame-ancestors 'self'",
         "frame-ancestors 'self'",
     ),
 }

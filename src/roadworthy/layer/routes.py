@@ -95,7 +95,10 @@ class RouteRule:
             object.__setattr__(self, "frame_ancestors", parse_frame_ancestors(self.frame_ancestors))
         if self.coop not in (None, *OPENER_POLICIES):
             raise PlainMistake(f"coop is one of {', '.join(OPENER_POLICIES[1:])}, or empty")
-        if self.csp is not None and not (self.csp.isascii() and self.csp.isprintable()):
+        # A rule may come from a file.
+        if self.csp is not None and not (
+            f"{self.csp}" == self.csp and self.csp.isascii() and self.csp.isprintable()
+        ):
             raise PlainMistake("csp becomes a field value, so write printable ASCII on one line")
 
     @property

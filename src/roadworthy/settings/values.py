@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -114,7 +114,11 @@ def parse_frame_ancestors(value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: it is none of these.
     """
-    parts = value.replace(",", " ").split() if isinstance(value, str) else [str(one) for one in value or ()]
+    parts: list[str] = []
+    if isinstance(value, str):
+        parts = value.replace(",", " ").split()
+    elif isinstance(value, list | tuple):
+        parts = [str(one) for one in cast("list[object]", value)]
     words = tuple(part.strip().strip("'").lower() for part in parts)
     alone = {"none", "*"}.intersection(words)
     if (
