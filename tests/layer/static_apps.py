@@ -34,7 +34,7 @@ def cells(framework: str) -> dict[str, str]:
     if framework in ("spa", "frontend"):
         return {
             "/users": "api",
-            "/users/7": "api",
+            "/users/7": "files",
             "/a.txt": "files",
             "/b/../a.txt": "files",
             "/app/x": "api",
