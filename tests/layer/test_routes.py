@@ -5,7 +5,7 @@ import pytest
 from roadworthy import RouteRule, route_rule
 from roadworthy.layer.frameworks.generic import GenericFramework
 from roadworthy.layer.route_table import RouteTable
-from roadworthy.layer.routes import RouteInfo, bind_rules, rule_of
+from roadworthy.layer.routes import ANY_METHOD, RouteInfo, bind_rules, rule_of
 
 from .conftest import make_exchange
 
@@ -84,3 +84,61 @@ def test_a_wrong_value_is_told_where_it_stands(wrong: dict[str, str]) -> None:
     """A rule is checked when it is made."""
     with pytest.raises(ValueError, match=r"rate|size|duration|client"):
         RouteRule(**wrong)  # type: ignore[arg-type]
+
+
+_MOUNTED = [
+    RouteInfo(ANY_METHOD, "/static/{path:path}", None, mounts=("/static",), static=True),
+    RouteInfo(frozenset(("GET",)), "/sub/x", None, mounts=("/sub",)),
+    RouteInfo(frozenset(("GET",)), "/sub/deep/{y}", None, mounts=("/sub", "/sub/deep")),
+    RouteInfo(frozenset(("GET",)), "/both", None),
+    RouteInfo(ANY_METHOD, "/both/{path:path}", None, mounts=("/both",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "covered"),
+    [
+        *(
+            (key, {"/static/{path:path}"})
+            for key in ("/static", "/static/", "/static/*", "/static/{path:path}")
+        ),
+        *((key, {"/sub/x", "/sub/deep/{y}"}) for key in ("/sub", "/sub/", "/sub/*", "GET /sub")),
+        ("/sub/deep", {"/sub/deep/{y}"}),
+        ("/both", {"/both"}),
+        ("/both/*", {"/both/{path:path}"}),
+    ],
+)
+def test_a_mount_is_named_as_people_write_it(key: str, covered: set[str]) -> None:
+    """The prefix names all that is mounted there; a route of that very path comes first."""
+    ((_, template, _),) = bind_rules({key: RULE}, _MOUNTED)
+    assert {route.template for route in _MOUNTED if route.covered_by(template)} == covered
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("/statik", r"did you mean '/static'\?"),
+        ("POST /sub", r"did you mean '/sub'\?"),
+        (
+            "/nothing/like/it",
+            r"it has /both, /static, /sub, /sub/deep, /sub/deep/\{y\}, /sub/x$",
+        ),
+    ],
+)
+def test_an_unknown_rule_names_routes_as_people_write_them(key: str, hint: str) -> None:
+    """The message shows a mount by its prefix, never by the template that an adapter has made."""
+    with pytest.raises(ValueError, match=hint) as caught:
+        bind_rules({key: RULE}, _MOUNTED)
+    assert "path:path" not in str(caught.value)
+
+
+def test_the_nearest_rule_decides() -> None:
+    """The rule of a route comes before its mount's, and an inner mount's before an outer one's."""
+    outer, inner, own = RouteRule(timeout=1), RouteRule(timeout=2), RouteRule(timeout=3)
+    bound = bind_rules({"/sub": outer, "/sub/deep": inner, "/sub/x": own}, _MOUNTED)
+
+    async def app(*_: object) -> None: ...
+
+    table = RouteTable(bound, _MOUNTED, GenericFramework(app))
+    paths = {"/sub/x": own, "/sub/deep/1": inner, "/both": None}
+    assert {path: table.find(make_exchange("GET", path)) for path in paths} == paths

@@ -31,7 +31,7 @@ class Seen:
     """The app's routes ``/ruled`` and ``/other``, which do the same, and what became of their handlers."""
 
     def __init__(self) -> None:
-        self.cancelled = False
+        self.cancelled = self.page = False
         self.app = Starlette(
             routes=[Route(path, self._serve, methods=["GET", "POST"]) for path in ("/ruled", "/other")]
         )
@@ -44,7 +44,7 @@ class Seen:
                 self.cancelled = True
                 raise
         await request.body()
-        return PlainTextResponse(LONG)
+        return PlainTextResponse(LONG, media_type="text/html" if self.page else "text/plain")
 
 
 def user_of(request: RequestInfo) -> str | None:
@@ -129,6 +129,16 @@ async def compress(app: Layer, path: str, seen: Seen) -> object:
     )
 
 
+def field_of(name: str) -> Callable[[Layer, str, Seen], Awaitable[object]]:
+    """Return what asks for one field of a page."""
+
+    async def asked(app: Layer, path: str, seen: Seen) -> object:
+        seen.page = True
+        return (await ask(app, path=path)).headers.get(name)
+
+    return asked
+
+
 Effect = tuple[Callable[[Layer, str, Seen], Awaitable[object]], object, dict[str, Any], object, object]
 EFFECTS: dict[str, Effect] = {
     "rate_limit": (rate_limit, "1/hour", {}, [200, 429], [200, 200]),
@@ -138,6 +148,21 @@ EFFECTS: dict[str, Effect] = {
     "body_timeout": (body_timeout, "100ms", {}, 408, None),
     "cancel_on_disconnect": (cancel_on_disconnect, True, {}, True, False),
     "compress": (compress, False, {}, None, "gzip"),
+    "frame_ancestors": (field_of("x-frame-options"), "none", {}, "DENY", "SAMEORIGIN"),
+    "coop": (
+        field_of("cross-origin-opener-policy"),
+        "same-origin",
+        {},
+        "same-origin",
+        "same-origin-allow-popups",
+    ),
+    "csp": (
+        field_of("content-security-policy"),
+        "img-src *",
+        {},
+        "img-src *; frame-ancestors 'self'",
+        "frame-ancestors 'self'",
+    ),
 }
 """Field of a rule -> what is done, a value, further settings, and what is seen with the rule and without."""
 

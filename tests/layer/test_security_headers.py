@@ -10,10 +10,11 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from litestar import Litestar
 
+from roadworthy import RouteRule
 from roadworthy.layer.frameworks.fastapi import FastAPIFramework
 from roadworthy.layer.frameworks.litestar import LitestarFramework
 from roadworthy.layer.security_headers import SecurityHeaders, inline_script_hashes
-from roadworthy.settings import Settings
+from roadworthy.settings import Settings, SettingsError
 
 from .conftest import make_exchange
 
@@ -26,10 +27,11 @@ def _fields(
     item: SecurityHeaders | None = None,
     path: str = "/",
     scheme: str = "http",
+    rule: RouteRule | None = None,
     **settings: Any,
 ) -> dict[str, str]:
     item = item or SecurityHeaders(Settings(**settings), docs_paths=("/docs", "/redoc"))
-    made = make_exchange(path=path, scheme=scheme, status=200, response_headers=response)
+    made = make_exchange(path=path, scheme=scheme, status=200, response_headers=response, rule=rule)
     item.respond(made)
     names = [name.lower() for name, _ in made.response_headers]
     assert len(names) == len(set(names)), "a field stands twice"
@@ -54,14 +56,15 @@ def test_json(media_type: bytes) -> None:
 
 
 def test_html() -> None:
-    """A page of the app gets no content policy and no cache rule, so that an admin site keeps working."""
+    """A page gets no policy of what it loads and no cache rule; its own origin may frame it, popups work."""
     fields = _fields(_HTML)
     assert fields.pop("content-type")
     assert fields == {
         "x-content-type-options": "nosniff",
-        "x-frame-options": "DENY",
+        "x-frame-options": "SAMEORIGIN",
+        "content-security-policy": "frame-ancestors 'self'",
         "referrer-policy": "no-referrer",
-        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-opener-policy": "same-origin-allow-popups",
     }
 
 
@@ -107,6 +110,111 @@ def test_frame_ancestors_is_a_decision_about_frames() -> None:
     assert "x-frame-options" in _fields(_HTML, (b"content-security-policy", b"default-src 'self'"))
 
 
+@pytest.mark.parametrize("own", ["DENY", "SAMEORIGIN", "ALLOWALL"])
+def test_an_apps_older_field_is_not_overruled_by_the_newer(own: str) -> None:
+    """Browsers would read our frame-ancestors in place of the app's X-Frame-Options (CSP level 3 §6.4.2)."""
+    field = (b"x-frame-options", own.encode())
+    assert "content-security-policy" not in _fields(_HTML, field)
+    assert _fields(_JSON, field)["content-security-policy"] == "default-src 'none'"
+    for policy in ("frame-ancestors 'self'; img-src *", "img-src *;frame-ancestors 'self' ;"):
+        assert _fields(_HTML, field, csp_pages=policy)["content-security-policy"] == "img-src *"
+
+
+def test_what_updates_a_stored_page_has_no_policy() -> None:
+    """A 304 has no Content-Type; a policy in it would replace the stored page's (RFC 9111 §3.2)."""
+    assert "content-security-policy" not in _fields()
+    assert _fields()["x-frame-options"] == "SAMEORIGIN"
+
+
+_PARTNER = "https://partner.example"
+
+
+@pytest.mark.parametrize(
+    ("who", "policy", "options"),
+    [
+        ("self", "frame-ancestors 'self'", "SAMEORIGIN"),
+        ("'none'", "frame-ancestors 'none'", "DENY"),
+        (f"self, {_PARTNER}", f"frame-ancestors 'self' {_PARTNER}", None),
+        (
+            ["SELF", "https://*.partner.example:8443"],
+            "frame-ancestors 'self' https://*.partner.example:8443",
+            None,
+        ),
+        ("*", None, None),
+    ],
+)
+def test_both_fields_about_frames_say_the_same(who: Any, policy: str | None, options: str | None) -> None:
+    """One setting, or one rule, drives frame-ancestors and X-Frame-Options of a page."""
+    rule = RouteRule(frame_ancestors=who)
+    for fields in (_fields(_HTML, frame_ancestors=who), _fields(_HTML, rule=rule)):
+        assert fields.get("content-security-policy") == policy
+        assert fields.get("x-frame-options") == options
+    data = _fields(_JSON, rule=rule)
+    sources = f"; {policy}" if policy else ""
+    assert data["content-security-policy"] == f"default-src 'none'{sources}"
+    assert data.get("x-frame-options") == options
+    assert _fields(_JSON, frame_ancestors=who)["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    "field", [_HTML, _JSON, (b"content-type", b"image/png"), (b"content-type", b"text/html")]
+)
+@pytest.mark.parametrize("policy", ["", "img-src *", "frame-ancestors 'none'", f"Frame-Ancestors {_PARTNER}"])
+@pytest.mark.parametrize("where", ["csp", "csp_pages", "rule"])
+@pytest.mark.parametrize("who", [None, "none", "self", "*", _PARTNER])
+def test_the_older_field_never_contradicts_the_newer(
+    field: tuple[bytes, bytes], policy: str, where: str, who: str | None
+) -> None:
+    """Whatever is set, X-Frame-Options says what frame-ancestors says, or is not sent."""
+    settings: dict[str, Any] = {} if who is None else {"frame_ancestors": who}
+    rule = None
+    if where == "rule":
+        rule = RouteRule(csp=policy, frame_ancestors=who)
+        settings = {}
+    else:
+        settings[where] = policy
+    fields = _fields(field, rule=rule, **settings)
+    named = re.search(r"(?i)frame-ancestors ([^;]*)", fields.get("content-security-policy", ""))
+    options = fields.get("x-frame-options")
+    if named:
+        assert options == {"'none'": "DENY", "'self'": "SAMEORIGIN"}.get(named[1])
+    assert (named or options) or who == "*"
+
+
+def test_the_policies_of_pages_are_settings_and_rules() -> None:
+    """The opener policy and the content policy of pages come from the settings, and a rule outranks them."""
+    page = _fields(_HTML, coop="same-origin", csp_pages="default-src 'self'")
+    assert page["cross-origin-opener-policy"] == "same-origin"
+    assert page["content-security-policy"] == "default-src 'self'; frame-ancestors 'self'"
+    rule = RouteRule(coop="unsafe-none", csp="img-src *")
+    page = _fields(_HTML, coop="same-origin", csp_pages="default-src 'self'", rule=rule)
+    assert page["cross-origin-opener-policy"] == "unsafe-none"
+    assert page["content-security-policy"] == "img-src *; frame-ancestors 'self'"
+    assert "cross-origin-opener-policy" not in _fields(_HTML, coop="")
+    assert "cross-origin-opener-policy" not in _fields(_HTML, rule=RouteRule(coop=""))
+    assert _fields(_HTML, rule=RouteRule(compress=False)) == _fields(_HTML)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"frame_ancestors": []},
+        *({"frame_ancestors": who} for who in ("", "none, self", "* self", "a b;c", "'unsafe'x", "a\r\nb;c")),
+        *({"coop": value} for value in ("same-site", "same-origin\r\nx: y")),
+        {"csp": "a\r\nx: y"},
+    ],
+)
+def test_a_wrong_value_of_a_rule_is_refused(wrong: dict[str, Any]) -> None:
+    """What no browser could read, or what would split the head, is refused where it is written."""
+    with pytest.raises(ValueError, match=r"frame|coop|csp"):
+        RouteRule(**wrong)
+    if "csp" not in wrong:
+        with pytest.raises(
+            SettingsError, match=f"ROADWORTHY_{next(iter(wrong)).upper()}|{next(iter(wrong))}"
+        ):
+            Settings(_env_file=None, **wrong)
+
+
 def test_hsts() -> None:
     """Strict-Transport-Security goes over https only, with its settings, and 0 turns it off."""
     name = "strict-transport-security"
@@ -131,7 +239,7 @@ def test_settings_change_the_values() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["csp", "referrer_policy"])
+@pytest.mark.parametrize("name", ["csp", "csp_pages", "referrer_policy"])
 def test_a_setting_cannot_split_the_head(name: str) -> None:
     """A line break in a setting stops the start, naming the setting."""
     with pytest.raises(ValueError, match=f"(?i)ROADWORTHY_{name}"):
@@ -205,4 +313,5 @@ def test_known_hash() -> None:
 def test_the_docs_policy_is_for_docs_pages_only() -> None:
     """JSON under a docs path, and pages under other paths, do not get the docs policy."""
     assert "default-src 'none'; frame" in _fields(_JSON, path="/docs")["content-security-policy"]
-    assert "content-security-policy" not in _fields(_HTML, path="/docs/other")
+    other = _fields(_HTML, path="/docs/other")["content-security-policy"]
+    assert other == "frame-ancestors 'self'"

@@ -1,7 +1,8 @@
 """Rate limiting: GCRA per client or user, exact across local workers and, with Redis, across machines.
 
-A request of a route with a rule of its own counts there and only there; everything else counts against the
-service's limit. Probes and CORS preflights are answered by earlier steps and never get here.
+A request of a route with a rule of its own counts there and only there; static files have a budget of their
+own; everything else counts against the service's limit. Probes and CORS preflights are answered by earlier
+steps and never get here.
 
 Where the counts live is decided when the first request comes or the service starts, in the worker itself: in
 Redis or Valkey when ``ROADWORTHY_REDIS_URL`` is set, in shared memory when the process is one of several
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..errors import APIError, Limit, RateLimitedError, UnavailableError, refused_by
 from ..settings import Rate, Settings
 from .limiter.memory import MemoryStore
-from .limiter.policy import SERVICE, Policy, Room, Store
+from .limiter.policy import SERVICE, STATIC, Policy, Room, Store
 from .local.group import worker_group
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class RateLimiting:
     """The item: refuses with 429 and ``Retry-After``, and reports to every counted client where it stands.
 
     Parameters:
-        settings: ``rate_limit`` is the service's limit, None for none.
+        settings: ``rate_limit`` is the service's limit, None for none; ``rate_limit_static`` that of static
+            files.
         rules: the per-route rules as bound to methods and templates; they give policies their names. A
             rule that is not among them gets its policy when it is first met.
         store: where to count; chosen by :func:`choose_store` when left out.
@@ -47,14 +49,17 @@ class RateLimiting:
     ) -> None:
         self._settings = settings
         self._default = None if settings.rate_limit is None else Policy(SERVICE, settings.rate_limit)
+        static = _static_rate(settings)
+        self._static = None if static is None else Policy(STATIC, static)
         # By identity: two routes with equal rules are counted apart. The rule is kept so that its id stays
         # its own.
         self._ruled: dict[int, tuple[RouteRule, Policy | None]] = {}
-        self._names: set[str] = {SERVICE}
+        self._names: set[str] = {SERVICE, STATIC}
         for methods, template, rule in rules:
             if id(rule) not in self._ruled:
                 self._bind(rule, methods, template)
-        self.enabled = self._default is not None or any(policy for _, policy in self._ruled.values())
+        limits = (self._default, self._static, *(policy for _, policy in self._ruled.values()))
+        self.enabled = any(policy is not None for policy in limits)
         self._given = self._store = store
         self._take = self._first_take if store is None else store.take
 
@@ -67,6 +72,8 @@ class RateLimiting:
         policy = self._default
         if rule.rate_limit == "off":
             policy = None
+        elif rule.rate_limit == "static":
+            policy = self._static
         elif isinstance(rule.rate_limit, Rate):
             # The name must be the same in every worker and distinguish two rules of one template.
             name = template if template not in self._names else f"{','.join(sorted(methods))} {template}"
@@ -162,6 +169,16 @@ def choose_store(settings: Settings) -> Store:
     return RedisStore(
         settings.redis_url.get_secret_value(), local, fail_open=settings.rate_limit_on_outage == "open"
     )
+
+
+def _static_rate(settings: Settings) -> Rate | None:
+    """Return the limit of static files: what is set, or one that is never below the service's."""
+    static, service = settings.rate_limit_static, settings.rate_limit
+    if static is None or "rate_limit_static" in settings.model_fields_set:
+        return static
+    if service is None or service.count * static.period > static.count * service.period:
+        return service
+    return static
 
 
 def _refusal(policy: Policy, room: int) -> RateLimitedError:

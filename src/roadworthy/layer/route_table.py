@@ -70,6 +70,8 @@ class _Entry:
 _ASK = _Entry(None, "")
 """Only the framework's router can choose among several routes."""
 _NO_RULES: _Ruled = ()
+_STATIC = RouteRule(rate_limit="static")
+"""The rule of static files that have none: one budget for all of them."""
 
 
 class RouteTable:
@@ -107,6 +109,8 @@ class RouteTable:
         self._by_key: dict[RouteKey, _Ruled] = {}
         self._by_handler: dict[int, _Ruled] = {}
         self._by_template: dict[str, _Ruled] = {}
+        # Rules of static files that leave the limit open, by the id of the rule that they were made of.
+        self._static: dict[int, RouteRule] = {}
         for methods, template, rule in given:
             covered = None if methods == ANY_METHOD else methods
             self._by_template[template] = (*self._by_template.get(template, ()), (covered, rule))
@@ -121,19 +125,29 @@ class RouteTable:
 
     def _bind(self, given: list[tuple[frozenset[str], str, RouteRule]]) -> None:
         by_handler: dict[int, set[_Ruled]] = {}
+        # The rule of the innermost mount comes before those of the mounts around it.
+        inward = sorted(given, key=lambda one: -len(one[1]))
         for route in self._routes:
             rules: list[tuple[frozenset[str] | None, RouteRule]] = [
-                (None if methods >= route.methods else methods, rule)
+                (None if methods >= route.methods else methods, self._limited(rule, route))
                 for methods, template, rule in given
                 if template == route.template and methods & route.methods
             ]
             own = rule_of(route.endpoint)
-            if own is not None:
-                rules.append((None, own))
-                self._by_template[route.template] = (
-                    *self._by_template.get(route.template, ()),
-                    (None if route.methods == ANY_METHOD else route.methods, own),
-                )
+            further: list[tuple[frozenset[str], RouteRule]] = [] if own is None else [(route.methods, own)]
+            further += [
+                (methods & route.methods, rule)
+                for methods, template, rule in inward
+                if template != route.template and methods & route.methods and route.covered_by(template)
+            ]
+            if route.static:
+                further.append((route.methods, _STATIC))
+            for methods, rule in further:
+                limited = self._limited(rule, route)
+                rules.append((None if methods == route.methods else methods, limited))
+                known = self._by_template.get(route.template, ())
+                covered = None if methods == ANY_METHOD else methods
+                self._by_template[route.template] = (*known, (covered, limited))
             key = route.key
             # One handler may stand at one template several times, each time with other methods.
             self._by_key[key] = (*self._by_key.get(key, ()), *rules)
@@ -141,10 +155,17 @@ class RouteTable:
         # A template may be another than at the start (Django's language prefixes); the handler is the same.
         self._by_handler = {handler: one.pop() for handler, one in by_handler.items() if len(one) == 1}
 
+    def _limited(self, rule: RouteRule, route: RouteInfo) -> RouteRule:
+        """Return ``rule``, or for static files one like it under which they are counted as such."""
+        if not route.static or rule.rate_limit is not None:
+            return rule
+        return self._static.setdefault(id(rule), replace(rule, rate_limit="static"))
+
     def _stand_alone(self, given: list[tuple[frozenset[str], str, RouteRule]]) -> None:
         for methods, template, rule in given:
             entry = _Entry(rule, template)
             covered = None if methods == ANY_METHOD else methods
+            template = _below(template)
             if _is_static(template):
                 for method in methods:
                     self._exact.setdefault((method, template), entry)
@@ -152,7 +173,7 @@ class RouteTable:
                     self._any.setdefault(template, entry)
             else:
                 self._patterns.append((covered, template_pattern(template).fullmatch, entry))
-            if rule.rate_limit == "off":
+            if rule.rate_limit in ("off", "static"):
                 # What may be another path after all must not become free of its limit.
                 entry = _Entry(replace(rule, rate_limit=None), template)
             self._folded.append((covered, template_pattern(fold_template(template)).fullmatch, entry))
@@ -170,11 +191,18 @@ class RouteTable:
                 self._exact[(method, template)] = self._entry(method, template, rivals)
             if methods >= ANY_METHOD:
                 self._any[template] = self._entry("", template, rivals)
+        # A mounted app answers itself where none of its routes matches, and may do so by a middleware.
+        mounts = {mount for route in self._routes for mount in route.mounts}
         for route, matches in dynamic:
             for only, rule in self._by_key[route.key]:
                 entry = _Entry(rule, route.template)
-                if self._opaque or any(
-                    self._disagree(route, other) for other, _ in dynamic if other is not route
+                if (
+                    self._opaque
+                    or any(self._disagree(route, other) for other, _ in dynamic if other is not route)
+                    or any(
+                        _may_overlap(route.template, _below(f"{mount}/*"))
+                        for mount in mounts.difference(route.mounts)
+                    )
                 ):
                     entry = _ASK
                 covered = route.methods if only is None else only
@@ -247,11 +275,13 @@ class RouteTable:
     def covers(self, methods: Iterable[str], template: str, rule: RouteRule) -> bool:
         """Return whether ``rule`` decides for any of ``methods`` at ``template``."""
         if not self._routes:
-            sample = _PARAMETER.sub("1", template)
+            sample = _PARAMETER.sub("1", _below(template))
             found = (self._exact.get((one, sample)) or self._matching(one, sample) for one in methods)
             return any(entry is not None and entry.rule is rule for entry in found)
-        keys = [route.key for route in self._routes if route.template == template]
-        return any(self.rule_of(key, method) is rule for key in keys for method in methods)
+        keys = [route.key for route in self._routes if route.covered_by(template)]
+        either = (rule, self._static.get(id(rule), rule))
+        deciding = [self.rule_of(key, method) for key in keys for method in methods]
+        return any(one is same for one in deciding for same in either)
 
     def name(self, exchange: Exchange) -> str | None:
         """Return the template of the route that a request is for which never got to the app."""
@@ -289,6 +319,11 @@ def _of_method(rules: _Ruled, method: str) -> RouteRule | None:
         if methods is None or method in methods or method.upper() in methods:
             return rule
     return None
+
+
+def _below(template: str) -> str:
+    """Return the template of all below a mount that is named ``/static/*``."""
+    return f"{template[:-1]}{{path:path}}" if template.endswith("/*") else template
 
 
 def _is_static(template: str) -> bool:

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from ..near import nearest
-from ..settings import PlainMistake, Rate, parse_duration, parse_rate, parse_size
+from ..settings import (
+    OPENER_POLICIES,
+    PlainMistake,
+    Rate,
+    parse_duration,
+    parse_frame_ancestors,
+    parse_rate,
+    parse_size,
+)
 
 __all__ = (
     "ANY_METHOD",
@@ -36,6 +44,10 @@ WEBSOCKET = frozenset({"WEBSOCKET"})
 RouteKey: TypeAlias = tuple[str, int]
 """What identifies a route: its template, and the id of its handler."""
 _ATTRIBUTE = "__roadworthy_rule__"
+# What adapters put behind the prefix of a mount without routes: one parameter for all that follows.
+_ALL_BELOW = re.compile(r"/(?:\{\w+:path\}|<(?:path:)?path>)")
+# So many names are listed where a rule has none of them.
+_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +55,8 @@ class RouteRule:
     """Settings of one route; None leaves the service's setting in force.
 
     Parameters:
-        rate_limit: a rate (``"5/minute"``), counted for this route alone; ``"off"`` exempts the route.
+        rate_limit: a rate (``"5/minute"``), counted for this route alone; ``"off"`` exempts the route;
+            ``"static"`` counts it with the static files (``rate_limit_static``).
         body_limit: bytes, or ``"10MiB"``.
         timeout: seconds until 504, or ``"2m"``; the time in which the body arrives is part of it.
         body_timeout: seconds in which the body arrives, or ``"5m"``; one that moves has longer.
@@ -51,6 +64,9 @@ class RouteRule:
             :func:`roadworthy.roadworthy` says, and by address for requests without one.
         cancel_on_disconnect: stop the work when the client leaves.
         compress: False keeps this route's bodies as they are.
+        frame_ancestors: who may frame what the route answers: ``"self"``, ``"none"``, ``"*"`` or origins.
+        coop: its pages' ``Cross-Origin-Opener-Policy``; "" sends none.
+        csp: its ``Content-Security-Policy``, for pages and JSON; "" sends none but ``frame-ancestors``.
     """
 
     rate_limit: Rate | str | None = None
@@ -60,9 +76,12 @@ class RouteRule:
     rate_key: str = "client"
     cancel_on_disconnect: bool | None = None
     compress: bool = True
+    frame_ancestors: Sequence[str] | str | None = None
+    coop: str | None = None
+    csp: str | None = None
 
     def __post_init__(self) -> None:
-        if self.rate_limit is not None and self.rate_limit != "off":
+        if self.rate_limit is not None and self.rate_limit not in ("off", "static"):
             object.__setattr__(self, "rate_limit", parse_rate(self.rate_limit))
         if self.body_limit is not None:
             object.__setattr__(self, "body_limit", parse_size(self.body_limit))
@@ -72,6 +91,20 @@ class RouteRule:
             object.__setattr__(self, "body_timeout", parse_duration(self.body_timeout))
         if self.rate_key not in ("client", "user"):
             raise PlainMistake('rate_key is "client" or "user"')
+        if self.frame_ancestors is not None:
+            object.__setattr__(self, "frame_ancestors", parse_frame_ancestors(self.frame_ancestors))
+        if self.coop not in (None, *OPENER_POLICIES):
+            raise PlainMistake(f"coop is one of {', '.join(OPENER_POLICIES[1:])}, or empty")
+        # A rule may come from a file.
+        if self.csp is not None and not (
+            f"{self.csp}" == self.csp and self.csp.isascii() and self.csp.isprintable()
+        ):
+            raise PlainMistake("csp becomes a field value, so write printable ASCII on one line")
+
+    @property
+    def sets_headers(self) -> bool:
+        """Whether the route has security headers of its own."""
+        return self.csp is not None or self.coop is not None or self.frame_ancestors is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +116,9 @@ class RouteInfo:
             left out.
         handler: what the framework keeps for as long as the app lives, where it makes ``endpoint`` anew each
             time.
+        mounts: the prefixes of the mounts that it stands in or is, the innermost last, as the app's code has
+            them (``/static``): rules may name them.
+        static: it serves files and nothing else, by the framework's own handler.
     """
 
     methods: frozenset[str]
@@ -90,11 +126,25 @@ class RouteInfo:
     endpoint: Callable[..., Any] | None
     pattern: re.Pattern[str] | None = field(default=None, compare=False)
     handler: object = field(default=None, compare=False)
+    mounts: tuple[str, ...] = ()
+    static: bool = False
 
     @property
     def key(self) -> RouteKey:
         """What an adapter gives to ``Exchange.enter`` when the app has chosen this route."""
         return self.template, id(self.endpoint if self.handler is None else self.handler)
+
+    @property
+    def written(self) -> str:
+        """How people write it: the template, or the prefix of a mount without routes."""
+        mount = self.mounts[-1] if self.mounts else None
+        if mount is not None and _ALL_BELOW.fullmatch(self.template.removeprefix(mount)):
+            return mount or "/"
+        return self.template
+
+    def covered_by(self, template: str) -> bool:
+        """Return whether a bound rule's ``template`` is this route's, or names a mount that it stands in."""
+        return template == self.template or (template.endswith("/*") and template[:-2] in self.mounts)
 
     @property
     def matches(self) -> Callable[[str], object]:
@@ -158,9 +208,13 @@ def bind_rules(
     """Bind rules given as ``"POST /upload"`` or ``"/upload"`` to the routes they cover.
 
     Parameters:
-        rules: rules by method and template, or by template for every method of it.
+        rules: rules by method and template, or by template for every method of it. A mount is named by its
+            prefix (``/static``, ``/static/`` or ``/static/*``), for all that it serves.
         routes: the app's routes; empty for an app whose routes cannot be known, where templates stand alone.
         opaque: classes of routes that have no template.
+
+    Returns:
+        the methods, the template and the rule of each; the template of a mount is ``/static/*``.
 
     Raises:
         ValueError: a key is not of that form, or covers no route.
@@ -176,21 +230,33 @@ def bind_rules(
             methods = _with_head(method, template, rules) if method else ANY_METHOD
             bound.append((methods, template, rule))
             continue
-        covered = [
-            route
-            for route in routes
-            if route.template == template and (not method or method in route.methods)
-        ]
+        able = [route for route in routes if not method or method in route.methods]
+        # A route of this very template comes first: `/static` may be one, beside the mount.
+        covered = [route for route in able if route.template == template]
         if not covered:
-            near = nearest(template, {route.template for route in routes})
-            hint = f"; did you mean {near!r}?" if near else ""
-            if opaque:
-                kinds = ", ".join(dict.fromkeys(opaque))
-                hint += f"; what its routes of the kind {kinds} serve has no template that a rule could name"
-            raise ValueError(f"the rule {key!r} covers no route of the app{hint}")
+            template = template.removesuffix("*").rstrip("/") + "/*"
+            covered = [route for route in able if route.covered_by(template)]
+        if not covered:
+            raise ValueError(_covers_nothing(key, match[2], routes, opaque))
         has = frozenset[str]().union(*(route.methods for route in covered))
         bound.append((_with_head(method, template, rules) & has if method else has, template, rule))
     return bound
+
+
+def _covers_nothing(key: str, template: str, routes: Sequence[RouteInfo], opaque: Sequence[str]) -> str:
+    names = {route.written for route in routes}
+    names |= {mount or "/" for route in routes for mount in route.mounts}
+    near = nearest(template, names)
+    if near:
+        hint = f"; did you mean {near!r}?"
+    else:
+        shown = sorted(names)
+        more = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
+        hint = f"; it has {', '.join(shown[:_LISTED])}{more}"
+    if opaque:
+        kinds = ", ".join(dict.fromkeys(opaque))
+        hint += f"; what its routes of the kind {kinds} serve has no template that a rule could name"
+    return f"the rule {key!r} covers no route of the app{hint}"
 
 
 def _with_head(method: str, template: str, rules: Mapping[str, RouteRule]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from ..near import did_you_mean
-from ..settings import PlainMistake, Problem, SettingsError, WrittenRule, judged_by
+from ..settings import PlainMistake, Problem, Rate, SettingsError, WrittenRule, judged_by
 from .routes import RouteInfo, RouteRule, bind_rules, rule_of
 
 __all__ = ("bind_all", "rule_problems", "shown_rule")
@@ -163,4 +163,6 @@ def _allowed(hint: Any) -> Iterator[str]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple) and not isinstance(value, Rate):
+        return ", ".join(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

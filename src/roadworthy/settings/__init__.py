@@ -5,9 +5,10 @@ from .model import Settings, load_settings, settings_sources, weak_secrets
 from .reading import set_flags
 from .rules import RULES_FILE, WrittenRule, judged_by
 from .sources import PREFIX, WELL_KNOWN
-from .values import Rate, parse_duration, parse_rate, parse_size
+from .values import OPENER_POLICIES, Rate, parse_duration, parse_frame_ancestors, parse_rate, parse_size
 
 __all__ = (
+    "OPENER_POLICIES",
     "PREFIX",
     "RULES_FILE",
     "WELL_KNOWN",
@@ -20,6 +21,7 @@ __all__ = (
     "judged_by",
     "load_settings",
     "parse_duration",
+    "parse_frame_ancestors",
     "parse_rate",
     "parse_size",
     "set_flags",

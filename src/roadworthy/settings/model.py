@@ -1,4 +1,5 @@
-"""The settings: name, type, unit, default and reason; those of the process are in ``process``.
+"""The settings: name, type, unit, default and reason; those of the process are in ``process``,
+those of security headers in ``browser``.
 
 A value comes from, in this order: an argument of :func:`roadworthy.roadworthy` or a command-line flag, the
 environment variable ``ROADWORTHY_<NAME>``, the well-known variable where :data:`WELL_KNOWN` names one
@@ -19,8 +20,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .browser import BrowserSettings
 from .mistakes import PlainMistake, Problem
-from .process import ProcessSettings
 from .reading import read_into, variables_to_set
 from .secrets import weak_among
 from .sources import PREFIX
@@ -37,7 +38,7 @@ from .values import (
 __all__ = ("Settings", "load_settings", "settings_sources", "weak_secrets")
 
 
-class Settings(ProcessSettings):
+class Settings(BrowserSettings):
     """Settings of a service that runs on Roadworthy. Subclass it to add the service's own.
 
     A field of a subclass is read from ``ROADWORTHY_<NAME>``, its alias and its plain upper-case name. Declare
@@ -186,6 +187,13 @@ class Settings(ProcessSettings):
         description="Requests of one client: `N/second`, `N/minute`, `N/hour`, `N/day` or `off`. N is the "
         "burst, refilled evenly. 10 a second is above what a person's client does and far below what hurts.",
     )
+    rate_limit_static: RateSetting = Field(
+        default=Rate((6000, 60)),
+        description="Requests of one client for static files, counted apart from all others: `N/second`, "
+        "`N/minute`, `N/hour`, `N/day` or `off`. Files that the framework's own handler serves count here, "
+        'and routes with the rule `rate_limit="static"`. One page may load 300 files: 6000 are 20 such pages '
+        "a minute. When not set, it is at least `rate_limit`, and off where that is off.",
+    )
     rate_limit_on_outage: Annotated[Literal["open", "closed"], Word] = Field(
         default="open",
         description="What happens while the server at `redis_url` does not answer: `open` limits per "
@@ -207,33 +215,6 @@ class Settings(ProcessSettings):
         description="The field in which your proxies write the client's address: `x-forwarded-for` (with "
         "`X-Forwarded-Proto`) or `forwarded` (RFC 7239). The other one is not read: a proxy passes it "
         "through as the client wrote it.",
-    )
-
-    # Security headers
-    allowed_hosts: Words = Field(
-        default=(),
-        description="Host names that are served (`api.example`, `*.example`), separated by commas; others "
-        "get 421. Empty serves every name, because only the deployment knows its own.",
-    )
-    hsts: Duration = Field(
-        default=31_536_000.0,
-        description="Seconds of `Strict-Transport-Security: max-age`, sent over https only; 0 sends none. "
-        "One year is the least that browsers' preload lists take.",
-    )
-    hsts_subdomains: bool = Field(
-        default=True,
-        description="Add `includeSubDomains`. On by default; turn it off where a subdomain still speaks "
-        "plain http.",
-    )
-    csp: str = Field(
-        default="default-src 'none'; frame-ancestors 'none'",
-        description="`Content-Security-Policy` of API responses; empty sends none. The default allows "
-        "nothing, which is all that JSON needs.",
-    )
-    referrer_policy: str = Field(
-        default="no-referrer",
-        description="`Referrer-Policy`; empty sends none. The default gives no URL of the service to other "
-        "sites.",
     )
 
     # Health, metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -13,8 +13,11 @@ from pydantic_settings import NoDecode
 from .mistakes import PlainMistake
 
 __all__ = (
+    "OPENER_POLICIES",
+    "Ancestors",
     "Duration",
     "Networks",
+    "OpenerPolicy",
     "Port",
     "Rate",
     "RateSetting",
@@ -23,12 +26,20 @@ __all__ = (
     "Word",
     "Words",
     "parse_duration",
+    "parse_frame_ancestors",
     "parse_rate",
     "parse_size",
 )
 
 _SIZES = {"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
 _DURATIONS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
+OpenerPolicy = Literal["", "unsafe-none", "same-origin-allow-popups", "same-origin", "noopener-allow-popups"]
+"""Values of ``Cross-Origin-Opener-Policy`` (HTML Standard, "cross-origin opener policies"), "" for none."""
+OPENER_POLICIES: tuple[str, ...] = get_args(OpenerPolicy)
+# A scheme, or a host with or without scheme, port and path (CSP level 3 §2.3.1, scheme-source, host-source).
+_SOURCE = re.compile(
+    r"[a-z][a-z0-9+.-]*:|(?:[a-z][a-z0-9+.-]*://)?(?:\*\.)?[a-z0-9_.-]+(?::(?:\d{1,5}|\*))?(?:/[^\s;,'\"]*)?"
+)
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -97,6 +108,31 @@ def parse_rate(value: Any) -> Rate | None:
     return Rate((int(match[1]), _PERIODS[match[2]]))
 
 
+def parse_frame_ancestors(value: Any) -> tuple[str, ...]:
+    """Read who may frame a page: ``"self"``, ``"none"``, ``"*"``, ``"self, https://partner.example"``.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    parts: list[str] = []
+    if isinstance(value, str):
+        parts = value.replace(",", " ").split()
+    elif isinstance(value, list | tuple):
+        parts = [str(one) for one in cast("list[object]", value)]
+    words = tuple(part.strip().strip("'").lower() for part in parts)
+    alone = {"none", "*"}.intersection(words)
+    if (
+        not words
+        or (alone and len(words) > 1)
+        or not all(one in ("self", "none", "*") or _SOURCE.fullmatch(one) for one in words)
+    ):
+        raise PlainMistake(
+            "who may frame pages is self, origins such as https://app.example, or both separated by commas; "
+            "or none alone; or * alone for everyone"
+        )
+    return words
+
+
 def _split(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -133,6 +169,7 @@ Networks = Annotated[
     NoDecode,
     BeforeValidator(_split),
 ]
+Ancestors = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_frame_ancestors)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Word = BeforeValidator(_lower)
 """Lets enumerated settings be written in any case (``LOG_LEVEL=INFO``)."""

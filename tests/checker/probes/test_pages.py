@@ -57,6 +57,8 @@ def test_several_policies_are_all_enforced() -> None:
         ([("Content-Security-Policy", "frame-ancestors 'self' https://a.example")], False),
         ([("Content-Security-Policy", "frame-ancestors *"), ("X-Frame-Options", "DENY")], True),
         ([("Content-Security-Policy", "default-src 'none'"), ("X-Frame-Options", "DENY")], False),
+        ([("Content-Security-Policy", "frame-ancestors 'self'")], False),
+        ([("Content-Security-Policy", "frame-ancestors 'self'"), ("X-Frame-Options", "SAMEORIGIN")], False),
     ],
 )
 def test_who_may_frame(fields: list[tuple[str, str]], open_to_all: bool) -> None:

@@ -18,7 +18,12 @@ __all__ = ("canonical", "enter_first", "key_of", "resolve", "template_of", "walk
 
 _urls: Any = import_module("django.urls")
 _resolvers: Any = import_module("django.urls.resolvers")
+# The views that serve files, by module and name: to import them is to need their app installed.
+_FILES = frozenset({("django.views.static", "serve"), ("django.contrib.staticfiles.views", "serve")})
 _REGEX = re.compile(r"[\^$\\]|\(\?P<|\(\?:|\(\[")
+
+
+_PARAMETERS = re.compile(r"<.*", re.DOTALL)
 
 
 # As many entries as a site has routes, with room; each is one short text.
@@ -97,6 +102,14 @@ def _loose(template: str) -> re.Pattern[str]:
     return re.compile("(?s:.*)".join(re.escape(part) for part in parts) + r"\Z")
 
 
+def _serves_files(view: Any) -> bool:
+    while view is not None:
+        if (getattr(view, "__module__", ""), getattr(view, "__name__", "")) in _FILES:
+            return True
+        view = getattr(view, "__wrapped__", None)
+    return False
+
+
 def walk(opaque: list[str], resolver: Any = None, prefix: str = "") -> list[RouteInfo]:
     """Return every pattern below ``resolver``, the root URL configuration by default.
 
@@ -116,7 +129,9 @@ def walk(opaque: list[str], resolver: Any = None, prefix: str = "") -> list[Rout
             methods, view = _methods(pattern.callback), pattern.callback
             # A regular expression may take more than one segment where its template shows a name.
             loose = _loose(template_of(route)) if _REGEX.search(route) else None
-            found.append(RouteInfo(methods, template_of(route), view, loose))
+            template, static = template_of(route), _serves_files(view)
+            mounts = (_PARAMETERS.sub("", template).rstrip("/"),) if static else ()
+            found.append(RouteInfo(methods, template, view, loose, mounts=mounts, static=static))
         else:
             opaque.append(full_name(pattern))
     return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.endpoints import HTTPEndpoint
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, WebSocketRoute, compile_path
+from starlette.staticfiles import StaticFiles
 
 from ...types import Scope
 from ..kinds import full_name
@@ -49,8 +50,17 @@ class Node:
     below: tuple[Node, ...] = ()
 
 
-def tree(routes: Iterable[Any], expand: Expand, prefix: str = "", depth: int = 0) -> tuple[Node, ...]:
+def tree(
+    routes: Iterable[Any], expand: Expand, prefix: str = "", depth: int = 0, mounts: tuple[str, ...] = ()
+) -> tuple[Node, ...]:
     """Return every route of ``routes`` with what stands below it.
+
+    Parameters:
+        routes: of one app or router.
+        expand: replaces lazily included routers by their routes.
+        prefix: what stands before their paths.
+        depth: how many mounts and hosts are around them.
+        mounts: the prefixes of those mounts.
 
     A mount of an app without routes stands as ``/prefix/{path:path}`` with any method. A route of the app's
     own kind is in its place and has no template: it is asked like any other, and what it serves has no rule.
@@ -63,26 +73,38 @@ def tree(routes: Iterable[Any], expand: Expand, prefix: str = "", depth: int = 0
     found: list[Node] = []
     for route in expand(routes):
         if isinstance(route, Host):
-            found.append(Node(route, prefix, None, tree(route.routes, expand, prefix, depth + 1)))
+            found.append(Node(route, prefix, None, tree(route.routes, expand, prefix, depth + 1, mounts)))
         elif isinstance(route, Mount):
             path = prefix + route.path
-            below = tree(route.routes, expand, path, depth + 1)
-            info = None if below else _info(ANY_METHOD, path + "/{path:path}", unguarded(route.app))
+            within = (*mounts, path)
+            below = tree(route.routes, expand, path, depth + 1, within)
+            info = None if below else _info(ANY_METHOD, path + "/{path:path}", unguarded(route.app), within)
+            if info is not None and _serves_files(route):
+                info = replace(info, static=True)
             found.append(Node(route, path, info, below))
         elif isinstance(route, WebSocketRoute):
             path = prefix + route.path
-            found.append(Node(route, path, _info(WEBSOCKET, path, route.endpoint)))
+            found.append(Node(route, path, _info(WEBSOCKET, path, route.endpoint, mounts)))
         elif isinstance(route, Route) or not isinstance(route, BaseRoute):
             # What is no BaseRoute is FastAPI's effective context of an included route.
             path = prefix + str(route.path)
-            found.append(Node(route, path, _info(_methods(route), path, route.endpoint)))
+            info = _info(_methods(route), path, route.endpoint, mounts)
+            if isinstance(route.endpoint, StaticFiles):
+                info = replace(info, static=True)
+            found.append(Node(route, path, info))
         else:
             found.append(Node(route, prefix, None))
     return tuple(found)
 
 
-def _info(methods: frozenset[str], template: str, endpoint: Any) -> RouteInfo:
-    return RouteInfo(methods, template, endpoint, compile_path(template)[0] if template else None)
+def _info(methods: frozenset[str], template: str, endpoint: Any, mounts: tuple[str, ...]) -> RouteInfo:
+    pattern = compile_path(template)[0] if template else None
+    return RouteInfo(methods, template, endpoint, pattern, mounts=mounts)
+
+
+def _serves_files(route: Mount) -> bool:
+    """Return whether a mount is one of static files; middleware that the mount was given may stand before."""
+    return isinstance(unguarded(getattr(route, "_base_app", route.app)), StaticFiles)
 
 
 def nodes(below: Iterable[Node]) -> Iterator[Node]:
@@ -98,17 +120,20 @@ def opaque(below: Iterable[Node]) -> list[str]:
     return [full_name(route) for route in unknown if not isinstance(route, Host | Mount)]
 
 
-def choose(below: Iterable[Node], scope: Scope) -> RouteInfo | None:
-    """Return the route that Starlette's router chooses for ``scope``, by the routes' own matching."""
+def choose(below: Iterable[Node], scope: Scope) -> Node | None:
+    """Return what Starlette's router chooses for ``scope``, by the routes' own matching.
+
+    It is a mount or a host where nothing in it matches, and the response is theirs.
+    """
     partial: Node | None = None
     for node in below:
         match, child_scope = node.route.matches(scope)
         if match is Match.FULL:
             # As the router does it: a mount is final, whatever stands in it.
-            return choose(node.below, {**scope, **child_scope}) if node.below else node.info
+            return choose(node.below, {**scope, **child_scope}) or node
         if match is Match.PARTIAL and partial is None:
             partial = node
-    return None if partial is None else partial.info
+    return partial
 
 
 def guard(below: Iterable[Node], template_of: Callable[[Scope], str | None]) -> None:

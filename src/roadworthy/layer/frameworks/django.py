@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...types import Headers, Scope
 from ..routes import RouteInfo, RouteKey
 from ._defaults import error_for_status, media_type, prefers_html
 from ._django_routes import canonical, enter_first, key_of, resolve, template_of, walk
-from ._protocol import ErrorFormat, exchange_of
+from ._protocol import ANY_METHOD, ErrorFormat, exchange_of
 
 __all__ = ("DjangoFramework",)
 
@@ -49,6 +50,19 @@ def _mark(record: logging.LogRecord) -> bool:
     return True
 
 
+def _entering(respond: Callable[[Any], Awaitable[Any]], key: RouteKey) -> Callable[[Any], Awaitable[Any]]:
+    """Return ``respond`` of the handler of static files, under the rule of its route."""
+
+    async def get_response_async(request: Any) -> Any:
+        exchange = exchange_of(request.scope)
+        late = None if exchange is None else exchange.enter(key)
+        if late is not None:
+            await late()
+        return await respond(request)
+
+    return get_response_async
+
+
 class DjangoFramework:
     """Adapter for Django's ASGI handler, with or without the handler for static files around it."""
 
@@ -75,9 +89,19 @@ class DjangoFramework:
 
     def __init__(self, app: Any) -> None:
         # The handler for static files keeps the site's own handler in `application`.
+        self.app = app
         self.site: Any = getattr(app, "application", app)
         base = getattr(app, "base_url", None)
         self._static: str | None = None if base is None or base.netloc else base.path
+        self._files: RouteInfo | None = None
+        if self._static is not None:
+            template, mount = f"{self._static}<path:path>", self._static.rstrip("/")
+            # With FORCE_SCRIPT_NAME, STATIC_URL has the prefix that is cut off the paths of all others.
+            prefixes = {self._static, canonical(self._static, "")}
+            starts = re.compile("|".join(re.escape(prefix) for prefix in prefixes))
+            self._files = RouteInfo(
+                ANY_METHOD, template, None, starts, handler=app, mounts=(mount,), static=True
+            )
         self._pages = {
             status: (_defaults.ERROR_PAGE_TEMPLATE % {"title": title, "details": details}).encode()
             for status, (title, details) in _PAGES.items()
@@ -104,6 +128,8 @@ class DjangoFramework:
                 return _http.HttpResponse(status=exception.status)
             return response
 
+        if self._files is not None:
+            self.app.get_response_async = _entering(self.app.get_response_async, self._files.key)
         respond, send_response = self.site.get_response_async, self.site.send_response
 
         async def get_response_async(request: Any) -> Any:
@@ -141,10 +167,10 @@ class DjangoFramework:
         return None
 
     def routes(self) -> Sequence[RouteInfo]:
-        """Return every pattern of the root URL configuration; views choose their methods themselves."""
+        """Return static files and every pattern of the root URL configuration; views choose their methods."""
         found: list[str] = []
         self.opaque = found
-        return walk(found)
+        return [*([] if self._files is None else [self._files]), *walk(found)]
 
     def canonical(self, path: str, root: str) -> str:
         """Return ``path`` without the script's name, as Django's request does."""
@@ -153,7 +179,10 @@ class DjangoFramework:
     def resolve(
         self, method: str, path: str, root: str = "", headers: Headers | None = None
     ) -> RouteKey | None:
-        """Ask Django's resolver, with the root URL configuration."""
+        """Ask Django's resolver, with the root URL configuration, if the path is not one of static files."""
+        # The handler of static files looks at the whole path, prefix and all.
+        if self._files is not None and method != "WEBSOCKET" and path.startswith(self._static or "/"):
+            return self._files.key
         return resolve(canonical(path, root))
 
     def guard(self) -> None:

@@ -78,22 +78,27 @@ class FastAPIFramework(StarletteFramework):
         files = frozenset({"GET", "HEAD"})
         return [
             *super().routes(),
-            *(RouteInfo(files, f"{path}/{{path:path}}", None) for path in frontends(self.app.router)),
+            *(
+                RouteInfo(files, f"{path}/{{path:path}}", None, mounts=(path,), static=True)
+                for path in frontends(self.app.router)
+            ),
         ]
 
     def resolve(
         self, method: str, path: str, root: str = "", headers: Headers | None = None
     ) -> RouteKey | None:
         """Ask the routes, and the frontends after them."""
-        chosen = super().resolve(method, path, root, headers)
-        if chosen is None and method in ("GET", "HEAD"):
+        chosen = self.choose(method, path, root, headers)
+        if chosen is not None:
+            return None if chosen.info is None else chosen.info.key
+        if method in ("GET", "HEAD"):
             plain = self.canonical(path, root)
             below = max(
                 (one for one in frontends(self.app.router) if plain.startswith(f"{one}/")), default=None
             )
             if below is not None:
                 return f"{below}/{{path:path}}", id(None)
-        return chosen
+        return None
 
     def docs_paths(self) -> frozenset[str]:
         """Return the paths of Swagger UI, its OAuth2 redirect and ReDoc."""

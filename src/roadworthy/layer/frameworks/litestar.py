@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
+from litestar.static_files import StaticFiles
+from litestar.static_files import config as _static_files
 from litestar.utils import normalize_path
 
 from ...errors import APIError, FieldError, ValidationError
@@ -121,17 +123,29 @@ class LitestarFramework:
             if isinstance(route, HTTPRoute):
                 for handler in route.route_handlers:
                     methods = frozenset(str(method) for method in handler.http_methods)
-                    found.append(RouteInfo(methods, route.path, cast("Any", handler.fn), handler=handler))
+                    function = cast("Any", handler.fn)
+                    # The handlers of `create_static_files_router` have no other mark.
+                    static = getattr(function, "__module__", "") == _static_files.__name__
+                    mounts = (route.path.partition("{")[0].rstrip("/"),) if static else ()
+                    found.append(
+                        RouteInfo(
+                            methods, route.path, function, handler=handler, mounts=mounts, static=static
+                        )
+                    )
             elif isinstance(route, WebSocketRoute):
                 function = cast("Any", route.route_handler.fn)
                 found.append(RouteInfo(WEBSOCKET, route.path, function, handler=route.route_handler))
             elif isinstance(cast("object", route), ASGIRoute):
-                template = route.path
-                if route.route_handler.is_mount:
-                    template = f"{route.path.rstrip('/')}/{{path:path}}"
-                    self._mounts[id(route.route_handler)] = template
-                function = cast("Any", route.route_handler.fn)
-                found.append(RouteInfo(ANY_METHOD, template, function, handler=route.route_handler))
+                template, mount = route.path, route.path.rstrip("/")
+                asgi, function = route.route_handler, cast("Any", route.route_handler.fn)
+                if asgi.is_mount:
+                    template = f"{mount}/{{path:path}}"
+                    self._mounts[id(asgi)] = template
+                static = asgi.is_static or isinstance(function, StaticFiles)
+                mounts = (mount,) if asgi.is_mount else ()
+                found.append(
+                    RouteInfo(ANY_METHOD, template, function, handler=asgi, mounts=mounts, static=static)
+                )
             else:
                 self.opaque = [*self.opaque, full_name(route)]
                 continue

@@ -112,6 +112,11 @@ class StarletteFramework:
         self, method: str, path: str, root: str = "", headers: Headers | None = None
     ) -> RouteKey | None:
         """Ask the routes themselves, in the router's order; one of another method is named as well."""
+        chosen = self.choose(method, path, root, headers)
+        return None if chosen is None or chosen.info is None else chosen.info.key
+
+    def choose(self, method: str, path: str, root: str, headers: Headers | None) -> Node | None:
+        """Return what the router chooses; parameters as of :meth:`resolve`."""
         websocket = method == "WEBSOCKET"
         scope: Scope = {
             "type": "websocket" if websocket else "http",
@@ -120,8 +125,7 @@ class StarletteFramework:
             "root_path": getattr(self.app, "root_path", "") or root,
             "headers": headers or [],
         }
-        chosen = choose(self.tree, scope)
-        return None if chosen is None else chosen.key
+        return choose(self.tree, scope)
 
     def guard(self) -> None:
         """Put the guard before the app of every route."""

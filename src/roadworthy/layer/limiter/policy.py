@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...settings import Rate
     from ...types import Headers
 
-__all__ = ("SERVICE", "Policy", "Room", "Store")
+__all__ = ("SERVICE", "STATIC", "Policy", "Room", "Store")
 
 Room: TypeAlias = int | None
 """Microseconds of burst left after this request; below zero it is refused and may come back after so many
@@ -29,6 +29,8 @@ microseconds; None where the store cannot decide and its policy is to refuse."""
 
 SERVICE = "default"
 """Name of the limit of the service, which is not that of a rule."""
+STATIC = "static"
+"""Name of the limit of static files."""
 
 _CACHED_VALUES = 4_096
 _SECOND = 1_000_000
@@ -63,7 +65,8 @@ class Policy:
         self.count = rate.count
         self.period = rate.period
         unit = f"requests{str(rate)[len(str(rate.count)) :]}"
-        self.limit = Limit("RATE_LIMIT", rate.count, unit, "rate_limit", name != SERVICE)
+        setting = "RATE_LIMIT_STATIC" if name == STATIC else "RATE_LIMIT"
+        self.limit = Limit(setting, rate.count, unit, "rate_limit", name not in (SERVICE, STATIC))
         """What a record names when this limit has refused a request."""
         self.interval = -(-rate.period * _SECOND // rate.count)
         self.burst = rate.count * self.interval
