@@ -81,8 +81,10 @@ class RouteRule:
     csp: str | None = None
 
     def __post_init__(self) -> None:
-        if self.rate_limit is not None and self.rate_limit not in ("off", "static"):
-            object.__setattr__(self, "rate_limit", parse_rate(self.rate_limit))
+        if self.rate_limit is not None:
+            word = str(self.rate_limit).strip().lower()
+            rate = word if word in ("off", "static") else parse_rate(self.rate_limit)
+            object.__setattr__(self, "rate_limit", rate)
         if self.body_limit is not None:
             object.__setattr__(self, "body_limit", parse_size(self.body_limit))
         if self.timeout is not None:
