@@ -86,6 +86,12 @@ def test_a_wrong_value_is_told_where_it_stands(wrong: dict[str, str]) -> None:
         RouteRule(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("written", "read"), [("OFF", "off"), (" off ", "off"), ("Static", "static")])
+def test_words_for_a_rate_are_read_in_any_case(written: str, read: str) -> None:
+    """A word that stands for no rate does not leave the service's limit in force."""
+    assert RouteRule(rate_limit=written).rate_limit == read
+
+
 _MOUNTED = [
     RouteInfo(ANY_METHOD, "/static/{path:path}", None, mounts=("/static",), static=True),
     RouteInfo(frozenset(("GET",)), "/sub/x", None, mounts=("/sub",)),
