@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import anyio
+
 from roadworthy import current_request_id
 
 
@@ -89,6 +91,10 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await _answer(send, b"%d" % len(body), 201)
     elif path == "/later":
         task = asyncio.create_task(_later(float(query)))
+        _tasks.add(task)
+        await _answer(send, b"begun", 202)
+    elif path == "/library":
+        task = asyncio.create_task(anyio.sleep_forever())
         _tasks.add(task)
         await _answer(send, b"begun", 202)
     elif path == "/after":
