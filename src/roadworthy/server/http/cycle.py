@@ -151,7 +151,10 @@ class Cycle:
             self._abort()
             raise
         else:
-            if not self.complete and not self.lost:
+            if self.gone:
+                # The app heard that the client sends no more, and took it for gone; a layer has recorded it.
+                self._abort()
+            elif not self.complete and not self.lost:
                 what = "left its response unfinished" if self.status else "returned without a response"
                 self._failed(RuntimeError(f"the app {what}"))
         finally:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-import sys
-import sysconfig
-from collections.abc import Iterator
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+
+from ...layer.exchange import current_exchange
+from .own_code import OwnCode, files_of_task
 
 __all__ = ("Background",)
 
@@ -18,27 +20,24 @@ _log = logging.getLogger("roadworthy.server")
 _UNWIND = 1.0
 """Seconds that cancelled work gets to unwind."""
 _MACHINERY = (str(Path(uvicorn.__file__).parent), str(Path(__file__).parents[2]))
-_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
-_INSTALLED = ("/site-packages/", "/dist-packages/")
 
 
 class Background:
     """The tasks that were begun while the service served, apart from those of servers and of this package.
 
-    A task that ran before the first request is a loop of the service's own, which its lifespan ends. A task
-    in which only libraries run is most likely a loop that nobody ends (python-socketio looks after its
-    clients in one, begun by the first), so it gets less time and is not called lost.
+    What a request began and left is its work. Two kinds of tasks are most likely loops, and get less time. In
+    some of a request only libraries run: python-socketio looks after its clients in one, begun by the first.
+    They are ended then. Others no request began: they belong to what the lifespan began, and it ends them.
 
     Parameters:
-        target: ``module:attribute`` of the app that is served; its package is none of the libraries, even
-            where it is installed like one.
-        library_seconds: what tasks of libraries get.
+        own_code: tells the tasks of the service from those of libraries.
+        loop_seconds: what tasks get that are no work of a request.
     """
 
-    def __init__(self, target: str, library_seconds: float) -> None:
+    def __init__(self, own_code: OwnCode, loop_seconds: float) -> None:
         self._before = asyncio.all_tasks()
-        self._own = _folder_of(target.partition(":")[0].partition(".")[0])
-        self._library_seconds = library_seconds
+        self._own_code = own_code
+        self._loop_seconds = loop_seconds
 
     def running(self) -> list[asyncio.Task[Any]]:
         """Return the tasks that are not done."""
@@ -55,54 +54,43 @@ class Background:
         if tasks and seconds > 0:
             _log.info("waiting for %d background tasks", len(tasks), extra={"tasks": _names(tasks)})
             now = asyncio.get_running_loop().time
-            end, library_end = now() + seconds, now() + min(seconds, self._library_seconds)
+            end, loop_end = now() + seconds, now() + min(seconds, self._loop_seconds)
             while tasks:
-                own = self._own_of(tasks)
-                if (left := (end if own else library_end) - now()) <= 0:
+                work = self._work_of(tasks)
+                if (left := (end if work else loop_end) - now()) <= 0:
                     break
-                await asyncio.wait(own or tasks, timeout=left)
+                await asyncio.wait(work or tasks, timeout=left)
                 # Work may have begun further work.
                 tasks = self.running()
-        if tasks:
-            own = self._own_of(tasks)
-            if own:
-                _log.warning("lost %d tasks", len(own), extra={"tasks": _names(own)})
-            if len(own) < len(tasks):
-                of_libraries = [task for task in tasks if task not in own]
-                _log.info(
-                    "ended %d tasks of libraries", len(of_libraries), extra={"tasks": _names(of_libraries)}
-                )
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=_UNWIND)
-        return len(tasks)
+        begun = [task for task in tasks if _has_request(task)]
+        work = self._work_of(begun)
+        if work:
+            _log.warning("lost %d tasks", len(work), extra={"tasks": _names(work)})
+        if len(work) < len(begun):
+            loops = [task for task in begun if task not in work]
+            _log.info("ended %d tasks of libraries", len(loops), extra={"tasks": _names(loops)})
+        for task in begun:
+            task.cancel()
+        if begun:
+            await asyncio.wait(begun, timeout=_UNWIND)
+        return len(begun)
 
-    def _own_of(self, tasks: list[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
-        """Return the tasks in which code runs that is no library's."""
-        return [task for task in tasks if any(map(self._is_own, _files(task)))]
-
-    def _is_own(self, file: str) -> bool:
-        if self._own and file.startswith(self._own):
-            return True
-        return not (file.startswith(_STANDARD_LIBRARY) or any(part in file for part in _INSTALLED))
-
-
-def _folder_of(package: str) -> str | None:
-    file = getattr(sys.modules.get(package), "__file__", None)
-    return str(Path(file).parent) + "/" if file and Path(file).name == "__init__.py" else file
+    def _work_of(self, tasks: list[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+        """Return the tasks that a request began, and in which code runs that is no library's."""
+        return [task for task in tasks if _has_request(task) and self._own_code.runs_in_task(task)]
 
 
 def _names(tasks: list[asyncio.Task[Any]]) -> list[str]:
     return sorted(getattr(task.get_coro(), "__qualname__", task.get_name()) for task in tasks)
 
 
-def _files(task: asyncio.Task[Any]) -> Iterator[str]:
-    """Yield the files of the coroutines that wait for each other in a task, outermost first."""
-    one: Any = task.get_coro()
-    while (code := getattr(one, "cr_code", None) or getattr(one, "gi_code", None)) is not None:
-        yield code.co_filename
-        one = one.cr_await if hasattr(one, "cr_await") else one.gi_yieldfrom
+def _has_request(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task began within a request: it has a copy of the request's context."""
+    # Task.get_context is new in Python 3.12.
+    return any(
+        isinstance(one, Context) and one.get(current_exchange) is not None for one in gc.get_referents(task)
+    )
 
 
 def _is_machinery(task: asyncio.Task[Any]) -> bool:
-    return next(_files(task), "").startswith(_MACHINERY)
+    return next(files_of_task(task), "").startswith(_MACHINERY)

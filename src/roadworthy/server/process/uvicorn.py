@@ -35,7 +35,8 @@ from .background import Background
 from .descriptors import operations_room
 from .event_loop import new_loop, run_to_the_end
 from .listeners import BACKLOG, listen, refuse_new
-from .watchdog import Watchdog
+from .own_code import OwnCode
+from .watchdog import Watchdog, threads_in_the_way
 
 __all__ = (
     "PortTakenError",
@@ -156,7 +157,7 @@ class PublicServer(uvicorn.Server):
         self._before = before
         self._ready = ready
         self._after = after
-        self._target = target
+        self._own_code = OwnCode(target)
         self._close_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: Background | None = None
@@ -182,7 +183,7 @@ class PublicServer(uvicorn.Server):
                 await self.lifespan.shutdown()
                 raise PortTakenError from None
         self.started = True
-        self._background = Background(self._target, self._app.settings.stream_grace)
+        self._background = Background(self._own_code, self._app.settings.stream_grace)
         if not self.should_exit:
             self._ready()
 
@@ -299,10 +300,15 @@ class PublicServer(uvicorn.Server):
             await self._background.join(self._end - time.monotonic())
         await self._end_lifespan()
         # Offloaded work: asyncio and the interpreter join its threads next.
-        self._watchdog.expect("threads", max(self._end - time.monotonic(), _LEAST / 2))
-        if self.force_exit:
-            self._watchdog.expect("threads", _LEAST / 2)
+        self._watchdog.expect("threads", max(self._seconds_for_threads(), _LEAST / 2))
         await self._after()
+
+    def _seconds_for_threads(self) -> float:
+        if self.force_exit:
+            return 0.0
+        left = self._end - time.monotonic()
+        own = any(map(self._own_code.runs_in_thread, threads_in_the_way()))
+        return left if own else min(left, self._app.settings.stream_grace)
 
     def _report_exit(self) -> None:
         """Call uvicorn's own handler of signals, which libraries replace to hear of the end.
