@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from roadworthy import roadworthy
 from roadworthy.types import Receive, Scope, Send
 
 _started: dict[str, object] = {}
@@ -83,3 +84,6 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     answer = {"at the start": _started, "now": look_up(), "listens on": sockets, "asked at": scope["server"]}
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+
+layered = roadworthy(app)
