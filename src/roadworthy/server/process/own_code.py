@@ -60,7 +60,7 @@ def files_of_task(task: asyncio.Task[Any]) -> Iterator[str]:
 
 
 def _files_of_thread(thread: Thread) -> Iterator[str]:
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = sys._current_frames().get(thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         yield frame.f_code.co_filename
         frame = frame.f_back
