@@ -4,7 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
+RESOLVE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade
+COMPILE = $(RESOLVE) --generate-hashes
 
 .PHONY: help setup serve test lint bench compare check contract proof faults docs lock
 
@@ -68,6 +69,7 @@ docs: $(STAMP)  ## write the generated pages again
 
 lock: $(STAMP)  ## resolve the dependencies again
 	@for set in dev bench calibration; do $(COMPILE) pyproject.toml --group $$set --all-extras -o requirements/$$set.txt; done
+	@for app in tests/proof/apps/*/requirements.in; do $(RESOLVE) --no-annotate pyproject.toml $$app -o $${app%.in}.txt; done
 	@for stack in django fastapi; do $(COMPILE) examples/guide/$$stack/requirements.in --no-annotate -o examples/guide/$$stack/requirements.txt; done
 	@$(COMPILE) --group fuzz -o requirements/fuzz.txt
 	@echo uv | $(COMPILE) - -o requirements/uv.txt

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import anyio
+
 from roadworthy import current_request_id
 
 
@@ -23,6 +25,9 @@ async def _lifespan(receive: Any, send: Any) -> None:
     if os.environ.get("FAIL_START"):
         await send({"type": "lifespan.startup.failed", "message": "no database"})
         return
+    if os.environ.get("LATE_LOOP"):
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, lambda: _tasks.add(asyncio.create_task(_later(1000))))
     await send({"type": "lifespan.startup.complete"})
     await receive()
     if os.environ.get("HANG_STOP"):
@@ -63,6 +68,11 @@ async def _body(receive: Any) -> bytes:
 _tasks: set[Any] = set()
 
 
+def _work(seconds: float) -> None:
+    time.sleep(seconds)
+    print("work of a thread done", flush=True)
+
+
 async def _later(seconds: float) -> None:
     await asyncio.sleep(seconds)
     print("background work done", flush=True)
@@ -91,9 +101,18 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         task = asyncio.create_task(_later(float(query)))
         _tasks.add(task)
         await _answer(send, b"begun", 202)
+    elif path == "/tasks":
+        await _answer(send, str(len(_tasks)).encode())
+    elif path == "/library":
+        task = asyncio.create_task(anyio.sleep_forever())
+        _tasks.add(task)
+        await _answer(send, b"begun", 202)
     elif path == "/after":
         await _answer(send, b"begun", 202)
         await _later(float(query))
+    elif path == "/work":
+        threading.Thread(target=_work, args=(float(query),)).start()
+        await _answer(send, b"begun", 202)
     elif path == "/thread":
         threading.Thread(target=time.sleep, args=(float(query),), name="stubborn").start()
         await _answer(send, b"begun", 202)

@@ -58,6 +58,42 @@ def test_lost_work_is_said_aloud(tmp_path: Path) -> None:
         assert process.record_of("lost 1 tasks")["tasks"] == ["_later"]
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_loop_of_a_library_holds_up_nothing(tmp_path: Path, workers: str) -> None:
+    """What runs in a library alone, such as python-socketio's timer, gets the time of streams."""
+    with lifecycle(tmp_path, "--grace", "600", "--workers", workers) as (process, url):
+        assert get(url, "/library")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("ended 1 tasks of libraries")["tasks"] == ["sleep_forever"]
+        assert '"lost' not in process.output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_loop_that_no_request_began_holds_up_nothing(tmp_path: Path, workers: str) -> None:
+    """What the lifespan began may begin more, as schedulers do; that is not called lost either."""
+    with lifecycle(tmp_path, "--grace", "600", "--workers", workers, LATE_LOOP="1") as (process, url):
+        until(lambda: get(url, "/tasks")[1] == b"1", "the loop is there")
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("waiting for 1 background tasks")["tasks"] == ["_later"]
+        assert '"lost' not in process.output
+
+
+def test_an_app_that_is_installed_is_no_library(tmp_path: Path) -> None:
+    """Work of the app's own package is waited for where the package is, and called lost when it is."""
+    place = tmp_path / "site-packages"
+    (place / "shop").mkdir(parents=True)
+    (place / "shop" / "__init__.py").touch()
+    shutil.copy(ROOT / "tests" / "apps" / "lifecycle.py", place / "shop" / "main.py")
+    env = {"PYTHONPATH": str(place), "ROADWORTHY_STREAM_GRACE": "0.1"}
+    with running("run", "shop.main:app", *FLAGS, "--grace", "1", cwd=tmp_path, env=env) as process:
+        assert get(f"http://127.0.0.1:{port_of(process)}", "/later?1000")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("lost 1 tasks")["tasks"] == ["_later"]
+
+
 def test_a_cut_request_is_named(tmp_path: Path) -> None:
     """The record of what the grace cut names the request, and the process ends with 0."""
     with lifecycle(tmp_path, "--grace", "1") as (process, url):
@@ -93,6 +129,25 @@ def test_a_hanging_lifespan_is_cut(tmp_path: Path, workers: str) -> None:
 def test_a_stuck_thread_is_cut(tmp_path: Path, workers: str) -> None:
     """The interpreter waits for threads without an end (granian#459); the record names what was cut."""
     with lifecycle(tmp_path, "--grace", "1", "--workers", workers) as (process, url):
+        assert get(url, "/thread?1000")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert process.record_of("cut 1 threads that did not end")["threads"] == ["stubborn"]
+
+
+def test_a_thread_of_the_service_is_waited_for(tmp_path: Path) -> None:
+    """It gets the grace, and not the time of streams."""
+    with lifecycle(tmp_path, "--grace", "600", ROADWORTHY_STREAM_GRACE="0.1") as (process, url):
+        assert get(url, "/work?2")[0] == 202
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+        assert "work of a thread done" in process.output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_thread_of_a_library_holds_up_nothing(tmp_path: Path, workers: str) -> None:
+    """One in which libraries alone run (marimo waits for its kernels in some) gets the time of streams."""
+    with lifecycle(tmp_path, "--grace", "600", "--workers", workers) as (process, url):
         assert get(url, "/thread?1000")[0] == 202
         process.signal(signal.SIGTERM)
         assert process.exit_code() == 0

@@ -171,7 +171,7 @@ def _run(target: str, flags: dict[str, str], reload: bool) -> int:
         if app.settings.workers > 1:
             return _supervise(target, flags, folder, reload)
         _record(app.settings, f"preparing {target}", target)
-        return serve(app, app.settings, _banner(target, app.settings))
+        return serve(app, app.settings, target, _banner(target, app.settings))
     except (UsageError, ServeError, SettingsError) as error:
         refuse(error)
 

@@ -35,6 +35,11 @@ PROBE_PATHS = ("/livez", "/readyz", "/startupz", "/metrics")
 """Paths that machines ask every few seconds; their records stand at ``debug``, and they have no spans."""
 
 _NAME = "roadworthy.access"
+_OWN_NAME = "roadworthy.logging"
+_LEFT_ALONE = (
+    "the app has set up logging, so records keep the form that it gives them, but for access records; "
+    "ROADWORTHY_LOG_FORMAT=json or console gives all of them one form"
+)
 _CACHED = 4096
 _COMPACT = (",", ":")
 _LONGEST_METHOD = 32
@@ -86,6 +91,7 @@ class Logging:
         self._clock = Clock()
         self._probes = frozenset(probes)
         self._take_over = settings.log_format is not None
+        self._in_production = settings.env == "production"
         self._routing: Routing | None = None
         self._write = self.writer.write
         self._heads: dict[tuple[str, str | None], str] = {}
@@ -123,6 +129,8 @@ class Logging:
         """Configure again: servers set up their loggers between the app's construction and its start."""
         self.writer.direct = False
         self.configure()
+        if self._in_production and self._routing is not None and not self._routing.active:
+            stdlib_logging.getLogger(_OWN_NAME).info(_LEFT_ALONE)
 
     async def stop(self) -> None:
         """Wait until the lines so far are written, at most two seconds; write later ones at once.

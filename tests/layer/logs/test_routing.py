@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import structlog
+from rich.console import Console
+from rich.logging import RichHandler
 
 from roadworthy.layer.exchange import ResponseAborted, current_exchange
 from roadworthy.layer.logs.routing import RecordHandler
@@ -134,12 +136,35 @@ def test_a_root_logger_with_handlers_stays_its_owners(make: Callable[..., Stream
         root.removeHandler(own)
 
 
-def test_handlers_other_than_the_standard_streams_stay(make: Callable[..., Stream], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("env", "told"), [("production", 1), ("development", 0), ("test", 0)])
+def test_who_keeps_their_root_logger_learns_of_the_setting(
+    make: Callable[..., Stream], env: str, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In production one record names the setting that brings all records into one form."""
+    stream = make(log_format=None, env=env)
+    with caplog.at_level("INFO"):
+        asyncio.run(stream.item.start())
+    stream.item.restore()
+    assert sum("ROADWORTHY_LOG_FORMAT" in record.message for record in caplog.records) == told
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        lambda: stdlib_logging.StreamHandler(sys.stderr),
+        RichHandler,
+        lambda: RichHandler(console=Console(stderr=True)),
+    ],
+    ids=["plain", "rich", "rich on stderr"],
+)
+def test_handlers_other_than_the_standard_streams_stay(
+    make: Callable[..., Stream], tmp_path: Path, plain: Any
+) -> None:
     """When we take over, files and error trackers keep getting records, and everything can be undone."""
     structlog.reset_defaults()
     root = stdlib_logging.getLogger()
     file = stdlib_logging.FileHandler(tmp_path / "own.log")
-    plain = stdlib_logging.StreamHandler(sys.stderr)
+    plain = plain()
     root.addHandler(file)
     root.addHandler(plain)
     level = root.level

@@ -476,6 +476,33 @@ def test_an_app_that_raises_under_the_layer_keeps_the_connection() -> None:
         until(lambda: _status_counts(layer) == {"500": 2}, "both are counted once")
 
 
+@pytest.mark.parametrize("when", ["before the response", "within it"])
+@pytest.mark.parametrize("way", ["half", "whole"])
+def test_an_app_that_ends_because_its_client_has_left_is_no_failure(
+    when: str, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One record, 499 at info: also when the client's end is seen as one of its sending alone."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if when == "within it":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with layered(app) as (layer, served), served.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(lambda: layer.hosting.busy, "the request is there")
+        if way == "half":
+            client.finish()
+            client.rest()
+        else:
+            client.reset()
+        until(lambda: _status_counts(layer) == {"499": 1}, "it is counted once")
+        until(lambda: not served.connections, "the connection is over")
+    assert [record.message for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
+
+
 def test_a_forbidden_byte_in_an_errors_own_field_is_one_500_under_the_layer() -> None:
     """Also when it is the layer that sends the field, for an error that the app raised."""
 

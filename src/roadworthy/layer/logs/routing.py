@@ -295,7 +295,11 @@ def _kept(logger: stdlib_logging.Logger) -> list[stdlib_logging.Handler]:
 
 
 def _is_plain(handler: Any, streams: tuple[object, ...]) -> bool:
-    return handler.__class__ is stdlib_logging.StreamHandler and handler.stream in streams
+    if handler.__class__ is stdlib_logging.StreamHandler:
+        return handler.stream in streams
+    # Rich's handler writes to a console; the SDK of MCP sets the root logger up with one.
+    file = getattr(getattr(handler, "console", None), "file", None)
+    return file is not None and file in streams
 
 
 def _configure_structlog() -> None:

@@ -151,8 +151,8 @@ class Cycle:
             self._abort()
             raise
         else:
-            if self.gone and not self.complete:
-                # It was told that its client has left, and has a record that says so.
+            if self.gone:
+                # The app heard that the client sends no more, and took it for gone; a layer has recorded it.
                 self._abort()
             elif not self.complete and not self.lost:
                 what = "left its response unfinished" if self.status else "returned without a response"

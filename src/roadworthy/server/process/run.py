@@ -16,8 +16,9 @@ from ...settings import Settings
 from .listeners import ServeError, activated, bind, bind_path, busy, close, url_of
 from .machine import check_tls
 from .operations import add_controls, configuration_of
+from .operations_listener import OperationsListener
 from .systemd import Notifier
-from .uvicorn import OperationsServer, PortTakenError, PublicServer, operations_config, public_config, quiet
+from .uvicorn import PortTakenError, PublicServer, public_config, quiet
 from .watchdog import Watchdog
 
 __all__ = (
@@ -51,7 +52,9 @@ class Addresses:
     operations: str | None
 
 
-def serve(app: Layer, settings: Settings, announce: Callable[[Addresses], None] | None = None) -> int:
+def serve(
+    app: Layer, settings: Settings, target: str, announce: Callable[[Addresses], None] | None = None
+) -> int:
     """Serve until SIGTERM or SIGINT, in this process; it is the process's last work.
 
     SIGTERM: readiness turns to 503, requests are served for ``drain_delay`` more seconds, the listener
@@ -62,6 +65,7 @@ def serve(app: Layer, settings: Settings, announce: Callable[[Addresses], None] 
     Parameters:
         app: the app with the layer around it.
         settings: host, ports, deadlines.
+        target: ``module:attribute`` of the app.
         announce: called once when the listener accepts; by default a record says so.
 
     Returns:
@@ -73,7 +77,7 @@ def serve(app: Layer, settings: Settings, announce: Callable[[Addresses], None] 
     check_tls(settings)
     public, operations, ours = bind_all(settings)
     try:
-        return _serve(app, settings, public, operations, announce or record_start, ours)
+        return _serve(app, settings, public, operations, announce or record_start, target, ours)
     finally:
         close([*public, *(operations or ())])
 
@@ -123,7 +127,7 @@ def busy_public(settings: Settings, public: list[socket.socket]) -> ServeError:
 
 
 async def open_operations(
-    server: OperationsServer, settings: Settings, sockets: list[socket.socket] | None
+    listener: OperationsListener, settings: Settings, sockets: list[socket.socket] | None
 ) -> None:
     """Open the operations listener, if there is to be one.
 
@@ -133,7 +137,7 @@ async def open_operations(
     if sockets is None:
         return
     try:
-        await server.open(sockets)
+        await listener.open(sockets)
     except OSError:
         raise busy(settings.ops_host, sockets[0].getsockname()[1], _OPS_PORT) from None
 
@@ -168,6 +172,7 @@ def _serve(
     public: list[socket.socket],
     operations: list[socket.socket] | None,
     announce: Callable[[Addresses], None],
+    target: str,
     ours: bool,
 ) -> int:
     if settings.log_level != "debug":
@@ -177,7 +182,7 @@ def _serve(
     hosting = app.hosting
     notifier = Notifier()
     pages = add_controls(app.operations, _Control(app))
-    second = OperationsServer(operations_config(pages, settings))
+    second = OperationsListener(pages, settings)
     addresses = addresses_of(settings, public, operations)
     hosting.on_change(lambda state: notifier.stopping() if state == "draining" else None)
 
@@ -188,12 +193,13 @@ def _serve(
             _keep_alive(notifier, notifier.watchdog)
 
     server = PublicServer(
-        public_config(app, settings),
+        public_config(app, settings, public),
         app,
         Watchdog(hosting.flush),
         before=lambda: open_operations(second, settings, operations),
         ready=ready,
         after=second.finish,
+        target=target,
         last=ours,
     )
     try:

@@ -6,7 +6,8 @@ Names used of :class:`uvicorn.Server` besides its documented ones: ``run``, ``st
 with ``connections`` and ``tasks``, ``config`` with ``http_protocol_class`` and ``ssl``; of the connections
 ``shutdown``, and ``cycle`` of uvicorn's own. None begins with an underscore. Overriding ``handle_exit``
 without calling the original also keeps uvicorn from raising the signal again at the end, which made the
-exit code -15 instead of 0.
+exit code -15 instead of 0. It is called when the server closes, for those who replace it; ``capture_signals``
+does not call uvicorn's, which would raise what that call has noted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -33,10 +35,10 @@ from .background import Background
 from .descriptors import operations_room
 from .event_loop import new_loop, run_to_the_end
 from .listeners import BACKLOG, listen, refuse_new
-from .watchdog import Watchdog
+from .own_code import OwnCode
+from .watchdog import Watchdog, threads_in_the_way
 
 __all__ = (
-    "OperationsServer",
     "PortTakenError",
     "PublicServer",
     "operations_config",
@@ -54,13 +56,23 @@ _UNWIND = 1.0
 _LEAST = 1.0
 """Seconds that the lifespan's end gets even when the grace is used up."""
 
+_UVICORN = str(Path(uvicorn.__file__).parent)
+
 _log = logging.getLogger("roadworthy.server")
 
 
-def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """Return uvicorn's configuration of the public listener."""
+def public_config(app: ASGIApp, settings: Settings, sockets: list[socket.socket]) -> uvicorn.Config:
+    """Return uvicorn's configuration of the public listener.
+
+    The server accepts on the sockets; host, port and path are there for apps that look up where they are.
+    """
+    name = sockets[0].getsockname()
+    path = name if sockets[0].family == socket.AF_UNIX else None
     return _config(
         app,
+        host=settings.host,
+        port=settings.port if path is not None else name[1],
+        uds=path,
         lifespan="auto",
         http=http_protocol(settings, app.refusals if isinstance(app, Layer) else None),
         timeout_keep_alive=math.ceil(settings.keep_alive),
@@ -72,10 +84,7 @@ def public_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 def operations_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration of the operations listener."""
-    # A scrape is short, the process is about to end, and a connection without a request has a second.
-    return _config(
-        app, lifespan="off", http=http_protocol(settings, room=operations_room()), timeout_graceful_shutdown=2
-    )
+    return _config(app, lifespan="off", http=http_protocol(settings, room=operations_room()))
 
 
 def _config(app: ASGIApp, **more: Any) -> uvicorn.Config:
@@ -93,12 +102,15 @@ def _config(app: ASGIApp, **more: Any) -> uvicorn.Config:
 
 
 def quiet() -> None:
-    """Drop uvicorn's progress records below warning: the layer records each step of the process's life."""
-    logging.getLogger("uvicorn.error").addFilter(_at_least_warning)
+    """Drop uvicorn's progress records below warning: the layer records each step of the process's life.
+
+    Apps write records of their own to uvicorn's logger; these stay.
+    """
+    logging.getLogger("uvicorn.error").addFilter(_is_no_progress)
 
 
-def _at_least_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING
+def _is_no_progress(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not record.pathname.startswith(_UVICORN)
 
 
 class PortTakenError(Exception):
@@ -118,6 +130,7 @@ class PublicServer(uvicorn.Server):
         before: awaited before the app's lifespan starts.
         ready: called when the listener accepts.
         after: awaited when the app's lifespan has ended.
+        target: ``module:attribute`` of the app, to tell its own tasks from those of libraries.
         last: nobody else accepts on these sockets, so that a connection that waits there would be lost.
 
     Attributes:
@@ -133,6 +146,7 @@ class PublicServer(uvicorn.Server):
         before: Callable[[], Awaitable[None]],
         ready: Callable[[], None],
         after: Callable[[], Awaitable[None]],
+        target: str,
         last: bool = True,
     ) -> None:
         super().__init__(config)
@@ -143,6 +157,7 @@ class PublicServer(uvicorn.Server):
         self._before = before
         self._ready = ready
         self._after = after
+        self._own_code = OwnCode(target)
         self._close_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: Background | None = None
@@ -168,7 +183,7 @@ class PublicServer(uvicorn.Server):
                 await self.lifespan.shutdown()
                 raise PortTakenError from None
         self.started = True
-        self._background = Background()
+        self._background = Background(self._own_code, self._app.settings.stream_grace)
         if not self.should_exit:
             self._ready()
 
@@ -255,17 +270,15 @@ class PublicServer(uvicorn.Server):
 
         nohup(1) has SIGHUP ignored, a shell's ``&`` without job control SIGINT (POSIX, XCU 2.11).
         """
-        ignored = [one for one in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(one) == signal.SIG_IGN]
-        before = signal.getsignal(signal.SIGHUP)
-        if signal.SIGHUP not in ignored:
-            signal.signal(signal.SIGHUP, self.handle_exit)
+        before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        for one, handler in before.items():
+            if one == signal.SIGTERM or handler != signal.SIG_IGN:
+                signal.signal(one, self.handle_exit)
         try:
-            with super().capture_signals():
-                for one in ignored:
-                    signal.signal(one, signal.SIG_IGN)
-                yield
+            yield
         finally:
-            signal.signal(signal.SIGHUP, before)
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
     async def on_tick(self, counter: int) -> bool:
         """Look whether the drain delay is over; called every 100 ms."""
@@ -278,6 +291,7 @@ class PublicServer(uvicorn.Server):
         began = time.monotonic()
         self._end = began + self.grace
         self._watchdog.expect("requests", self.grace + 2 * _UNWIND + _LEAST)
+        self._report_exit()
         self._app.begin_drain()
         self._app.begin_close()
         await self._stop_accepting(sockets or [])
@@ -286,10 +300,26 @@ class PublicServer(uvicorn.Server):
             await self._background.join(self._end - time.monotonic())
         await self._end_lifespan()
         # Offloaded work: asyncio and the interpreter join its threads next.
-        self._watchdog.expect("threads", max(self._end - time.monotonic(), _LEAST / 2))
-        if self.force_exit:
-            self._watchdog.expect("threads", _LEAST / 2)
+        self._watchdog.expect("threads", max(self._seconds_for_threads(), _LEAST / 2))
         await self._after()
+
+    def _seconds_for_threads(self) -> float:
+        if self.force_exit:
+            return 0.0
+        left = self._end - time.monotonic()
+        own = any(map(self._own_code.runs_in_thread, threads_in_the_way()))
+        return left if own else min(left, self._app.settings.stream_grace)
+
+    def _report_exit(self) -> None:
+        """Call uvicorn's own handler of signals, which libraries replace to hear of the end.
+
+        sse-starlette ends its event streams by it. Called now and not at the signal: until the drain delay is
+        over, clients would come straight back.
+        """
+        try:
+            super().handle_exit(signal.SIGTERM, None)
+        except Exception:
+            _log.exception("what replaces uvicorn.Server.handle_exit failed")
 
     async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
         if self.last and not self.force_exit:
@@ -388,41 +418,3 @@ class PublicServer(uvicorn.Server):
         else:
             ending.cancel()
             _log.error("cut: the lifespan did not end within %.1f s", seconds)
-
-
-class OperationsServer(uvicorn.Server):
-    """A second listener in the same loop, which leaves signals to the first."""
-
-    _task: asyncio.Task[None] | None = None
-    _listening: asyncio.Future[None] | None = None
-
-    async def open(self, sockets: list[socket.socket]) -> None:
-        """Serve in the background; returns when the listener accepts.
-
-        Raises:
-            OSError: another process listened on the port between bind and listen.
-        """
-        listen(sockets)
-        loop = asyncio.get_running_loop()
-        self._listening = loop.create_future()
-        self._task = loop.create_task(self.serve(sockets))
-        await asyncio.wait((self._listening, self._task), return_when=asyncio.FIRST_COMPLETED)
-        if self._task.done():
-            self._task.result()
-
-    async def finish(self) -> None:
-        """Close the listener and wait until it is closed."""
-        self.should_exit = True
-        if self._task is not None:
-            await self._task
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        await super().startup(sockets)
-        if self._listening is not None:
-            self._listening.set_result(None)
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Capture no signal."""
-        yield

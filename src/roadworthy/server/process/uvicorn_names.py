@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
-__all__ = ("Config", "State", "missing")
+__all__ = ("Config", "ServerState", "State", "missing")
 
 _CONFIG = ("loaded", "load", "http", "root_path", "limit_concurrency", "ws")
 _LOADED = ("loaded_app", "asgi_version", "ws_protocol_class", "http_protocol_class")

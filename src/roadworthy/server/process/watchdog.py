@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import logging
 import os
 import threading
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-__all__ = ("Step", "Watchdog")
+__all__ = ("Step", "Watchdog", "threads_in_the_way")
 
 Step = Literal["start", "requests", "lifespan", "threads", "rest"]
 
@@ -48,7 +49,7 @@ class Watchdog:
                 self._news.wait(left)
             step = self._step
         if step == "threads":
-            names = [one.name for one in _in_the_way()]
+            names = [one.name for one in threads_in_the_way()]
             _log.warning("cut %d threads that did not end", len(names), extra={"threads": names})
         else:
             _log.error("cut: the event loop is held, or the %s did not end", step)
@@ -57,6 +58,8 @@ class Watchdog:
         os._exit(1 if step == "requests" else 0)
 
 
-def _in_the_way() -> list[threading.Thread]:
-    """Return the threads that the interpreter waits for at its end."""
-    return [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+def threads_in_the_way() -> list[threading.Thread]:
+    """Return the threads that the interpreter waits for at its end; also daemons, of executors."""
+    of_executors = getattr(concurrent.futures.thread, "_threads_queues", {})
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    return [one for one in others if not one.daemon or one in of_executors]

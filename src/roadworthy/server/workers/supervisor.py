@@ -28,6 +28,7 @@ from ..process.folder import Folder
 from ..process.listeners import ServeError, close
 from ..process.machine import check_tls
 from ..process.operations import add_controls
+from ..process.operations_listener import OperationsListener
 from ..process.run import (
     Addresses,
     addresses_of,
@@ -37,7 +38,7 @@ from ..process.run import (
     record_start,
 )
 from ..process.systemd import Notifier
-from ..process.uvicorn import OperationsServer, operations_config, quiet
+from ..process.uvicorn import quiet
 from .channel import Message
 from .child import Worker, variables
 from .ending import Ending
@@ -197,7 +198,7 @@ class Supervisor:
             "roadworthy_worker_restarts_total", "Workers that were replaced.", lambda: pool.restarts
         )
         pages = add_controls(OperationsApp(settings, ServiceHealth(self), metrics), self)
-        operations = OperationsServer(operations_config(pages, settings))
+        operations = OperationsListener(pages, settings)
         await open_operations(operations, settings, self._operations)
         try:
             _log.info("preparing %s", self._errand.target, extra={"app": self._errand.target})

@@ -156,9 +156,10 @@ def serve_worker(app: Layer, line: Line) -> int:
     app.chain_sigterm = False
     # The supervisor had it done.
     app.hosting.assume_prepared()
-    worker = _Worker(app, line)
+    listeners = [socket.socket(fileno=number) for number in line.errand["listeners"]]
+    worker = _Worker(app, line, listeners)
     try:
-        worker.server.run([socket.socket(fileno=number) for number in line.errand["listeners"]])
+        worker.server.run(listeners)
     except PortTakenError:
         line.channel.send({"taken": True})
         return 1
@@ -188,17 +189,18 @@ class _Server(PublicServer):
 class _Worker:
     """Connects the channel with the server."""
 
-    def __init__(self, app: Layer, line: Line) -> None:
+    def __init__(self, app: Layer, line: Line, listeners: list[socket.socket]) -> None:
         self._hosting = hosting = app.hosting
         self._line = line
         self._loop: asyncio.AbstractEventLoop | None = None
         self.server = _Server(
-            public_config(app, app.settings),
+            public_config(app, app.settings, listeners),
             app,
             Watchdog(hosting.flush),
             before=self._before,
             ready=self._ready,
             after=self._after,
+            target=str(line.errand["target"]),
             last=False,
         )
         self.server.terminated = lambda: line.channel.send({"terminated": True})
