@@ -64,13 +64,10 @@ async def _service(client: AsyncClient) -> None:
     answer = await client.get("/users/2")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"] == "There is no such user"
-    app = _module("service").app
+    app, own = _module("service").app, _module("main").app
     assert isinstance(app, FastAPI)
-    assert (app.state, app.dependency_overrides, app.routes) == (
-        app.app.state,
-        app.app.dependency_overrides,
-        app.app.routes,
-    )
+    assert (app.state, app.dependency_overrides) == (own.state, own.dependency_overrides)
+    assert app.routes == own.routes
 
 
 async def _own_errors(client: AsyncClient) -> None:
