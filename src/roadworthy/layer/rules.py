@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 from ..near import did_you_mean
 from ..settings import PlainMistake, Problem, Rate, SettingsError, WrittenRule, judged_by
@@ -164,5 +164,5 @@ def _allowed(hint: Any) -> Iterator[str]:
 
 def _plain(value: object) -> object:
     if isinstance(value, tuple) and not isinstance(value, Rate):
-        return ", ".join(value)
+        return ", ".join(str(part) for part in cast("tuple[object, ...]", value))
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
