@@ -491,8 +491,9 @@ def test_an_app_that_ends_because_its_client_has_left_is_no_failure(
             pass
 
     with layered(app) as (layer, served), served.connect() as client:
+        hosting = layer.hosting  # built here, and not in two threads at once
         client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        until(lambda: layer.hosting.busy, "the request is there")
+        until(lambda: hosting.busy, "the request is there")
         if way == "half":
             client.finish()
             client.rest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 from contextvars import Context
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,10 @@ def _names(tasks: list[asyncio.Task[Any]]) -> list[str]:
 
 def _has_request(task: asyncio.Task[Any]) -> bool:
     """Return whether a task began within a request: it has a copy of the request's context."""
-    # Task.get_context is new in Python 3.12.
-    return any(
-        isinstance(one, Context) and one.get(current_exchange) is not None for one in gc.get_referents(task)
-    )
+    if sys.version_info >= (3, 12):
+        return task.get_context().get(current_exchange) is not None
+    held = (one for one in gc.get_referents(task) if isinstance(one, Context))
+    return any(context.get(current_exchange) is not None for context in held)
 
 
 def _is_machinery(task: asyncio.Task[Any]) -> bool:
