@@ -32,19 +32,36 @@ DEADLINE = max(_LEAST, _STARTS * _one_start())
 """Seconds after which waiting counts as failed."""
 
 
+class _Wait:
+    """One wait: over at the deadline, or later if a start takes longer by then than when the tests began."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._begun = time.monotonic()
+        self._seconds = DEADLINE
+
+    def go_on(self) -> None:
+        """Fail if it has been long enough."""
+        waited = time.monotonic() - self._begun
+        if waited < self._seconds:
+            return
+        self._seconds = max(self._seconds, _STARTS * _one_start())
+        assert waited < self._seconds, f"not within {self._seconds:.0f} s: {self._what}"
+
+
 def until(condition: Callable[[], Any], what: str = "it came about") -> Any:
     """Return the first true value of ``condition``; fail at the deadline."""
-    end = time.monotonic() + DEADLINE
+    wait = _Wait(what)
     while not (found := condition()):
-        assert time.monotonic() < end, f"not within {DEADLINE:.0f} s: {what}"
+        wait.go_on()
         time.sleep(_POLL)
     return found
 
 
 async def eventually(condition: Callable[[], Any], what: str = "it came about") -> Any:
     """Return the first true value of ``condition``, while the loop goes on; fail at the deadline."""
-    end = time.monotonic() + DEADLINE
+    wait = _Wait(what)
     while not (found := condition()):
-        assert time.monotonic() < end, f"not within {DEADLINE:.0f} s: {what}"
+        wait.go_on()
         await asyncio.sleep(_POLL)
     return found

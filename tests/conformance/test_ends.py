@@ -121,11 +121,16 @@ class Asked:
         self.ids = (self.record["trace_id"], self.record["span_id"])
 
     def _record(self) -> dict[str, Any]:
-        lines = self._server.wait_stdout(lambda lines: any(self.id in line for line in lines))
-        records = [json.loads(line) for line in lines if self.id in line]
+        def whole(lines: list[str]) -> bool:
+            return any(record["message"] == "request" for record in self._of(lines))
+
+        records = self._of(self._server.wait_stdout(whole))
         (record,) = [one for one in records if one["message"] == "request"]
         self.others = [one for one in records if one["message"] != "request"]
         return dict(record)
+
+    def _of(self, lines: list[str]) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in lines if self.id in line]
 
     def _count(self) -> float:
         with socket.create_connection(("127.0.0.1", self._server.port), timeout=DEADLINE) as connection:

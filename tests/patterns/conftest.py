@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from roadworthy.patterns import Database
+from tests.patience import DEADLINE
 
 from .accounts import create
 
@@ -20,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def database(path: Path) -> AsyncIterator[Database]:
     """The open database."""
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{path}", wait=DEADLINE)
     await database.start()
     yield database
     stats = database.stats()

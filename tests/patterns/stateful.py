@@ -24,6 +24,7 @@ from roadworthy import ConflictError, NotFoundError
 from roadworthy.patterns import Database, TableAnswers, idempotent, unit_of_work
 from roadworthy.patterns.idempotency import KeyReusedError
 from roadworthy.types import Message, Receive, Scope, Send
+from tests.patience import DEADLINE
 
 from .accounts import Accounts, answers, create
 
@@ -54,7 +55,7 @@ class Machine(RuleBasedStateMachine):
     def open(self) -> None:
         path = Path(self.folder.name) / "data.db"
         create(path)
-        self.database = Database(f"sqlite:///{path}")
+        self.database = Database(f"sqlite:///{path}", wait=DEADLINE)
         self.accounts = Accounts(self.database)
         self.runner.run(self.database.start())
         self.site = idempotent(self.app, answers=TableAnswers(self.database, answers))

@@ -22,6 +22,7 @@ from roadworthy.patterns import (
     unit_of_work,
 )
 from roadworthy.patterns.repository import decode_cursor, encode_cursor
+from tests.patience import DEADLINE
 
 from .accounts import Account, Accounts, Entries, accounts, create
 
@@ -44,7 +45,7 @@ async def repository(
         yield MemoryAccounts(MemoryStore())
         return
     create(tmp_path / "accounts.db")
-    database = Database(f"sqlite:///{tmp_path / 'accounts.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'accounts.db'}", wait=DEADLINE)
     await database.start()
     yield Accounts(database)
     await database.stop()
