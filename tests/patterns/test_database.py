@@ -189,11 +189,12 @@ async def test_pragmas(database: Database) -> None:
         async with database.connection() as connection:
             return [(await connection.execute(text(f"PRAGMA {name}"))).scalar_one() for name in names]
 
-    assert await found() == [1, 2, "wal", 5000, 1]
+    waits = round(DEADLINE * 1_000)
+    assert await found() == [1, 2, "wal", waits, 1]
     async with unit_of_work():
-        assert await found() == [1, 2, "wal", 5000, 0]
+        assert await found() == [1, 2, "wal", waits, 0]
     async with unit_of_work(read_only=True):
-        assert await found() == [1, 2, "wal", 5000, 1]
+        assert await found() == [1, 2, "wal", waits, 1]
 
 
 async def test_write_outside_a_unit(database: Database) -> None:
