@@ -92,7 +92,11 @@ class Call:
         self.sent: list[Message] = []
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._news = asyncio.Event()
-        self.task = asyncio.ensure_future(app(scope, self._inbox.get, self._send))
+        self.task = asyncio.ensure_future(app(scope, self._receive, self._send))
+
+    async def _receive(self) -> Message:
+        # That of a server: an `asyncio.Queue.get` would be known as that of a client of tests.
+        return await self._inbox.get()
 
     async def _send(self, message: Message) -> None:
         self.sent.append(message)

@@ -129,8 +129,10 @@ class Pass:
         self.shutdown.on_change(self.health.follow)
         self._watch()
         self._recorded = not alone
+        self._secured = settings.security_headers
         self.behind_proxies = bool(settings.trusted_proxies)
         """Trusted proxies are configured: one of them may report another client than the peer."""
+        self.strict = settings.http_strict
         self.raises = settings.env == "test"
         """A test client gets what the app raised, after its 500, as it does without the layer."""
         self._traced = True
@@ -143,7 +145,7 @@ class Pass:
         self.request_id.admit(exchange)  # first: every answer and every record carries the id
         self.tracing.admit(exchange)
         self.client.admit(exchange)  # limits and records need to know who asks
-        if exchange.repeat is not None:
+        if exchange.repeat is not None and self.strict:
             # Before anything is decided by a field of which the app may read another line.
             return exchange.repeat
         if exchange.route_path in self.health.paths:
@@ -181,7 +183,8 @@ class Pass:
     def respond(self, exchange: Exchange) -> None:
         """Take the steps when status and fields are known and nothing is sent yet; none of them raises."""
         self.request_id.respond(exchange)
-        self.headers.respond(exchange)
+        if self._secured:
+            self.headers.respond(exchange)
         if exchange.close or self.shutdown.draining:
             self.shutdown.respond(exchange)
         if self.cors.enabled:

@@ -31,7 +31,7 @@ class RequestId:
     """
 
     def __init__(self, settings: Settings) -> None:
-        del settings
+        self._sent = settings.request_id_header
         self._bits = _generator.getrandbits
 
     def admit(self, exchange: Exchange) -> None:
@@ -45,6 +45,6 @@ class RequestId:
 
     def respond(self, exchange: Exchange) -> None:
         """Put the id on the response."""
-        if _FIELD in exchange.response_names:
+        if _FIELD in exchange.response_names or not self._sent:
             return
         exchange.add(((_FIELD, exchange.request_id.encode("ascii")),))

@@ -43,7 +43,8 @@ class RequestValidation:
     """Refuses requests above the limits, and JSON bodies that are not JSON.
 
     Parameters:
-        settings: ``url_limit``, ``header_limit``, ``body_limit`` in bytes, ``header_count``; ``json_strict``.
+        settings: ``url_limit``, ``header_limit``, ``body_limit`` in bytes, ``header_count``; ``json_strict``,
+            ``http_strict``.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,6 +53,7 @@ class RequestValidation:
         self._header_count = settings.header_count
         self._body_limit = settings.body_limit
         self._strict = settings.json_strict
+        self._http_strict = settings.http_strict
         self._json_types: dict[bytes, bool] = {}
 
     def admit(self, exchange: Exchange) -> APIError | None:
@@ -81,7 +83,7 @@ class RequestValidation:
         length = headers.get(b"content-length")
         if length is not None:
             if not length.isdigit() or len(length) > 19:  # RFC 9110 §8.6: 1*DIGIT; 19 digits pass any int64
-                return BadRequestError("Content-Length is not a number")
+                return BadRequestError("Content-Length is not a number") if self._http_strict else None
             if int(length) > limit:
                 return self._too_large(exchange)
         elif b"transfer-encoding" not in headers:

@@ -303,9 +303,17 @@ class RouteTable:
         return None if entry is None else entry.template
 
     def allowed(self, exchange: Exchange) -> str:
-        """Return the ``Allow`` value: the methods of all routes that match the path (RFC 9110 §10.2.1)."""
+        """Return the ``Allow`` value: the methods of all routes that match the path (RFC 9110 §10.2.1).
+
+        It is "" where one of them is an app of its own (a folder of files), which alone knows its methods.
+        """
         path = self._router.canonical(exchange.path, exchange.root)
-        found = frozenset[str]().union(*(route.methods for route in self._routes if route.matches(path)))
+        found = frozenset[str]()
+        for route in self._routes:
+            if route.matches(path):
+                if route.methods == ANY_METHOD:
+                    return ""
+                found |= route.methods
         return ", ".join(sorted(found - {"WEBSOCKET"}))
 
 

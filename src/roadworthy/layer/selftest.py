@@ -58,6 +58,8 @@ async def self_test(tested: Pass) -> None:
         "allowed_hosts": (),
         "cors_origins": (_ORIGIN.decode(),),
         "env": "production",
+        "security_headers": True,
+        "request_id_header": True,
     }
     probe = type(tested)(
         _small_app, GenericFramework(_small_app), tested.settings.model_copy(update=changes), (), alone=True

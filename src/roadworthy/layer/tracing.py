@@ -56,7 +56,7 @@ class Tracing:
     query, header field or exception message goes into them.
 
     Parameters:
-        settings: the settings.
+        settings: ``tracing`` decides whether spans are made.
         native: returns whether the framework makes the server spans (FastAPI 0.165 and later, the
             instrumentations of OpenTelemetry). This item then takes over their ids, and makes a span for what
             the layer refuses before the framework sees it.
@@ -75,7 +75,7 @@ class Tracing:
         probes: Collection[str] = (),
         off: bool = False,
     ) -> None:
-        del settings
+        self._wanted = settings.tracing
         self._is_native = native
         self._source = source
         self._probes = frozenset(probes)
@@ -135,9 +135,11 @@ class Tracing:
             return
         self._trace = api
         use_api(api)
-        self._makes, self.follows = not native, native
+        self._makes, self.follows = self._wanted and not native, native
         if native:
             follow(source)
+        if not self._wanted:
+            return
         of_provider = getattr(source, "get_tracer", None)
         self._tracer = of_provider("roadworthy", schema_url=_SCHEMA) if of_provider else source
 

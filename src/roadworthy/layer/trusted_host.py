@@ -31,14 +31,15 @@ class TrustedHost:
     """Refuses requests whose ``Host`` (``:authority`` in HTTP/2) is missing, malformed or not ours.
 
     Parameters:
-        settings: ``allowed_hosts`` has exact names (``example.com``) and ``*.example.com`` for every name
+        settings: ``http_strict``; ``allowed_hosts`` has exact names (``example.com``) and ``*.example.com`` for every name
             below one, at any depth and without the name itself; ports and case do not matter. Without any,
             every well-formed host is let through.
 
     Raises:
         ValueError: an entry of ``allowed_hosts`` is neither.
 
-    A missing, repeated or malformed field is 400 (RFC 9112 §3.2); a host that is not served is 421 (RFC 9110
+    A missing, repeated or malformed field is 400 (RFC 9112 §3.2), unless ``http_strict`` is off and every
+    host is let through; a host that is not served is 421 (RFC 9110
     §15.5.20). HTTP/1.0 has no ``Host``, so a request of that version may leave it out.
     """
 
@@ -60,6 +61,8 @@ class TrustedHost:
                 names.add(name)
         self._names = frozenset(names)
         self._suffixes = tuple(suffixes) if names or suffixes else ("",)
+        # A name that is not one is none of those that are allowed.
+        self._strict = settings.http_strict or "" not in self._suffixes
         self.good: set[bytes] = set()
         """Values of the field that were let through before: they need not be looked at again."""
 
@@ -74,12 +77,12 @@ class TrustedHost:
             if host is None:
                 if exchange.http_version == "1.0":
                     return None
-                return BadRequestError("The Host field is missing")
+                return self._invalid("The Host field is missing")
         if b"," in host:
-            return BadRequestError("There is more than one Host field")
+            return self._invalid("There is more than one Host field")
         match = _HOST.fullmatch(host.decode("latin-1").lower()) if len(host) <= _LONGEST else None
         if match is None or int(match[2] or 0) > 65535:
-            return BadRequestError("The Host field is malformed")
+            return self._invalid("The Host field is malformed")
         name = match[1]
         if name not in self._names and not name.endswith(self._suffixes):
             return refused_by(MisdirectedRequestError(), Limit("ALLOWED_HOSTS"))
@@ -87,3 +90,6 @@ class TrustedHost:
             self.good.clear()
         self.good.add(host)
         return None
+
+    def _invalid(self, message: str) -> APIError | None:
+        return BadRequestError(message) if self._strict else None

@@ -1,5 +1,6 @@
 """The settings: name, type, unit, default and reason; those of the process are in ``process``,
-those of security headers in ``browser``.
+those of security headers in ``browser``, those that give back what an app had without the layer in
+``compatibility``.
 
 A value comes from, in this order: an argument of :func:`roadworthy.roadworthy` or a command-line flag, the
 environment variable ``ROADWORTHY_<NAME>``, the well-known variable where :data:`WELL_KNOWN` names one
@@ -38,7 +39,7 @@ from .values import (
 __all__ = ("Settings", "load_settings", "settings_sources", "weak_secrets")
 
 
-class Settings(BrowserSettings):
+class Settings(BrowserSettings, CompatibilitySettings):
     """Settings of a service that runs on Roadworthy. Subclass it to add the service's own.
 
     A field of a subclass is read from ``ROADWORTHY_<NAME>``, its alias and its plain upper-case name. Declare
@@ -66,11 +67,11 @@ class Settings(BrowserSettings):
     _origins: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
 
     # Error handling
-    error_format: Annotated[Literal["problem", "envelope", "app"], Word] = Field(
+    error_format: Annotated[Literal["problem", "envelope", "app", "framework"], Word] = Field(
         default="problem",
         description='Shape of error bodies: `problem` (RFC 9457 problem details), `envelope` (`{"error": '
-        "{...}}`), `app` (the app's own bodies, without echoes of the input). The default is the standard "
-        "one.",
+        "{...}}`), `app` (the app's own bodies, without echoes of the input), `framework` (as the app and "
+        "its framework make them, echoes included). The default is the standard one.",
     )
 
     # Logging

@@ -26,6 +26,7 @@ from .departures import CLIENT_CLOSED_REQUEST, is_departure
 from .response import Answering
 from .scope import show_client
 from .served_request import ServedRequest
+from .test_clients import is_test_client
 
 __all__ = ("Conversation",)
 
@@ -33,8 +34,6 @@ __all__ = ("Conversation",)
 _UNWIND = 1.0
 _log = logging.getLogger("roadworthy.layer")
 _PATHSEND = "http.response.pathsend"
-_TEST_CLIENT = "http.response.debug"
-"""An extension that Starlette's test client offers, and no server."""
 _DISCONNECT: Message = {"type": "http.disconnect"}
 _NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 
@@ -55,7 +54,9 @@ class Conversation(Answering):
     """Set when a stream is asked to end."""
     _reading_since: float = 0.0
     """When the app began to read the body."""
-    _departure: asyncio.Task[None] | None = None
+    _raised: BaseException | None = None
+    """What came out of the app, where a test client is to get it."""
+    _departure: asyncio.Task[Message] | None = None
     """Waits for the client to leave since the app has asked whether it has."""
     _gone: bool = False
     """The client has left before its response was complete, and the app knows."""
@@ -143,12 +144,12 @@ class Conversation(Answering):
             try:
                 await pass_.app(scope, self.receive, self.send)
             except Exception as exception:
-                self._failed(exception)
+                self._came_out(exception)
             except BaseException as exception:
                 if self._interrupted and task is not None and isinstance(exception, asyncio.CancelledError):
                     task.uncancel()
                 elif is_apps_own(exception, task) or self._cancels_itself(exception):
-                    self._failed(exception)
+                    self._came_out(exception)
                 else:
                     raise
             finally:
@@ -156,15 +157,15 @@ class Conversation(Answering):
                 pass_.live.discard(self)
                 exchange.route = pass_.framework.route_of(scope) or exchange.route
                 # What the app keeps of its scope is not to keep the exchange.
-                del scope[EXCHANGE_KEY]
+                scope.pop(EXCHANGE_KEY, None)
                 if pass_.may_cancel and self._watcher is not None:
                     self._watcher.cancel()
                 if self._departure is not None:
                     self._departure.cancel()
             if not exchange.ended:
                 await self._complete()
-            if exchange.exception is not None and pass_.raises and extensions and _TEST_CLIENT in extensions:
-                raise exchange.exception
+            if self._raised is not None:
+                raise self._raised
         finally:
             current_exchange.reset(token)
             # The two hold each other; left so, every request would wait for the collector.
@@ -182,6 +183,16 @@ class Conversation(Answering):
             exchange.route = self._pass.name_route(exchange)
         self._pass.tracing.refused(exchange)
         await self.answer(outcome)
+
+    def _came_out(self, exception: BaseException) -> None:
+        self._failed(exception)
+        pass_ = self._pass
+        if (
+            pass_.raises
+            and is_test_client(self._receive)
+            and pass_.errors.from_exception(exception, self.exchange.method).status >= 500
+        ):
+            self._raised = exception
 
     def _failed(self, exception: BaseException) -> None:
         pass_, exchange = self._pass, self.exchange
@@ -219,6 +230,13 @@ class Conversation(Answering):
                 exchange.error = APIError()
                 if exchange.exception is None:
                     exchange.exception = RuntimeError("the app returned without sending a response")
+                    if self._pass.raises and is_test_client(self._receive):
+                        # The client reports it, as it does without the layer.
+                        exchange.status = exchange.error.status
+                        return
+            if self._raised is not None and self._pass.settings.error_format == "framework":
+                exchange.status = exchange.error.status
+                return
             await self.answer(exchange.error, keep=True)
         elif self._ending and _is_event_stream(exchange):
             # An event stream has no end of its own: a clean one makes the client connect again elsewhere.
@@ -226,7 +244,7 @@ class Conversation(Answering):
         else:
             if exchange.exception is None and not self._ending:
                 exchange.exception = exchange.error or RuntimeError("the app left its response unfinished")
-            raise ResponseAborted
+            raise self._raised or ResponseAborted
 
     # -- what the exchange asks
 
@@ -314,6 +332,9 @@ class Conversation(Answering):
             exchange.deadline = self._budget_end
             if self._pass.may_cancel:
                 self._watch_if_asked()
+        else:
+            # Its head may have announced none: httpx's ASGITransport streams without a word of it.
+            exchange.body_complete = False
         return message
 
     async def _whole_body(self) -> Message:
@@ -340,13 +361,14 @@ class Conversation(Answering):
         raise error
 
     async def _until_gone(self) -> Message:
-        if self._ending:
+        if self._ending or self.exchange.ended:
+            # A server that has sent the whole response reports this (ASGI, "http.disconnect").
             return _DISCONNECT
         # One task for all that the app asks: whether its client has left is answered at once, for who only
         # looks gives up at the first suspension (`Request.is_disconnected` of Starlette).
         departure = self._watcher or self._departure
         if departure is None:
-            departure = self._departure = asyncio.ensure_future(self._left())
+            departure = self._departure = asyncio.ensure_future(self._receive())
         if not departure.done():
             self._closing = closing = asyncio.get_running_loop().create_future()
             await asyncio.wait((departure, closing), return_when=asyncio.FIRST_COMPLETED)
@@ -354,6 +376,11 @@ class Conversation(Answering):
             # The exchange is over, and what still asks is nobody's.
             raise asyncio.CancelledError
         if departure.done() and not self._ending:
+            message = departure.result()
+            if message is not None and message["type"] != "http.disconnect":
+                # Nothing that a server sends; the app says what it makes of it.
+                self._departure = None
+                return message
             # Servers report it too when the response is complete.
             self._gone = not self.exchange.ended
         return _DISCONNECT
@@ -368,12 +395,9 @@ class Conversation(Answering):
         if wanted and exchange.body_complete and self._watcher is None:
             self._watcher = asyncio.ensure_future(self._watch())
 
-    async def _left(self) -> None:
+    async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-    async def _watch(self) -> None:
-        await self._left()
         # Servers report it too when the response is complete; what runs on after it (a background task) may.
         if not self.exchange.ended:
             self._gone = True

@@ -21,9 +21,11 @@ from ..environment import Environment
 from ..pipeline import Pass
 from ..selftest import self_test
 from ..unhandled import KINDS, Unhandled
+from .test_clients import is_test_client
 
 __all__ = ("Lifespan", "refuse_start")
 
+_WITH_LIFESPAN = frozenset({"fastapi", "litestar", "starlette"})
 _log = logging.getLogger("roadworthy.lifespan")
 
 
@@ -206,12 +208,22 @@ class Lifespan:
             if inner.error is not None:
                 raise inner.error
             return
+        if inner.error is not None and self._is_failure(receive):
+            await self.stop()
+            raise inner.error
         await self.serving()
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         failure = await inner.shutdown()
         await self.stop()
         await send(failure or {"type": "lifespan.shutdown.complete"})
+        if failure is not None and inner.error is not None:
+            raise inner.error
+
+    def _is_failure(self, receive: Receive) -> bool:
+        """Return whether a lifespan that raised at once has failed: frameworks that have one do not raise."""
+        pass_ = self._pass
+        return pass_.raises and pass_.framework.name in _WITH_LIFESPAN and is_test_client(receive)
 
 
 async def refuse_start(error: Exception, receive: Receive, send: Send) -> None:

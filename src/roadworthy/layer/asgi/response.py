@@ -95,9 +95,12 @@ class Answering:
         if kind == "http.response.start":
             return self._on_start(message)
         if kind != "http.response.body":
-            return self._send(message)
-        if self._discard or self.exchange.ended:
+            return self._extension(message)
+        if self._discard:
             return _DONE
+        if self.exchange.ended:
+            # The server raises, so that the app's mistake is found.
+            return self._send(message)
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
         if self._held is not None:
@@ -110,9 +113,23 @@ class Answering:
         self._start = None
         if self._settle is not None:
             return self._settled(start, body, more)
-        if more:
-            return self._begin_stream(start, body)
+        if more or start.get("trailers"):
+            return self._begin_stream(start, body, more)
         return self._whole(start, body)
+
+    def _extension(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.trailers":
+            if self._discard:
+                return _DONE
+            if self._start is not None or self._flush is not None:
+                return self._after_head(message)
+        return self._send(message)
+
+    async def _after_head(self, message: Message) -> None:
+        """Send a message that wants the head on its way."""
+        self._flush_head()
+        await self.flushed()
+        await self._send(message)
 
     async def answer(self, outcome: Reply | APIError, *, keep: bool = False) -> None:
         """Send a whole answer of the layer's own.
@@ -129,7 +146,7 @@ class Answering:
             exchange.exception = InvalidResponseError("a field of an error has an invalid name or value")
             exchange.error = outcome = APIError()
         reply = outcome if isinstance(outcome, Reply) else self._pass.errors.encode(exchange, outcome)
-        self._discard = False
+        self._discard = True
         self._start = self._held = self._settle = None
         exchange.status = reply.status
         exchange.response_headers = [*reply.headers, *kept]
@@ -149,7 +166,7 @@ class Answering:
 
     async def end(self) -> None:
         """End a stream as if it were complete."""
-        self.exchange.ended = True
+        self.exchange.ended = self._discard = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     # -- the head
@@ -167,7 +184,7 @@ class Answering:
                 if rule is not exchange.rule:
                     return self._start_late(message, rule)
         status = message["status"]
-        if not 200 <= status <= 599:
+        if not 200 <= status <= 599 and pass_.settings.http_strict:
             raise InvalidResponseError(f"{status!r} is not the status of a final response, 200 to 599")
         exchange.status = status
         exchange.response_headers = headers = list(message.get("headers", ()))
@@ -182,13 +199,17 @@ class Answering:
         self._start = message
         if exchange.error is not None:
             self._discard = True
-        elif status >= 400:
+        elif status >= 400 and not message.get("trailers"):
             self._held = bytearray()
             if pass_.tracing.follows:
                 # By the time the rest is known, the framework's span has ended.
                 pass_.tracing.respond(exchange)
         elif b"content-length" not in names and status not in (204, 304) and exchange.method != "HEAD":
-            self._timer = asyncio.get_running_loop().call_later(_FIRST_PIECE, self._flush_head)
+            if pass_.settings.error_format == "framework":
+                # What fails at the start of a stream is left to the framework as well.
+                self._flush_head()
+            else:
+                self._timer = asyncio.get_running_loop().call_later(_FIRST_PIECE, self._flush_head)
         return _DONE
 
     async def _start_late(self, message: Message, rule: RouteRule | None) -> None:
@@ -203,7 +224,10 @@ class Answering:
         settle, self._settle = self._settle, None
         assert settle is not None
         await settle(self.exchange.status)
-        await (self._begin_stream(start, body) if more else self._whole(start, body))
+        if more or start.get("trailers"):
+            await self._begin_stream(start, body, more)
+        else:
+            await self._whole(start, body)
 
     # -- a response that is there as a whole
 
@@ -299,19 +323,24 @@ class Answering:
             pass_.deadlines.stream(exchange)
         return {**start, "headers": exchange.response_headers}
 
-    async def _begin_stream(self, start: Message, body: bytes) -> None:
+    async def _begin_stream(self, start: Message, body: bytes, more: bool = True) -> None:
         if self._timer is not None:
             self._timer.cancel()
         await self._send_head(self._head_of_stream(start))
-        # An empty piece as well: our server sends a head with the first piece.
-        await self._chunk(body, True)
+        await self._chunk(body, more)
 
     def _flush_head(self) -> None:
         start = self._start
         if start is None or self._discard or self._held is not None or self._settle is not None:
             return
         self._start = None
-        self._flush = asyncio.ensure_future(self._begin_stream(start, b""))
+        self._flush = asyncio.ensure_future(self._send_early(start))
+
+    async def _send_early(self, start: Message) -> None:
+        await self._send_head(self._head_of_stream(start))
+        if self._send_whole is not None:
+            # Our server sends a head with the first piece.
+            await self._send({"type": "http.response.body", "body": b"", "more_body": True})
 
     async def _after_flush(self, body: bytes, more: bool) -> None:
         if self._flush is not None:
@@ -367,7 +396,7 @@ class Answering:
         pass_, exchange = self._pass, self.exchange
         media_type = exchange.response_names.get(b"content-type", b"").decode("latin-1")
         error = pass_.framework.problem_of(exchange.status, media_type, body, self._scope)
-        if error is None or pass_.settings.error_format == "app":
+        if error is None or pass_.settings.error_format in ("app", "framework"):
             return None
         if exchange.status == 500 and exchange.exception is not None:
             # The framework answered for an exception that we know more of: a pool without a connection is

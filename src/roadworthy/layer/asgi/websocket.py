@@ -22,6 +22,7 @@ from ..routes import RouteRule
 from ..tasks import was_cancelled_within
 from .departures import CLIENT_CLOSED_REQUEST
 from .scope import show_client
+from .test_clients import is_test_client
 
 __all__ = ("WebSocketConversation",)
 
@@ -133,6 +134,10 @@ class WebSocketConversation:
     async def _failed(self, exception: BaseException) -> None:
         self.exchange.exception = exception
         error = self.exchange.error = self._pass.errors.from_exception(exception, self.exchange.method)
+        if self._pass.raises and error.status >= 500 and is_test_client(self._receive):
+            # It comes out of the client, which looks for it when there is no answer.
+            self.exchange.status = self.exchange.status or error.status
+            raise exception
         if not (self._accepted or self._answered):
             await self._deny(error)
         elif not self._closed:

@@ -68,6 +68,8 @@ def answers_validation_errors(app: Starlette) -> bool:
 
 def replace_validation_handler(app: Starlette, error_format: ErrorFormat) -> None:
     """Put a handler that echoes nothing where ``app`` still has FastAPI's default one."""
+    if error_format == "framework":
+        return
     if app.exception_handlers.get(RequestValidationError) is not request_validation_exception_handler:
         return
 

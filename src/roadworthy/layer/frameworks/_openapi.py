@@ -68,7 +68,7 @@ def patch_document(document: dict[str, Any], error_format: ErrorFormat) -> dict[
 
     Returns the same document: FastAPI keeps it and hands it out again, so a second call changes nothing.
     """
-    if error_format == "app":
+    if error_format in ("app", "framework"):
         return document
     refused = [
         responses["422"]

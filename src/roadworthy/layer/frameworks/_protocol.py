@@ -27,7 +27,7 @@ __all__ = (
 EXCHANGE_KEY = "roadworthy.exchange"
 """The scope's key under which the layer puts the exchange, for hooks that run inside the app."""
 
-ErrorFormat: TypeAlias = Literal["problem", "envelope", "app"]
+ErrorFormat: TypeAlias = Literal["problem", "envelope", "app", "framework"]
 
 
 class UnknownRouteError(RuntimeError):
