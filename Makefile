@@ -72,4 +72,5 @@ lock: $(STAMP)  ## resolve the dependencies again
 	@for app in tests/proof/apps/*/requirements.in; do $(RESOLVE) --no-annotate pyproject.toml $$app -o $${app%.in}.txt; done
 	@for stack in django fastapi; do $(COMPILE) examples/guide/$$stack/requirements.in --no-annotate -o examples/guide/$$stack/requirements.txt; done
 	@$(COMPILE) --group fuzz -o requirements/fuzz.txt
+	@sed -nE 's/^((django|fastapi|starlette)==[^\\]*).*/\1/p' requirements/dev.txt | $(COMPILE) - pyproject.toml --group suites -o requirements/suites.txt
 	@echo uv | $(COMPILE) - -o requirements/uv.txt

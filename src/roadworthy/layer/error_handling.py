@@ -20,7 +20,7 @@ from .problem import problem
 
 __all__ = ("ErrorHandling",)
 
-# An encoder of our own: what a test of the service puts in the place of `json.dumps` counts the service's calls.
+# Bound once: what a test of the service puts in the place of `json.dumps` counts the service's calls alone.
 _json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """Methods that change nothing (RFC 9110 §9.2.1)."""

@@ -60,7 +60,7 @@ class RequestValidation:
         """Judge what the request head declares; a body whose declared length is too large is never read."""
         headers = exchange.headers
         if not exchange.bounded:
-            if exchange.method == "CONNECT":
+            if exchange.method == "CONNECT" and self._http_strict:
                 # RFC 9110 §9.3.6: any 2xx would make the connection a tunnel, whatever the app means by it.
                 exchange.close = True
                 return NotImplementedMethodError()

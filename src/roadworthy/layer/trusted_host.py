@@ -31,9 +31,9 @@ class TrustedHost:
     """Refuses requests whose ``Host`` (``:authority`` in HTTP/2) is missing, malformed or not ours.
 
     Parameters:
-        settings: ``http_strict``; ``allowed_hosts`` has exact names (``example.com``) and ``*.example.com`` for every name
+        settings: ``allowed_hosts`` has exact names (``example.com``) and ``*.example.com`` for every name
             below one, at any depth and without the name itself; ports and case do not matter. Without any,
-            every well-formed host is let through.
+            every well-formed host is let through, and without ``http_strict`` every other one as well.
 
     Raises:
         ValueError: an entry of ``allowed_hosts`` is neither.

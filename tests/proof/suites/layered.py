@@ -1,4 +1,4 @@
-"""Every app that a suite gives to a client of tests has the layer around it, as its user would have put it there.
+"""Every app that a suite gives to a client of tests has the layer around it, as its user would put it there.
 
 A plugin of pytest (``-p layered``), and a program for suites that have a runner of their own: ``layered.py
 runtests.py asgi``. The settings come from the environment.
@@ -11,6 +11,7 @@ import functools
 import inspect
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,7 @@ def pytest_configure() -> None:
 
 def _bound_waiting() -> None:
     """Have each test of Django's end: one whose view was never called waits for it without end."""
-    from django.test import testcases
-
+    testcases: Any = import_module("django.test.testcases")
     plain = testcases.async_to_sync
 
     def limited(test: Any) -> Any:

@@ -394,9 +394,11 @@ class Answering:
 
     def _recognised(self, body: bytes) -> APIError | None:
         pass_, exchange = self._pass, self.exchange
+        if pass_.settings.error_format in ("app", "framework"):
+            return None
         media_type = exchange.response_names.get(b"content-type", b"").decode("latin-1")
         error = pass_.framework.problem_of(exchange.status, media_type, body, self._scope)
-        if error is None or pass_.settings.error_format in ("app", "framework"):
+        if error is None:
             return None
         if exchange.status == 500 and exchange.exception is not None:
             # The framework answered for an exception that we know more of: a pool without a connection is

@@ -15,6 +15,9 @@ __all__ = ("error_for_status", "json_object", "json_objects", "media_type", "phr
 # A default error body is a few hundred bytes; a list of refused fields a few thousand.
 _MAX_BODY = 64 << 10
 
+# Bound once: a test of the service may put something in the place of `json.loads`.
+_decode = json.JSONDecoder().decode
+
 _BY_STATUS: dict[int, type[APIError]] = {
     kind.status: kind
     for kind in (getattr(errors, name) for name in errors.__all__)
@@ -64,7 +67,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     if len(body) > _MAX_BODY or not body.startswith(b"{"):
         return None
     try:
-        document = json.loads(body)
+        document = _decode(body.decode())
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", document) if isinstance(document, dict) else None
