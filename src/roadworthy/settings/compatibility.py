@@ -15,8 +15,8 @@ class CompatibilitySettings(ProcessSettings):
     http_strict: bool = Field(
         default=True,
         description="Refuse what other servers let through: a malformed or missing `Host`, a malformed "
-        "`Content-Length`, a field twice that stands once, the method CONNECT, a response whose status is not "
-        "200 to 599. On by default: proxies and apps read them differently. The server of `roadworthy run` "
+        "`Content-Length`, a field twice that stands once, CONNECT, a response whose status is not 200 to "
+        "599. On by default: proxies and apps read them differently. The server of `roadworthy run` "
         "refuses them in any case.",
     )
     security_headers: bool = Field(

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .browser import BrowserSettings
+from .compatibility import CompatibilitySettings
 from .mistakes import PlainMistake, Problem
 from .reading import read_into, variables_to_set
 from .secrets import weak_among
