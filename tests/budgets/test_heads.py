@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import roadworthy
-from roadworthy import APIError, RouteRule, Settings
+from roadworthy import APIError, RequestInfo, RouteRule, Settings
 from roadworthy.checker.bench.json_example import example
 from roadworthy.checker.http import codings
 from roadworthy.checker.http.response import ResponseParser
@@ -226,6 +226,9 @@ PARSERS = (
     Parser("a preflight's fields", "layer.cors", lambda value: Cors(SETTINGS).admit(make_exchange(
            "OPTIONS", "/", [(b"origin", b"null"), (b"access-control-request-method", b"X"),
            (b"access-control-request-headers", value)])), HEAD, _FIELD),
+    Parser("cookies for user_key", "layer.user_key", lambda value: RequestInfo(
+           {b"cookie": value}, "GET", "/", b"", "").cookies, HEAD, (b"a=1;", b"=", b";", b"a", b'"'),
+           ratio=300, why=_STEPS),
     Parser("Idempotency-Key", "patterns.idempotency", _key, HEAD, (b"a", b'"', b" ", b"\xff")),
     Parser("repeated fields", "layer.request_fields", lambda value: join_fields(
            [(b"a", one) for one in value.split(b"\n")]), HEAD, (b"\n", b"a"), ratio=800,
@@ -316,6 +319,8 @@ PARSERS = (
 # name of who calls them.
 NOT_HOSTILE = {
     "checker.bench.bodies": "a path of the manifest",
+    "layer.frameworks.django": "the prefix of static files, of the site's own settings",
+    "server.process.own_code": "the name of the app, and those of its files",
     "checker.store.kinds": "the scheme of a URL of the manifest",
     "checker.store.proxy": "one search for two words in what the service says to its store",
     "checker.manifest.infer_routes": "a pattern with one parameter, made of a path of the service's document",

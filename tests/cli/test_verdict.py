@@ -11,7 +11,7 @@ import pytest
 
 from roadworthy.cli.config import effective_settings
 from roadworthy.cli.run import layered
-from roadworthy.settings import PREFIX, WELL_KNOWN, Settings, SettingsError, set_flags
+from roadworthy.settings import PREFIX, WELL_KNOWN, Rate, Settings, SettingsError, set_flags
 from tests.server.service import command
 
 APP = "async def app(scope, receive, send): ...\n"
@@ -85,7 +85,7 @@ def test_both_accept_the_defaults_written_out(monkeypatch: pytest.MonkeyPatch, f
     reveal = getattr(value, "get_secret_value", None)
     text = (
         ",".join(value)
-        if isinstance(value, tuple) and field != "rate_limit"
+        if isinstance(value, tuple) and not isinstance(value, Rate)
         else str(reveal() if reveal else value)
     )
     monkeypatch.setenv(PREFIX + field.upper(), "" if value is None else text)

@@ -19,7 +19,7 @@ _NEVER_A_KEY = 100
 has just started may get a few with expired tokens."""
 
 
-class RequestFields(Mapping[str, str]):
+class _RequestFields(Mapping[str, str]):
     """Request fields by name, in any case: ``headers["Authorization"]``, ``headers.get("x-tenant")``."""
 
     __slots__ = ("_fields",)
@@ -65,7 +65,7 @@ class RequestInfo:
     @property
     def headers(self) -> Mapping[str, str]:
         """The request's fields by name, in any case."""
-        return RequestFields(self._fields)
+        return _RequestFields(self._fields)
 
     @property
     def cookies(self) -> Mapping[str, str]:

@@ -26,7 +26,7 @@ from .departures import CLIENT_CLOSED_REQUEST, is_departure
 from .response import Answering
 from .scope import show_client
 from .served_request import ServedRequest
-from .test_clients import is_test_client
+from .testing_clients import is_test_client
 
 __all__ = ("Conversation",)
 

@@ -21,7 +21,7 @@ from ..environment import Environment
 from ..pipeline import Pass
 from ..selftest import self_test
 from ..unhandled import KINDS, Unhandled
-from .test_clients import is_test_client
+from .testing_clients import is_test_client
 
 __all__ = ("Lifespan", "refuse_start")
 

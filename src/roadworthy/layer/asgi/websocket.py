@@ -22,7 +22,7 @@ from ..routes import RouteRule
 from ..tasks import was_cancelled_within
 from .departures import CLIENT_CLOSED_REQUEST
 from .scope import show_client
-from .test_clients import is_test_client
+from .testing_clients import is_test_client
 
 __all__ = ("WebSocketConversation",)
 
