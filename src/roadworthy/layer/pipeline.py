@@ -31,7 +31,7 @@ from .metrics import Metrics
 from .operations import PublicMetrics
 from .overload import Overload
 from .rate_limiting import RateLimiting
-from .refusals import Refusals
+from .refusal_warnings import RefusalWarnings
 from .request_id import RequestId
 from .request_validation import RequestValidation
 from .resources import Resources
@@ -104,7 +104,7 @@ class Pass:
         self.overload = Overload(settings)
         self.validation = RequestValidation(settings)
         self.logging = Logging(settings)
-        self.refusals = Refusals()
+        self.refusal_warnings = RefusalWarnings()
         self.metrics = Metrics(settings, group.directory if group else None)
         self.health = HealthCheck(settings, off=_own_probes(routes))
         self.pooling = ConnectionPooling(settings, resources)
@@ -203,7 +203,7 @@ class Pass:
             self.metrics.finish(exchange)
             self.logging.finish(exchange)
             if exchange.error is not None and exchange.error.limit is not None:
-                self.refusals.finish(exchange, exchange.error.limit)
+                self.refusal_warnings.finish(exchange, exchange.error.limit)
 
     # What an exchange asks; see `Service`.
 

@@ -13,7 +13,7 @@ from ..errors import Limit
 from ..settings import PREFIX
 from .exchange import Exchange
 
-__all__ = ("Refusals",)
+__all__ = ("RefusalWarnings",)
 
 _log = logging.getLogger("roadworthy.refusals")
 
@@ -30,7 +30,7 @@ _REASONS = {
 _OVER = ("over", "Raise it if the request was meant to pass")
 
 
-class Refusals:
+class RefusalWarnings:
     """Warns of the first refusal by each setting, and of the first by each field of rules."""
 
     def __init__(self) -> None:
