@@ -518,6 +518,7 @@ async def test_a_deadline_rolls_back(database: Database) -> None:
     """A unit whose request ran out of time is undone, and its connection is free again."""
     async with _served(database, request_timeout=0.1) as client:
         assert (await client.post("/slow")).status_code == 504
+    async with _served(database) as client:
         assert (await client.post("/add", params={"email": "a@b.c"})).status_code == 201
         assert (await client.get("/emails")).json() == ["a@b.c"]
 

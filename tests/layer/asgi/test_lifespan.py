@@ -124,7 +124,8 @@ async def test_a_start_that_fails_closes_what_was_open(fail: str, happened: list
 def test_one_app_has_one_lifespan_after_another(tmp_path: Path) -> None:
     """Each serves as the first did, on whatever event loop: the kind is a test suite with one app."""
     service, store = Service(), Database(f"sqlite:///{tmp_path}/rows.db")
-    app = roadworthy(service, resources=[service, Named(store)], request_timeout=0.2)
+    rules = {"/hang": RouteRule(timeout=0.2)}
+    app = roadworthy(service, resources=[service, Named(store)], routes=rules)
     checks: list[str] = []
 
     async def check() -> None:
@@ -169,7 +170,7 @@ async def _accepted(app: Layer) -> list[str]:
 def test_without_a_lifespan_each_request_may_have_an_event_loop_of_its_own() -> None:
     """Deadlines are kept, checks run and resources open on each, as a test client without a lifespan asks."""
     service = Service()
-    app = roadworthy(service, resources=[service], request_timeout=0.1)
+    app = roadworthy(service, resources=[service], routes={"/hang": RouteRule(timeout=0.1)})
 
     async def one(path: str) -> int:
         async with asyncio.timeout(DEADLINE):
