@@ -46,9 +46,16 @@ def started(folder: Path, given: str, *flags: str, workers: int = 1) -> Iterator
 
 
 def state(port: int) -> dict[str, Any]:
-    """Return what the processes of the service see."""
-    found: dict[str, Any] = json.loads(get(f"http://127.0.0.1:{port}")[1])
-    return found
+    """Return what the processes of the service see; an offload worker that is slow to start makes it a 503."""
+
+    def whole() -> dict[str, Any] | None:
+        status, body = get(f"http://127.0.0.1:{port}")
+        assert status in (200, 503, 504)
+        found: dict[str, Any] = json.loads(body)
+        return found if status == 200 else None
+
+    seen: dict[str, Any] = until(whole, "each process reports")
+    return seen
 
 
 def first_process(process: Running) -> dict[str, Any]:
@@ -68,16 +75,15 @@ def test_closed_standard_streams_are_dev_null(tmp_path: Path, closed: tuple[int,
     given = f"for number in {closed}: os.close(number)"
     with started(tmp_path, given, "--port", str(port), workers=workers) as process:
 
-        def answered() -> dict[str, Any] | None:
+        def answers() -> bool:
             assert process.process.poll() is None
             try:
-                found = state(port)
+                return bool(get(f"http://127.0.0.1:{port}"))
             except (OSError, HTTPException):
-                return None
-            # An offload worker that is slow to start makes it a 503.
-            return found if "offload" in found else None
+                return False
 
-        found = until(answered, "it answers")
+        until(answers, "it answers")
+        found = state(port)
         for place in ("process", "offload"):
             streams = found[place]["descriptors"]
             assert {str(number): streams.get(str(number)) for number in closed} == {
