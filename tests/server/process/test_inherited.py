@@ -46,7 +46,7 @@ def started(folder: Path, given: str, *flags: str, workers: int = 1) -> Iterator
 
 
 def state(port: int) -> dict[str, Any]:
-    """Return what the processes of the service see; an offload worker that is slow to start makes it a 503."""
+    """Return what the processes of the service see; 503 while the offload worker starts."""
 
     def whole() -> dict[str, Any] | None:
         status, body = get(f"http://127.0.0.1:{port}")
