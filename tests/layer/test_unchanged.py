@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -174,3 +175,18 @@ async def test_spans_are_made_unless_the_app_makes_them(
     await ask(roadworthy(app, tracing=tracing))
     assert len(exporter.get_finished_spans()) == int(tracing)
     provider.shutdown()
+
+
+async def test_what_a_test_puts_in_the_place_of_json_is_for_the_app_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The start, and the look at an error of the app, neither call it nor fail with it."""
+    layer = roadworthy(make())
+
+    def broken(*_: object, **__: object) -> None:
+        raise AssertionError("called")
+
+    monkeypatch.setattr(json, "loads", broken)
+    got = await ask(layer, path="/nowhere", headers=[HOST])
+    monkeypatch.undo()
+    assert (got.status, got.json()["code"]) == (404, "NOT_FOUND")
