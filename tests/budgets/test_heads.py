@@ -362,7 +362,6 @@ NOT_HOSTILE = {
     "layer.operations": "who has reached the listener of the operators; one class of characters",
     "layer.routes": "templates of the app's own routes",
     "layer.security_headers": "the settings",
-    "layer.selftest": "answers of our own",
     "patterns.offload.processes": "messages of our own workers",
     "patterns.offload.worker": "messages of our own parent",
     "patterns.stores.sqlite": "errors of a database's driver",
