@@ -158,6 +158,11 @@ OURS = {"slow head"}
 NAMED = ("code", "limit", "unit", "setting", "rule")
 
 
+def named_in(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record names of a refusal."""
+    return {key: found[key] for key in NAMED if key in found}
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start the app under each server, its rules in a file beside it."""
@@ -204,7 +209,7 @@ def test_a_refusal_names_what_decided_it(server: Server, name: str) -> None:
         after = len(server.stdout())
         assert send(server, data) == status
         found = record(server, status, after)
-        assert {key: found[key] for key in NAMED if key in found} == named
+        assert named_in(found) == named
     assert len(warnings(server, warning)) == 1
 
 
@@ -216,7 +221,7 @@ def test_limits_of_all_requests_are_named_alike(kind: ServerKind, tmp_path: Path
             busy.sendall(head("/late"))
             until(lambda: send(server, head("/a")) == 503, "a request is shed")
             found = record(server, 503, 0)
-            assert {key: found[key] for key in NAMED if key in found} == {
+            assert named_in(found) == {
                 "code": "UNAVAILABLE",
                 "limit": 0,
                 "unit": "requests",
@@ -225,7 +230,7 @@ def test_limits_of_all_requests_are_named_alike(kind: ServerKind, tmp_path: Path
             until(lambda: send(server, head("/a")) == 429, "the limit is reached")
             assert {send(server, head("/a")) for _ in range(30)} == {429}
         found = record(server, 429, 0)
-        assert {key: found[key] for key in NAMED if key in found} == {
+        assert named_in(found) == {
             "code": "RATE_LIMITED",
             "limit": 40,
             "unit": "requests/hour",

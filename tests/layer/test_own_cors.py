@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from roadworthy import Layer, roadworthy
 
 from ..asgi_driver import ask
 from ..served import served
+from ..warnings_of import warnings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -38,14 +38,9 @@ APPS: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture
 def warned() -> Iterator[list[str]]:
-    """Collect what the lifespan warns of, whatever a framework makes of the root logger."""
-    found: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("roadworthy.lifespan")
-    logger.addHandler(handler)
-    yield found
-    logger.removeHandler(handler)
+    """Collect what the lifespan warns of."""
+    with warnings_of("roadworthy.lifespan") as found:
+        yield found
 
 
 @pytest.mark.parametrize("kind", APPS)

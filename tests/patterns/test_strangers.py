@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from roadworthy.patterns.stores import TransactionError
 from roadworthy.types import Receive, Scope, Send
 
 from ..asgi_driver import ask
+from ..warnings_of import warnings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -69,14 +69,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 @pytest.fixture
 def warnings() -> Iterator[list[str]]:
     """Collect the warnings of units of work, which come once in a process."""
-    found: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("roadworthy.transactions")
-    logger.addHandler(handler)
     forget()
-    yield found
-    logger.removeHandler(handler)
+    with warnings_of("roadworthy.transactions") as found:
+        yield found
 
 
 async def _added(session: AsyncSession) -> None:

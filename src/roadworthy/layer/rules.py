@@ -1,6 +1,6 @@
 """Rules of routes that stand outside of the code, read into :class:`RouteRule` and bound to the app's routes.
 
-All that is wrong with them is reported at once, by file and line or by variable: a field that there is not,
+All that is wrong with them is reported at once, by file and line or by variable: an unknown field,
 a value that it does not take, a route that the app does not have, a rule beside one in code. Values are never
 repeated.
 """

@@ -1,4 +1,4 @@
-"""The settings of what browsers are told: names, transport, policies."""
+"""The settings of the response fields for browsers: names, transport, policies."""
 
 from __future__ import annotations
 

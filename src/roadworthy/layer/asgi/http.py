@@ -26,7 +26,7 @@ from .departures import CLIENT_CLOSED_REQUEST, is_departure
 from .response import Answering
 from .scope import show_client
 from .served_request import ServedRequest
-from .testing_clients import is_test_client
+from .testing_clients import raises_to
 
 __all__ = ("Conversation",)
 
@@ -188,8 +188,7 @@ class Conversation(Answering):
         self._failed(exception)
         pass_ = self._pass
         if (
-            pass_.raises
-            and is_test_client(self._receive)
+            raises_to(pass_, self._receive)
             and pass_.errors.from_exception(exception, self.exchange.method).status >= 500
         ):
             self._raised = exception
@@ -230,7 +229,7 @@ class Conversation(Answering):
                 exchange.error = APIError()
                 if exchange.exception is None:
                     exchange.exception = RuntimeError("the app returned without sending a response")
-                    if self._pass.raises and is_test_client(self._receive):
+                    if raises_to(self._pass, self._receive):
                         # The client reports it, as it does without the layer.
                         exchange.status = exchange.error.status
                         return

@@ -21,7 +21,7 @@ from ..environment import Environment
 from ..pipeline import Pass
 from ..selftest import self_test
 from ..unhandled import KINDS, Unhandled
-from .testing_clients import is_test_client
+from .testing_clients import raises_to
 
 __all__ = ("Lifespan", "refuse_start")
 
@@ -223,7 +223,7 @@ class Lifespan:
     def _is_failure(self, receive: Receive) -> bool:
         """Return whether a lifespan that raised at once has failed: frameworks that have one do not raise."""
         pass_ = self._pass
-        return pass_.raises and pass_.framework.name in _WITH_LIFESPAN and is_test_client(receive)
+        return pass_.framework.name in _WITH_LIFESPAN and raises_to(pass_, receive)
 
 
 async def refuse_start(error: Exception, receive: Receive, send: Send) -> None:

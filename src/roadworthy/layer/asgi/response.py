@@ -184,7 +184,7 @@ class Answering:
                 if rule is not exchange.rule:
                     return self._start_late(message, rule)
         status = message["status"]
-        if not 200 <= status <= 599 and pass_.settings.http_strict:
+        if not 200 <= status <= 599 and pass_.strict:
             raise InvalidResponseError(f"{status!r} is not the status of a final response, 200 to 599")
         exchange.status = status
         exchange.response_headers = headers = list(message.get("headers", ()))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...types import Receive
+from ..pipeline import Pass
 
-__all__ = ("is_test_client",)
+__all__ = ("raises_to",)
 
 _MODULES = frozenset(
     {
@@ -18,6 +19,11 @@ _MODULES = frozenset(
 )
 
 
-def is_test_client(receive: Receive) -> bool:
-    """Return whether ``receive`` is that of Starlette's, httpx's or asgiref's client of tests."""
-    return getattr(receive, "__module__", "") in _MODULES
+def raises_to(pass_: Pass, receive: Receive) -> bool:
+    """Return whether the caller is a client of tests that gets what the app raises.
+
+    Parameters:
+        pass_: the items; they raise in the environment ``test`` alone.
+        receive: the caller's ASGI ``receive``, by which Starlette's, httpx's and asgiref's are known.
+    """
+    return pass_.raises and getattr(receive, "__module__", "") in _MODULES

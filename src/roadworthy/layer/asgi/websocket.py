@@ -22,7 +22,7 @@ from ..routes import RouteRule
 from ..tasks import was_cancelled_within
 from .departures import CLIENT_CLOSED_REQUEST
 from .scope import show_client
-from .testing_clients import is_test_client
+from .testing_clients import raises_to
 
 __all__ = ("WebSocketConversation",)
 
@@ -134,7 +134,7 @@ class WebSocketConversation:
     async def _failed(self, exception: BaseException) -> None:
         self.exchange.exception = exception
         error = self.exchange.error = self._pass.errors.from_exception(exception, self.exchange.method)
-        if self._pass.raises and error.status >= 500 and is_test_client(self._receive):
+        if error.status >= 500 and raises_to(self._pass, self._receive):
             # It comes out of the client, which looks for it when there is no answer.
             self.exchange.status = self.exchange.status or error.status
             raise exception

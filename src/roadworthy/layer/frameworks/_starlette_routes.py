@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.endpoints import HTTPEndpoint
@@ -78,9 +78,8 @@ def tree(
             path = prefix + route.path
             within = (*mounts, path)
             below = tree(route.routes, expand, path, depth + 1, within)
-            info = None if below else _info(ANY_METHOD, path + "/{path:path}", unguarded(route.app), within)
-            if info is not None and _serves_files(route):
-                info = replace(info, static=True)
+            app, static = unguarded(route.app), _serves_files(route)
+            info = None if below else _info(ANY_METHOD, path + "/{path:path}", app, within, static=static)
             found.append(Node(route, path, info, below))
         elif isinstance(route, WebSocketRoute):
             path = prefix + route.path
@@ -88,18 +87,19 @@ def tree(
         elif isinstance(route, Route) or not isinstance(route, BaseRoute):
             # What is no BaseRoute is FastAPI's effective context of an included route.
             path = prefix + str(route.path)
-            info = _info(_methods(route), path, route.endpoint, mounts)
-            if isinstance(route.endpoint, StaticFiles):
-                info = replace(info, static=True)
+            static = isinstance(route.endpoint, StaticFiles)
+            info = _info(_methods(route), path, route.endpoint, mounts, static=static)
             found.append(Node(route, path, info))
         else:
             found.append(Node(route, prefix, None))
     return tuple(found)
 
 
-def _info(methods: frozenset[str], template: str, endpoint: Any, mounts: tuple[str, ...]) -> RouteInfo:
+def _info(
+    methods: frozenset[str], template: str, endpoint: Any, mounts: tuple[str, ...], *, static: bool = False
+) -> RouteInfo:
     pattern = compile_path(template)[0] if template else None
-    return RouteInfo(methods, template, endpoint, pattern, mounts=mounts)
+    return RouteInfo(methods, template, endpoint, pattern, mounts=mounts, static=static)
 
 
 def _serves_files(route: Mount) -> bool:
