@@ -18,7 +18,7 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "roadworthy needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
@@ -27,7 +27,7 @@ serve: $(STAMP)  ## start the reference service on SQLite, with some users in it
 
 test: $(STAMP)  ## everything that fits in ten minutes
 	@scripts/system-packages redis-server
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not proof"
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not proof"
 
 lint: $(STAMP)  ## format, lint, types, walls, generated files
 	@$(BIN)/ruff format --check .

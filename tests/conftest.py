@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,12 +13,20 @@ for _name in [name for name in os.environ if name.startswith("ROADWORTHY_")]:
     del os.environ[_name]
 # Without buffers a process that is started ends otherwise where nobody reads what it wrote.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# Without bytecode on the disk each of the many processes that tests start compiles the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Run by nohup or a script's "&", the services that tests start would ignore what the tests send them. A
 # signal that is handled, by doing nothing, goes back to its default in a process that is started.
 for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
     if signal.getsignal(_signal) == signal.SIG_IGN:
         signal.signal(_signal, signal.SIG_DFL if _signal == signal.SIGCHLD else lambda number, frame: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the long modules begin first: one that begins last is waited for by all the others."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture

@@ -21,6 +21,10 @@ __all__ = ("ROOT", "SERVERS", "Server", "ServerKind", "free_port", "serving")
 ServerKind: TypeAlias = Literal["uvicorn", "granian", "hypercorn", "roadworthy"]
 SERVERS: tuple[ServerKind, ...] = ("uvicorn", "granian", "hypercorn")
 ROOT = Path(__file__).parent.parent
+_DEFAULTS = {
+    "ROADWORTHY_OPS_PORT": "0",  # any: the usual one belongs to one service at a time
+    "ROADWORTHY_DRAIN_DELAY": "0",  # would be waited for at the end of each service
+}
 
 
 def free_port() -> int:
@@ -80,7 +84,7 @@ class Server:
 
     Parameters:
         app: the import path.
-        env: further environment variables.
+        env: further environment variables; they stand in place of the defaults of tests.
         cwd: the working directory.
         flags: further words of its command line.
         descriptors: how many it may have open; None for as many as this process.
@@ -102,7 +106,7 @@ class Server:
         self.cwd = cwd
         self.port = free_port()
         settings = {name: value for name, value in os.environ.items() if not name.startswith("ROADWORTHY_")}
-        settings |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env}
+        settings |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **_DEFAULTS, **env}
         command = [*_command(kind, app, self.port), *flags]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]

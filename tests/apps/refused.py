@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from roadworthy import roadworthy
 from roadworthy.types import Receive, Scope, Send
 
@@ -32,7 +30,9 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
         return
     if scope["path"].endswith("late"):
-        await asyncio.Event().wait()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
     more = True
     while more:
         message = await receive()

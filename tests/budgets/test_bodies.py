@@ -16,6 +16,8 @@ from tests.layer.conftest import make_exchange
 from .inputs import Make, json_bodies, refused_bodies
 from .measure import cost, growth, peak, quick, translated, without_collections
 
+pytestmark = pytest.mark.long
+
 SETTINGS = Settings()
 LIMIT = SETTINGS.body_limit
 ITEM = RequestValidation(SETTINGS)

@@ -55,6 +55,8 @@ from tests.layer.conftest import make_exchange
 from .inputs import Make, hostile
 from .measure import cost, growth, quick, translated, without_collections
 
+pytestmark = pytest.mark.long
+
 HEAD, TARGET, PAGE = 32 << 10, 8 << 10, 64 << 10
 SETTINGS = Settings(_env_file=None, trusted_proxies=("10.0.0.0/8",), cors_origins=("https://app.example",))
 STANDARD = Settings(_env_file=None, trusted_proxies=("10.0.0.0/8",), forwarded_header="forwarded")

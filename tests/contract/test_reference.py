@@ -8,6 +8,8 @@ import pytest
 
 from ..reference_service import reference_service
 
+pytestmark = pytest.mark.long
+
 __all__ = ("run_suite",)
 
 _ROOT = Path(__file__).parents[2]
@@ -24,6 +26,8 @@ def run_suite(url: str, *options: str) -> tuple[int, str]:
         url,
         "-p",
         "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",  # it takes a second of each start, and the suite has no use for it
         *options,
     ]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=300, check=False)

@@ -20,6 +20,8 @@ from ..reference_service import reference_service
 from .current_test import CONTROL
 from .test_reference import open_rows, run_suite
 
+pytestmark = pytest.mark.long
+
 
 class Answer:
     """What the service answered and a fault may change before the suite sees it."""

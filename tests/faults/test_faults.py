@@ -10,6 +10,8 @@ from .bench import Bench
 from .case import GROUPS, SUBJECTS, Case
 from .catalogue import CASES
 
+pytestmark = pytest.mark.long
+
 _SCALE = 0.05
 
 

@@ -21,6 +21,8 @@ from tests.patience import DEADLINE, until
 from .drain import APP, ROOT, drain_cycle, port_of
 from .service import Running, environment, get, running
 
+pytestmark = pytest.mark.long
+
 FLAGS = ("--port", "0", "--ops-port", "off", "--drain-delay", "0")
 
 

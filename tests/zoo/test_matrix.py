@@ -13,6 +13,8 @@ from tests.twins import ALSO_GOOD, FAMILIES, TWINS
 
 from .harness import Twin, check_twins, described, judge
 
+pytestmark = pytest.mark.long
+
 
 def test_every_probe_has_a_twin() -> None:
     """A probe that never failed on a twin is not shipped."""

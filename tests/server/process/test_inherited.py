@@ -27,6 +27,8 @@ from tests.patience import DEADLINE, until
 from ..drain import ROOT, port_of
 from ..service import Running, environment, free_port, get, running
 
+pytestmark = pytest.mark.long
+
 APP = "tests.apps.inherited:app"
 FLAGS = ("--ops-port", "off", "--drain-delay", "0", "--grace", "5")
 CLOSED = [some for count in (1, 2, 3) for some in combinations(range(3), count)]

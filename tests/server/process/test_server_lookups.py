@@ -16,6 +16,8 @@ from tests.patience import until
 from ..drain import ROOT
 from ..service import Running, free_port, get, running
 
+pytestmark = pytest.mark.long
+
 APP = "tests.apps.server_lookups"
 WAYS = {
     "uvicorn": [],

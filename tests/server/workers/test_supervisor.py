@@ -21,6 +21,8 @@ from ..drain import APP, ROOT, port_of
 from ..load import Load, ask
 from ..service import Running, command, free_port, get, running
 
+pytestmark = pytest.mark.long
+
 FLAGS = ("--port", "0", "--ops-port", "0", "--drain-delay", "0.2", "--grace", "5")
 ENV = {"PYTHONPATH": str(ROOT)}
 SHARED = Path("/dev/shm") / f"roadworthy-{os.geteuid()}"
