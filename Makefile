@@ -6,6 +6,8 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 RESOLVE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade
 COMPILE = $(RESOLVE) --generate-hashes
+# Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE), each process would compile every package again.
+export UV_COMPILE_BYTECODE = 1
 
 .PHONY: help setup serve test lint bench compare check contract proof faults docs lock
 
@@ -18,7 +20,7 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "roadworthy needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
