@@ -17,6 +17,8 @@ __all__ = ("SUITES", "Result", "Suite", "Workshop", "function_of")
 ROOT = Path(__file__).parents[3]
 _PLUGIN = Path(__file__).parent / "layered.py"
 _BIN = Path(sys.executable).parent
+_OWN = ("ROADWORTHY_", "DJANGO_")
+"""What the variables begin with that this process has for its own tests."""
 _LONGEST = 3 * 3600
 """Seconds a suite may take, on a machine that has other work as well."""
 
@@ -107,7 +109,7 @@ class Workshop:
             only: ids of tests whose modules alone are run.
         """
         (source,) = self._folder.glob(f"{suite.name}-*")
-        env = {name: value for name, value in os.environ.items() if not name.startswith("ROADWORTHY_")}
+        env = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
         env |= {"PYTHONPATH": f"{ROOT / 'src'}:{_PLUGIN.parent}", "PYTHONDONTWRITEBYTECODE": "1"}
         env |= {"ROADWORTHY_ENV": "test", "ROADWORTHY_LOG_LEVEL": "critical"}
         env |= {f"ROADWORTHY_{name}": value for name, value in (settings or {}).items()}
