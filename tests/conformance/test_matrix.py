@@ -243,6 +243,13 @@ def _records(lines: list[str], request_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if request_id in line and line.startswith("{")]
 
 
+def _lines_with(cell: Cell, *ids: str) -> list[str]:
+    """Return the lines of standard output when each id is in one: a record is written when its app is done,
+    which may be after the next request's.
+    """
+    return cell.server.wait_stdout(lambda lines: all(any(one in line for line in lines) for one in ids))
+
+
 def test_a_request_leaves_one_record(cell: Cell) -> None:
     """One JSON line on standard output per request, with the id, and without the query."""
     given = uuid.uuid4().hex
@@ -254,7 +261,7 @@ def test_a_request_leaves_one_record(cell: Cell) -> None:
     )
     last = uuid.uuid4().hex
     _ask(cell, "GET", "/ok", headers={"x-request-id": last})
-    lines = cell.server.wait_stdout(lambda lines: any(last in line for line in lines))
+    lines = _lines_with(cell, given, last)
     (record,) = _records(lines, given)
     assert (record["method"], record["path"], record["status"]) == ("GET", "/items/7", 200)
     assert record["request_id"] == given
@@ -275,7 +282,7 @@ def test_a_failure_leaves_one_record_with_its_stack(cell: Cell) -> None:
     _ask(cell, "GET", "/fail", headers={"x-request-id": given})
     last = uuid.uuid4().hex
     _ask(cell, "GET", "/ok", headers={"x-request-id": last})
-    lines = cell.server.wait_stdout(lambda lines: any(last in line for line in lines))
+    lines = _lines_with(cell, given, last)
     (record,) = _records(lines, given)
     assert (record["level"], record["status"]) == ("error", 500)
     assert CANARY in json.dumps(record["exception"])
