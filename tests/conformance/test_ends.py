@@ -28,7 +28,6 @@ SETTINGS = {
     "ROADWORTHY_REQUEST_TIMEOUT": "1",
     "ROADWORTHY_METRICS_PUBLIC": "true",
     "ROADWORTHY_METRICS_TOKEN": "a-token-of-the-tests",
-    "ROADWORTHY_DRAIN_DELAY": "0",
     "ROADWORTHY_OPS_PORT": "off",
 }
 

@@ -244,8 +244,9 @@ def _records(lines: list[str], request_id: str) -> list[dict[str, Any]]:
 
 
 def _lines_with(cell: Cell, *ids: str) -> list[str]:
-    """Return the lines of standard output when each id is in one: a record is written when its app is done,
-    which may be after the next request's.
+    """Return the lines of standard output once each id is in one.
+
+    A record is written when its app is done, which may be after that of the next request.
     """
     return cell.server.wait_stdout(lambda lines: all(any(one in line for line in lines) for one in ids))
 

@@ -26,7 +26,6 @@ SETTINGS = {
     "ROADWORTHY_REQUEST_TIMEOUT": "600ms",
     "ROADWORTHY_BODY_TIMEOUT": "300ms",
     "ROADWORTHY_HEADER_TIMEOUT": "300ms",
-    "ROADWORTHY_DRAIN_DELAY": "0",
 }
 TIGHT = {
     "ROADWORTHY_LOG_FORMAT": "json",
@@ -34,7 +33,6 @@ TIGHT = {
     "ROADWORTHY_RATE_LIMIT": "40/hour",
     "ROADWORTHY_MAX_IN_FLIGHT": "1",
     "ROADWORTHY_QUEUE_SIZE": "0",
-    "ROADWORTHY_DRAIN_DELAY": "0",
 }
 WEBSOCKET = (
     "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

@@ -21,7 +21,7 @@ NONE = {"/conflict": 409, "/missing": 404, "/item/x": 422, "/late": 504, "/livez
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start a service that uses the SDK."""
     folder = tmp_path_factory.mktemp("sentry")
-    settings = {"TESTS_EVENTS": str(folder / "events"), "ROADWORTHY_DRAIN_DELAY": "0"}
+    settings = {"TESTS_EVENTS": str(folder / "events")}
     with serving("roadworthy", "tests.apps.sentry:app", folder, settings, "/livez") as server:
         yield server
 

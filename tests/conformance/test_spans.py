@@ -90,7 +90,6 @@ def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "TESTS_SPANS": str(spans),
         "ROADWORTHY_METRICS_PUBLIC": "true",
         "ROADWORTHY_METRICS_TOKEN": "a-token-of-the-tests",
-        "ROADWORTHY_DRAIN_DELAY": "0",
     }
     with serving(kind, "tests.apps.traced:app", folder, settings, "/livez") as server:
         yield Traced(way, server, spans)
