@@ -183,7 +183,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "database"):
             return
         seen = self.levels[0][1] if self.levels else self.rows
-        engine = self.database.backend.reader
+        engine = self.database.backend.pools[0].engine
         assert self.runner.run(_ids(engine)) == sorted(seen)
 
     def _some(self, pick: int) -> int:

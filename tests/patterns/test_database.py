@@ -312,7 +312,7 @@ async def test_stop_ends_every_thread(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://ada:canary@db/x", "sqlite://", "sqlite:///:memory:", "canary", "mysql+canary"]
+    "url", ["mysql://ada:canary@db/x", "sqlite://", "sqlite:///:memory:", "canary", "mysql+canary"]
 )
 def test_other_databases(url: str) -> None:
     """A database that is not known is refused by name, without the password."""

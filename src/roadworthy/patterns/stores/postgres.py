@@ -1,0 +1,180 @@
+"""PostgreSQL by asyncpg: one pool, whose connections refuse to write until a unit of work begins on one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ...errors import OutcomeUnknownError
+from . import Isolation, Rules, TransactionError, postgres_errors
+from .backend import OVER
+from .pool import Lease, Pool
+
+try:
+    import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+except ImportError:
+    raise ModuleNotFoundError('PostgreSQL needs asyncpg: pip install "roadworthy[postgres]"') from None
+
+__all__ = ("PostgresBackend",)
+
+_driver: Any = asyncpg  # it has no types
+
+_ENDING = 5.0
+"""Seconds for the answer to COMMIT or ROLLBACK. A server that works answers in milliseconds; one that does
+not must not hold a request, and a place in the pool, for longer than others wait for the place."""
+
+
+class PostgresBackend:
+    """One PostgreSQL database.
+
+    A session's default is READ ONLY, and a transaction may be begun READ WRITE in it
+    (https://www.postgresql.org/docs/current/sql-set-transaction.html). So readers and units of work share one
+    pool, what is read outside a unit needs no BEGIN, and a write there is refused by the server.
+
+    Parameters:
+        url: ``postgresql://…``, as libpq takes it.
+        wait: seconds to wait for a connection of the pool, and for a new one to open.
+        size: most connections.
+        timeout: seconds for a statement, and for a transaction to idle.
+    """
+
+    def __init__(self, url: str, wait: float, size: int, timeout: float) -> None:
+        milliseconds = f"{max(1, round(timeout * 1000))}"
+        self._url = url
+        self._wait = wait
+        self._settings = {
+            "default_transaction_read_only": "on",
+            "statement_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": milliseconds,
+            "application_name": "roadworthy",
+        }
+        self._pool = Pool(_engine(self._connect, size), size, wait, _Direct())
+        self.pools = (self._pool,)
+
+    async def prepare(self) -> None:
+        """Connect."""
+        await (await self.lend()).give_back()
+
+    async def lend(self) -> Lease:
+        """Lend a connection in autocommit whose default is READ ONLY."""
+        return await self._pool.take()
+
+    async def end(self, lease: Lease) -> None:
+        """Take it back."""
+        await lease.give_back()
+
+    async def begin(self, rules: Rules) -> Lease:
+        """Begin; on another connection where the first turns out to be broken, for nothing is done yet."""
+        try:
+            return await self._begin(rules)
+        except Exception as error:
+            if not postgres_errors.is_lost(error):
+                raise
+        return await self._begin(rules)
+
+    async def commit(self, lease: Lease) -> None:
+        """Commit, and report what PostgreSQL makes of COMMIT after a statement that failed: ROLLBACK."""
+        try:
+            answer = await lease.driver.execute("COMMIT", timeout=_ENDING)
+        except Exception as error:
+            if postgres_errors.is_refused_commit(error):
+                raise
+            await lease.discard()
+            raise OutcomeUnknownError from error
+        if answer != "COMMIT":
+            raise TransactionError(OVER)
+
+    async def rollback(self, lease: Lease) -> None:
+        """Undo everything; a connection that does not answer is closed, and the server undoes the rest."""
+        driver = lease.driver
+        if driver is None or not driver.is_in_transaction():
+            return
+        try:
+            await driver.execute("ROLLBACK", timeout=_ENDING)
+        except BaseException:
+            await lease.discard()
+            raise
+
+    def is_passing(self, error: Exception) -> bool:
+        """Return whether another transaction was in the way, or the connection broke before COMMIT."""
+        return postgres_errors.is_passing(error)
+
+    def refusal(self, error: Exception) -> Exception | None:
+        """Return 503, 504 or 409; see :mod:`roadworthy.patterns.stores.postgres_errors`."""
+        return postgres_errors.refusal_of(error)
+
+    def is_read_only(self, error: Exception) -> bool:
+        """Return whether a write was refused because the transaction must not write."""
+        return postgres_errors.is_read_only(error)
+
+    def is_over(self, error: Exception) -> bool:
+        """Return whether the transaction has failed before."""
+        return postgres_errors.is_over(error)
+
+    def unique_columns(self, error: Exception, table: Table) -> tuple[str, ...]:
+        """Read the columns from the error's fields."""
+        return postgres_errors.unique_columns(error, table)
+
+    async def missing_parent(
+        self, error: Exception, table: Table, values: Mapping[str, Any], connection: AsyncConnection
+    ) -> str | None:
+        """Read the column from the error's fields; no question is possible after an error."""
+        return postgres_errors.missing_parent(error, table)
+
+    def is_referred_to(self, error: Exception) -> bool:
+        """Return whether a foreign key keeps the row."""
+        return postgres_errors.is_referred_to(error)
+
+    async def _begin(self, rules: Rules) -> Lease:
+        lease = await self._pool.take()
+        try:
+            await lease.driver.execute(_BEGIN[rules.isolation, rules.read_only])
+        except BaseException:
+            # Cancelled or broken in the middle of it: nobody knows whether it has begun.
+            await lease.discard()
+            await lease.give_back()
+            raise
+        lease.begun = True
+        return lease
+
+    async def _connect(self) -> Any:
+        return await _driver.connect(self._url, timeout=self._wait, server_settings=self._settings)
+
+
+def _begin(isolation: Isolation | None, read_only: bool) -> str:
+    level: Isolation = isolation or "read committed"
+    if read_only and level == "read committed":
+        level = "repeatable read"  # all of it sees one state
+    return f"BEGIN ISOLATION LEVEL {level.upper()} READ {'ONLY' if read_only else 'WRITE'}"
+
+
+_LEVELS: tuple[Isolation | None, ...] = (None, "read committed", "repeatable read", "serializable")
+_BEGIN = {(level, read_only): _begin(level, read_only) for level in _LEVELS for read_only in (False, True)}
+
+
+class _Direct:
+    """asyncpg knows of a closed connection when the socket does, and of a transaction by every answer."""
+
+    def is_open(self, driver: Any) -> bool:
+        return not driver.is_closed()
+
+    def is_clean(self, driver: Any) -> bool:
+        return driver.is_closed() or not driver.is_in_transaction()
+
+    def abort(self, driver: Any) -> None:
+        driver.terminate()
+
+
+def _engine(connect: Callable[[], Awaitable[Any]], size: int) -> AsyncEngine:
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        isolation_level="AUTOCOMMIT",  # transactions are begun and ended here, without SQLAlchemy
+        pool_size=size,
+        max_overflow=-1,  # the gate before it bounds them
+        pool_reset_on_return=None,
+        hide_parameters=True,  # what clients sent belongs into no record of a failure
+    )
