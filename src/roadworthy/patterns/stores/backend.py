@@ -28,7 +28,11 @@ class Backend(Protocol):
         ...
 
     async def prepare(self) -> None:
-        """Do once per start what the database file or server needs."""
+        """Check once per start of the service that the database can be used."""
+        ...
+
+    async def open(self) -> None:
+        """Do once per process what the database needs."""
         ...
 
     async def lend(self) -> Lease:

@@ -45,6 +45,9 @@ class Database:
         size: most connections to PostgreSQL of this process.
         timeout: seconds that PostgreSQL works on one statement, and that a unit of work may idle between two;
             give it the service's ``request_timeout``.
+        workers: processes with such a pool.
+        instances: machines or containers with so many workers. Where all of them together would want more
+            connections than PostgreSQL gives, :meth:`prepare` warns or refuses.
         name: for records, metrics and health.
 
     Raises:
@@ -60,25 +63,37 @@ class Database:
         readers: int = 4,
         size: int = 10,
         timeout: float = 30.0,
+        workers: int = 1,
+        instances: int = 1,
         name: str = "database",
     ) -> None:
         self.name = name
-        self._backend = backend_for(url, Options(wait, readers, size, timeout))
+        self._backend = backend_for(url, Options(wait, readers, size, timeout, workers, instances))
 
     @property
     def backend(self) -> Backend:
         """What is particular to this kind of database; for repositories."""
         return self._backend
 
+    async def prepare(self) -> None:
+        """Check once per start of the service that the database can be used as it is set up.
+
+        Raises:
+            SettingsError: it cannot: the server refuses, is too old, or gives too few connections.
+            UnavailableError: nobody answers.
+        """
+        await self._backend.prepare()
+
     async def start(self) -> None:
         """Open the first connection.
 
         Raises:
-            UnavailableError: the file is locked.
+            SettingsError: the server refuses it.
+            UnavailableError: the file is locked, or nobody answers.
         """
         try:
             with self._reporting_busy():
-                await self._backend.prepare()
+                await self._backend.open()
             await self.ping()
         except BaseException:
             await self.stop()

@@ -25,6 +25,8 @@ class Options:
     readers: int
     size: int
     timeout: float
+    workers: int
+    instances: int
 
 
 def backend_for(url: str, options: Options) -> Backend:
@@ -37,8 +39,14 @@ def backend_for(url: str, options: Options) -> Backend:
     scheme, colon, rest = url.partition("://")
     if colon and scheme in _POSTGRES:
         from .postgres import PostgresBackend
+        from .postgres_start import Capacity, parsed_url
 
-        return PostgresBackend(f"postgresql://{rest}", options.wait, options.size, options.timeout)
+        return PostgresBackend(
+            parsed_url(f"postgresql://{rest}"),
+            Capacity(options.size, options.workers, options.instances),
+            options.wait,
+            options.timeout,
+        )
     try:
         parsed = make_url(url)
     except ArgumentError:

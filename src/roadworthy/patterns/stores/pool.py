@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Transaction
-from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
@@ -19,11 +18,18 @@ from ...layer.resources import PoolStats
 from .._to_the_end import to_the_end
 from .gate import Gate
 
-__all__ = ("Direct", "Lease", "Pool")
+__all__ = ("Direct", "Lease", "MustWaitError", "Pool")
+
+
+class MustWaitError(Exception):
+    """Raised in place of connecting, which takes a wait, where there is to be none."""
 
 
 class Direct(Protocol):
     """What a driver does without a wait, where it can."""
+
+    at_once: bool
+    """Connecting is to raise :class:`MustWaitError`."""
 
     def is_open(self, driver: Any) -> bool:
         """Return whether the other side has not closed the connection."""
@@ -164,10 +170,13 @@ class Pool:
         return PoolStats(used + pool.checkedin(), used, self.gate.waiting, self._size)
 
     async def _checkout(self) -> PoolProxiedConnection:
-        pool = self.engine.pool
-        if self.direct is not None and isinstance(pool, QueuePool) and pool.checkedin():
+        pool, direct = self.engine.pool, self.direct
+        if direct is not None and isinstance(pool, QueuePool) and pool.checkedin():
+            direct.at_once = True
             try:
                 return pool.connect()
-            except MissingGreenlet:  # it was thrown away, and another is to be opened in its place
+            except MustWaitError:  # that one was thrown away, and another is to be opened in its place
                 pass
+            finally:
+                direct.at_once = False
         return await self.engine.raw_connection()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import ExceptionContext, Table, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ...errors import OutcomeUnknownError
 from . import Isolation, Rules, TransactionError, postgres_errors
 from .backend import OVER
-from .pool import Lease, Pool
+from .pool import Lease, MustWaitError, Pool
+from .postgres_start import Capacity, ParsedUrl, check, connected
 
 try:
     import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -34,52 +36,84 @@ class PostgresBackend:
     (https://www.postgresql.org/docs/current/sql-set-transaction.html). So readers and units of work share one
     pool, what is read outside a unit needs no BEGIN, and a write there is refused by the server.
 
+    PgBouncer in transaction mode gives each transaction another connection of the server. There nothing is
+    said of a session: statements have no names, what is read outside a unit stands between BEGIN and COMMIT
+    too, and each transaction sets its timeouts (https://www.pgbouncer.org/features.html).
+
     Parameters:
-        url: ``postgresql://…``, as libpq takes it.
+        url: as libpq takes it.
+        capacity: connections of this process and of all.
         wait: seconds to wait for a connection of the pool, and for a new one to open.
-        size: most connections.
         timeout: seconds for a statement, and for a transaction to idle.
     """
 
-    def __init__(self, url: str, wait: float, size: int, timeout: float) -> None:
+    def __init__(self, url: ParsedUrl, capacity: Capacity, wait: float, timeout: float) -> None:
         milliseconds = f"{max(1, round(timeout * 1000))}"
+        limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
         self._url = url
+        self._capacity = capacity
         self._wait = wait
-        self._settings = {
-            "default_transaction_read_only": "on",
-            "statement_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": milliseconds,
-            "application_name": "roadworthy",
+        self._settings = {"application_name": f"roadworthy worker {os.getpid()}"}
+        more = ""
+        if url.pgbouncer:
+            more = "".join(f"; SET LOCAL {name} = {value}" for name, value in limits.items())
+        else:
+            self._settings |= {"default_transaction_read_only": "on", **limits}
+        self._settings = {name: value for name, value in self._settings.items() if name not in url.given}
+        self._begins = {
+            (level, read_only): _begin(level, read_only) + more
+            for level in _LEVELS
+            for read_only in (False, True)
         }
-        self._pool = Pool(_engine(self._connect, size), size, wait, _Direct())
+        self._outside = f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{more}" if url.pgbouncer else None
+        direct = _Direct()
+        engine = _engine(self._open, direct, capacity.size, url.pgbouncer)
+        self._pool = Pool(engine, capacity.size, wait, direct)
         self.pools = (self._pool,)
 
     async def prepare(self) -> None:
-        """Connect."""
-        await (await self.lend()).give_back()
+        """Connect, and check the server's version and its room for all workers."""
+        driver = await connected(self._connect, self._wait)
+        try:
+            await check(driver, None if self._url.pgbouncer else self._capacity)
+        finally:
+            driver.terminate()
+
+    async def open(self) -> None:
+        """Connect, so that what is wrong with the URL is reported in words."""
+        driver = await connected(self._connect, self._wait)
+        await driver.close(timeout=self._wait)
 
     async def lend(self) -> Lease:
         """Lend a connection in autocommit whose default is READ ONLY."""
-        return await self._pool.take()
+        if self._outside is None:
+            return await self._pool.take()
+        return await self._begin(self._outside)
 
     async def end(self, lease: Lease) -> None:
         """Take it back."""
-        await lease.give_back()
+        try:
+            if self._outside is not None:
+                await self.rollback(lease)
+        finally:
+            await lease.give_back()
 
     async def begin(self, rules: Rules) -> Lease:
         """Begin; on another connection where the first turns out to be broken, for nothing is done yet."""
+        begin = self._begins[rules.isolation, rules.read_only]
         try:
-            return await self._begin(rules)
+            return await self._begin(begin)
         except Exception as error:
             if not postgres_errors.is_lost(error):
                 raise
-        return await self._begin(rules)
+        return await self._begin(begin)
 
     async def commit(self, lease: Lease) -> None:
         """Commit, and report what PostgreSQL makes of COMMIT after a statement that failed: ROLLBACK."""
         try:
             answer = await lease.driver.execute("COMMIT", timeout=_ENDING)
         except Exception as error:
+            postgres_errors.without_values(error)
             if postgres_errors.is_refused_commit(error):
                 raise
             await lease.discard()
@@ -128,10 +162,10 @@ class PostgresBackend:
         """Return whether a foreign key keeps the row."""
         return postgres_errors.is_referred_to(error)
 
-    async def _begin(self, rules: Rules) -> Lease:
+    async def _begin(self, begin: str) -> Lease:
         lease = await self._pool.take()
         try:
-            await lease.driver.execute(_BEGIN[rules.isolation, rules.read_only])
+            await lease.driver.execute(begin)
         except BaseException:
             # Cancelled or broken in the middle of it: nobody knows whether it has begun.
             await lease.discard()
@@ -141,7 +175,17 @@ class PostgresBackend:
         return lease
 
     async def _connect(self) -> Any:
-        return await _driver.connect(self._url, timeout=self._wait, server_settings=self._settings)
+        size = 0 if self._url.pgbouncer else 100
+        return await _driver.connect(
+            self._url.text, timeout=self._wait, server_settings=self._settings, statement_cache_size=size
+        )
+
+    async def _open(self) -> Any:
+        driver = await self._connect()
+        if self._url.pgbouncer:
+            # Until SQLAlchemy has asked what it wants to know of a new connection; _engine ends it.
+            await driver.execute("BEGIN READ ONLY")
+        return driver
 
 
 def _begin(isolation: Isolation | None, read_only: bool) -> str:
@@ -152,11 +196,13 @@ def _begin(isolation: Isolation | None, read_only: bool) -> str:
 
 
 _LEVELS: tuple[Isolation | None, ...] = (None, "read committed", "repeatable read", "serializable")
-_BEGIN = {(level, read_only): _begin(level, read_only) for level in _LEVELS for read_only in (False, True)}
 
 
 class _Direct:
     """asyncpg knows of a closed connection when the socket does, and of a transaction by every answer."""
+
+    def __init__(self) -> None:
+        self.at_once = False
 
     def is_open(self, driver: Any) -> bool:
         return not driver.is_closed()
@@ -168,13 +214,43 @@ class _Direct:
         driver.terminate()
 
 
-def _engine(connect: Callable[[], Awaitable[Any]], size: int) -> AsyncEngine:
-    return create_async_engine(
+def _engine(
+    connect: Callable[[], Awaitable[Any]], direct: _Direct, size: int, pgbouncer: bool
+) -> AsyncEngine:
+    def creator() -> Any:
+        if direct.at_once:
+            raise MustWaitError
+        dbapi: Any = engine.dialect.dbapi
+        if not pgbouncer:
+            return dbapi.connect(async_creator_fn=connect)
+        return dbapi.connect(
+            async_creator_fn=connect,
+            prepared_statement_cache_size=0,
+            prepared_statement_name_func=lambda: "",
+        )
+
+    engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connect,
+        creator=creator,
         isolation_level="AUTOCOMMIT",  # transactions are begun and ended here, without SQLAlchemy
         pool_size=size,
         max_overflow=-1,  # the gate before it bounds them
         pool_reset_on_return=None,
         hide_parameters=True,  # what clients sent belongs into no record of a failure
     )
+    event.listen(engine.sync_engine, "handle_error", _without_values)
+    if pgbouncer:
+        event.listen(engine.sync_engine, "connect", _end_first_transaction)
+    return engine
+
+
+def _without_values(context: ExceptionContext) -> None:
+    original = context.original_exception
+    postgres_errors.without_values(original.__cause__, original, context.sqlalchemy_exception)
+
+
+def _end_first_transaction(connection: Any, _record: Any) -> None:
+    async def end(driver: Any) -> None:
+        await driver.execute("ROLLBACK")
+
+    connection.run_async(end)

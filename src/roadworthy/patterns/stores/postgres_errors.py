@@ -24,6 +24,7 @@ __all__ = (
     "missing_parent",
     "refusal_of",
     "unique_columns",
+    "without_values",
 )
 
 _SERIALIZATION, _DEADLOCK = "40001", "40P01"
@@ -39,6 +40,9 @@ _ENDS = frozenset(("57P01", "57P02", "57P03", "57P05", "25P03"))
 _FULL = "53"  # the class of insufficient resources: connections, memory, disk
 _CONNECTION = "08"  # the class of connection exceptions
 
+_DATA = "22"  # the class of values that are none of their type, which PostgreSQL repeats in quotes
+_QUOTED = re.compile(r'"[^"]*"')
+_ARGUMENT = re.compile(r"(query argument \$\d+)\b.*", re.DOTALL)
 _KEY = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)=\(")
 
 
@@ -48,9 +52,13 @@ def is_lost(error: BaseException) -> bool:
     state = _state(one)
     if state:
         return state.startswith(_CONNECTION) or state in _ENDS
-    # asyncpg: ConnectionDoesNotExistError has a state, "the connection is closed" is an InterfaceError.
-    return isinstance(one, OSError) or (
-        type(one).__name__ == "InterfaceError" and "connection is closed" in str(one)
+    # asyncpg: "the connection is closed" is an InterfaceError. The server's last words on an idle connection
+    # make the next statement fail with an InternalClientError, before the socket is seen to be closed.
+    kind = type(one).__name__
+    return (
+        isinstance(one, OSError)
+        or kind == "InternalClientError"
+        or (kind == "InterfaceError" and "connection is closed" in str(one))
     )
 
 
@@ -126,6 +134,28 @@ def missing_parent(error: BaseException, table: Table) -> str | None:
         if named == set(key.column_keys) or (not named and key.name == constraint):
             return key.elements[0].parent.name
     return None
+
+
+def without_values(*errors: BaseException | None) -> None:
+    """Take out of the errors of one failure what clients have sent: their texts end up in records.
+
+    "Key (email)=(ada@example.com) already exists", "Failing row contains (…)", and asyncpg's "invalid input
+    for query argument $1: '…'".
+
+    Parameters:
+        errors: the driver's own, and those that SQLAlchemy made of it.
+    """
+    is_data = any(_state(one).startswith(_DATA) for one in errors if one is not None)
+    for one in errors:
+        if one is None:
+            continue
+        detail = getattr(one, "detail", None)
+        if isinstance(detail, str):
+            found = _KEY.search(detail)
+            setattr(one, "detail", f"Key ({found[1]})=(…)" if found else None)  # noqa: B010 - not declared
+        if one.args and isinstance(one.args[0], str):
+            text = _ARGUMENT.sub(r"\1", one.args[0].partition("\nDETAIL")[0])
+            one.args = (_QUOTED.sub('"…"', text) if is_data else text, *one.args[1:])
 
 
 def _is_of(error: BaseException, table: Table) -> bool:

@@ -53,6 +53,9 @@ class SqliteBackend:
         self.pools = (self._reader, self._writer)
 
     async def prepare(self) -> None:
+        """Leave it to :meth:`open`, which each process repeats without harm."""
+
+    async def open(self) -> None:
         """Give the file a write-ahead log, so that readers and the writer do not wait for each other."""
         # Outside a transaction, where alone the mode can change; and only if needed: it takes the file for
         # itself.
