@@ -60,6 +60,10 @@ class Backend(Protocol):
         """Undo what :meth:`begin` began, in whatever state it is."""
         ...
 
+    async def lock(self, connection: AsyncConnection, name: str) -> bool:
+        """Keep a name for the transaction until it ends; return whether no other has it."""
+        ...
+
     def is_passing(self, error: Exception) -> bool:
         """Return whether the same transaction may succeed if it begins again."""
         ...

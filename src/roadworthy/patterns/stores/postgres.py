@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ExceptionContext, Table, event
+from sqlalchemy import BigInteger, ExceptionContext, Table, event, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ...errors import OutcomeUnknownError
+from .._to_the_end import to_the_end
 from . import Isolation, Rules, TransactionError, postgres_errors
 from .backend import OVER
 from .pool import Lease, MustWaitError, Pool
@@ -132,6 +134,12 @@ class PostgresBackend:
             await lease.discard()
             raise
 
+    async def lock(self, connection: AsyncConnection, name: str) -> bool:
+        """Take an advisory lock, which has a number of 64 bits."""
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        asked = select(func.pg_try_advisory_xact_lock(literal(number, BigInteger)))
+        return bool((await connection.execute(asked)).scalar_one())
+
     def is_passing(self, error: Exception) -> bool:
         """Return whether another transaction was in the way, or the connection broke before COMMIT."""
         return postgres_errors.is_passing(error)
@@ -175,10 +183,27 @@ class PostgresBackend:
         return lease
 
     async def _connect(self) -> Any:
-        size = 0 if self._url.pgbouncer else 100
-        return await _driver.connect(
-            self._url.text, timeout=self._wait, server_settings=self._settings, statement_cache_size=size
-        )
+        opened: list[Any] = []
+
+        async def connect() -> None:
+            size = 0 if self._url.pgbouncer else 100
+            opened.append(
+                await _driver.connect(
+                    self._url.text,
+                    timeout=self._wait,
+                    server_settings=self._settings,
+                    statement_cache_size=size,
+                )
+            )
+
+        try:
+            # Cancelled half-way, asyncpg leaves a future behind whose exception nobody takes.
+            await to_the_end(connect())
+        except BaseException:
+            for driver in opened:
+                driver.terminate()
+            raise
+        return opened[0]
 
     async def _open(self) -> Any:
         driver = await self._connect()
