@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
@@ -67,6 +68,7 @@ class PostgresServer:
             "fsync": "off",
             **settings,
         }
+        self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,6 +79,12 @@ class PostgresServer:
     def url_of(self, database: str, user: str = "zoo") -> str:
         """Return the URL of a database."""
         return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def fresh_url(self) -> str:
+        """Make a database and return its URL."""
+        name = f"zoo{next(self._numbers)}"
+        self.psql(f"CREATE DATABASE {name} OWNER zoo")
+        return self.url_of(name)
 
     @property
     def socket_url(self) -> str:
@@ -112,10 +120,12 @@ class PostgresServer:
         for pid in (self._process.pid, *map(int, children)):
             os.kill(pid, number)
 
-    def psql(self, statement: str, *, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+    def psql(
+        self, statement: str, *, database: str = "postgres", check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
         """Carry a statement out as the superuser."""
         environment = {**self._options["env"], "PGPASSWORD": PASSWORD}
-        command = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "admin", "-d", "postgres", "-qtA"]
+        command = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "admin", "-d", database, "-qtA"]
         options = {**self._options, "env": environment}
         done = _run([self._programs / "psql", *command, "-c", statement], options)
         if check:
@@ -145,9 +155,20 @@ class PostgresServer:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        flags = ["-U", "admin", "-A", "scram-sha-256", "-E", "UTF8", "--no-sync", "--pwfile", password]
-        command = [self._programs / "initdb", "-D", self.folder / "data", *flags]
-        _run(command, self._options).check_returncode()
+        flags: list[str | Path] = [
+            "-U",
+            "admin",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--no-sync",
+            "--pwfile",
+            password,
+        ]
+        _run(
+            [self._programs / "initdb", "-D", self.folder / "data", *flags], self._options
+        ).check_returncode()
 
 
 @contextmanager

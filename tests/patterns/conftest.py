@@ -1,6 +1,6 @@
 """Fixtures of the tests of patterns."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,6 @@ def path(tmp_path: Path) -> Path:
     """A SQLite file with the tables."""
     create(tmp_path / "data.db")
     return tmp_path / "data.db"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server."""
-    with PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

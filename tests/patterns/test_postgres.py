@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import insert, select, text, update
 
 from roadworthy import ConflictError, UnavailableError
-from roadworthy.errors import TimeoutError
+from roadworthy.errors import OutcomeUnknownError, TimeoutError
 from roadworthy.patterns import Database, TransactionError, transactional, unit_of_work
 from roadworthy.patterns.stores import Isolation, postgres_start
 from roadworthy.settings import SettingsError
@@ -429,3 +429,77 @@ async def test_a_session_that_is_ended_between_statements(postgres: PostgresServ
 async def _add_inside(database: Database, email: str) -> None:
     async with database.connection() as connection:
         await connection.execute(insert(accounts).values(email=email))
+
+
+@asynccontextmanager
+async def _cutting(port: int, *, before: bool) -> AsyncIterator[int]:
+    """Stand before a server and cut the connection at COMMIT: before it arrives, or before the answer."""
+
+    async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection("127.0.0.1", port)
+        silent, answered = asyncio.Event(), asyncio.Event()
+
+        async def back() -> None:
+            while data := await server.read(65536):
+                if silent.is_set():
+                    break
+                to_client.write(data)
+            answered.set()
+            to_client.close()
+
+        back_again = asyncio.create_task(back())
+        while data := await client.read(65536):
+            if b"COMMIT\0" in data:
+                silent.set()
+                if before:
+                    break
+                to_server.write(data)
+                await answered.wait()
+                break
+            to_server.write(data)
+        to_server.close()
+        await back_again
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_commit_without_an_answer_is_not_repeated(
+    postgres: PostgresServer, url: str, before: bool
+) -> None:
+    """Whether COMMIT was lost or its answer, the error says that nobody knows, and a key settles it."""
+    rounds = 40
+    async with _cutting(postgres.port, before=before) as port:
+        through = f"{url.replace(f':{postgres.port}/', f':{port}/')}?sslmode=disable"
+        async with _opened(through) as database, _opened(url) as direct:
+            attempts = 0
+
+            @transactional
+            async def add(number: int, to: Database) -> None:
+                nonlocal attempts
+                attempts += 1
+                await Accounts(to).insert({"email": f"{number}@b.c", "balance": 0})
+
+            ends = await asyncio.gather(
+                *(add(number, database) for number in range(rounds)), return_exceptions=True
+            )
+            assert {type(end) for end in ends} == {OutcomeUnknownError}
+            assert {tuple(end.headers) for end in ends if isinstance(end, OutcomeUnknownError)} == {()}
+            assert attempts == rounds
+            assert await _asked(direct, "SELECT count(*) FROM accounts") == (0 if before else rounds)
+
+
+async def test_a_connection_that_is_held_is_reported(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Who holds a connection for too long is named, once, when it is asked for or when it comes back."""
+    async with _opened(url, longest=0.01) as database:
+        async with database.connection():
+            await asyncio.sleep(0.05)
+            await database.ping()
+            assert "test_a_connection_that_is_held_is_reported" in caplog.text
+        await database.ping()
+        assert len(caplog.records) == 1
+        async with unit_of_work(), database.connection():
+            await asyncio.sleep(0.05)
+        assert len(caplog.records) == 2

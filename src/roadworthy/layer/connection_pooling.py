@@ -100,9 +100,7 @@ class ConnectionPooling:
                 except BaseException as error:
                     if not is_apps_own(error, asyncio.current_task()):
                         raise
-                    raise RuntimeError(
-                        f"resource {name!r} could not be prepared: {type(error).__name__}"
-                    ) from None
+                    raise RuntimeError(f"resource {name!r} could not be prepared: {_shown(error)}") from None
         self.prepared = True
 
     async def start(self, checks: Checks | None = None) -> None:
@@ -122,7 +120,7 @@ class ConnectionPooling:
                 await self.stop()
                 if isinstance(error, SettingsError) or not is_apps_own(error, asyncio.current_task()):
                     raise
-                raise RuntimeError(f"resource {name!r} did not open: {type(error).__name__}") from None
+                raise RuntimeError(f"resource {name!r} did not open: {_shown(error)}") from None
             self._open[name] = resource
         if checks is not None and not self._watched:
             self._watched = True
@@ -218,6 +216,11 @@ def is_pool_timeout(error: BaseException) -> bool:
                 return True
             trace = trace.tb_next
     return False
+
+
+def _shown(error: BaseException) -> str:
+    """Return the class of an error, whose text may hold an address; the text where clients may read it."""
+    return str(error) if isinstance(error, UnavailableError) else type(error).__name__
 
 
 def _counters(waits: _Waits) -> list[tuple[str, str, Callable[[], float]]]:

@@ -27,6 +27,7 @@ class Options:
     timeout: float
     workers: int
     instances: int
+    longest: float
 
 
 def backend_for(url: str, options: Options) -> Backend:
@@ -46,6 +47,7 @@ def backend_for(url: str, options: Options) -> Backend:
             Capacity(options.size, options.workers, options.instances),
             options.wait,
             options.timeout,
+            options.longest,
         )
     try:
         parsed = make_url(url)
@@ -57,4 +59,4 @@ def backend_for(url: str, options: Options) -> Backend:
         raise ValueError("a database in memory ends with its connection; write sqlite:///path/to/file.db")
     from .sqlite import SqliteBackend
 
-    return SqliteBackend(str(Path(str(parsed.database))), options.wait, options.readers)
+    return SqliteBackend(str(Path(str(parsed.database))), options.wait, options.readers, options.longest)

@@ -6,7 +6,11 @@ a connection that is free is taken without a switch to the greenlet in which SQL
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping
+from time import perf_counter
+from types import CodeType
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Transaction
@@ -17,6 +21,11 @@ from ...errors import UnavailableError
 from ...layer.resources import PoolStats
 from .._to_the_end import to_the_end
 from .gate import Gate
+
+_logger = logging.getLogger("roadworthy.database")
+
+_BETWEEN = ("roadworthy.patterns.", "contextlib", "sqlalchemy.")
+"""Modules between a pool and the code that wants a connection."""
 
 __all__ = ("Direct", "Lease", "MustWaitError", "Pool")
 
@@ -47,9 +56,11 @@ class Direct(Protocol):
 class Lease:
     """A connection that was taken from a :class:`Pool`, and goes back there."""
 
-    __slots__ = ("_connection", "_fairy", "_pool", "_transaction", "begun", "options")
+    __slots__ = ("_connection", "_fairy", "_place", "_pool", "_since", "_transaction", "begun", "options")
 
     def __init__(self, pool: Pool, fairy: PoolProxiedConnection) -> None:
+        self._since = perf_counter()
+        self._place = _place()
         self._pool = pool
         self._fairy = fairy
         self._connection: AsyncConnection | None = None
@@ -82,6 +93,19 @@ class Lease:
         """Whether nobody has ended its transaction through SQLAlchemy."""
         return self._transaction is None or self._transaction.is_active
 
+    def report(self, longest: float) -> None:
+        """Log it, once, where it has been held for more than ``longest`` seconds, with who took it."""
+        held = perf_counter() - self._since
+        if held > longest and self._place is not None:
+            code, line = self._place
+            self._place = None
+            _logger.warning(
+                "a connection to the database has been held for %.1f s; it was taken in %s",
+                held,
+                code.co_qualname,
+                extra={"taken_in": f"{code.co_filename}:{line}"},
+            )
+
     async def begin(self) -> None:
         """Begin a transaction through SQLAlchemy."""
         self._transaction = (await self.connection.begin()).sync_transaction
@@ -97,6 +121,7 @@ class Lease:
     async def give_back(self) -> None:
         """Let the next one have it, also when cancelled."""
         direct = self._pool.direct
+        self.report(self._pool.longest)
         try:
             if direct is None:
                 await to_the_end(self.connection.close())
@@ -108,7 +133,7 @@ class Lease:
             elif self._connection.sync_connection is not None:
                 self._connection.sync_connection.close()
         finally:
-            self._pool.gate.leave()
+            self._pool.returned(self)
 
 
 class Pool:
@@ -119,6 +144,7 @@ class Pool:
             greenlet for it.
         size: most connections at a time.
         wait: seconds that a task waits for one.
+        longest: seconds that one may be held without a record of it.
         direct: of a driver whose connections are taken and given back without a wait.
     """
 
@@ -127,10 +153,13 @@ class Pool:
         engine: AsyncEngine,
         size: int,
         wait: float,
+        longest: float,
         direct: Direct | None = None,
     ) -> None:
         self.engine = engine
-        self.gate = Gate(size)
+        self.longest = longest
+        self._gate = Gate(size)
+        self._lent: set[Lease] = set()
         self.direct = direct
         self._size = size
         self._wait = wait
@@ -141,22 +170,34 @@ class Pool:
         Raises:
             UnavailableError: none was free in time.
         """
-        if not self.gate.enter_now():
+        if not self._gate.enter_now():
             try:
-                await self.gate.enter(self._wait)
+                await self._gate.enter(self._wait)
             except TimeoutError:
                 raise UnavailableError("No connection to the database became free in time") from None
         try:
             while True:
                 fairy = await self._checkout()
                 if self.direct is None or self.direct.is_open(fairy.driver_connection):
-                    return Lease(self, fairy)
+                    lease = Lease(self, fairy)
+                    self._lent.add(lease)
+                    return lease
                 # Closed by the other side while it was idle, as all are when a server restarts.
                 fairy.invalidate()
                 fairy.close()
         except BaseException:
-            self.gate.leave()
+            self._gate.leave()
             raise
+
+    def returned(self, lease: Lease) -> None:
+        """Let the next one in."""
+        self._lent.discard(lease)
+        self._gate.leave()
+
+    def report_held(self) -> None:
+        """Log the connections that have been held for too long and are still lent."""
+        for lease in tuple(self._lent):
+            lease.report(self.longest)
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -167,7 +208,7 @@ class Pool:
         pool = self.engine.pool
         assert isinstance(pool, QueuePool), "engines with a file or a server have one"
         used = pool.checkedout()
-        return PoolStats(used + pool.checkedin(), used, self.gate.waiting, self._size)
+        return PoolStats(used + pool.checkedin(), used, self._gate.waiting, self._size)
 
     async def _checkout(self) -> PoolProxiedConnection:
         pool, direct = self.engine.pool, self.direct
@@ -180,3 +221,13 @@ class Pool:
             finally:
                 direct.at_once = False
         return await self.engine.raw_connection()
+
+
+def _place() -> tuple[CodeType, int] | None:
+    """Return whose code asked for a connection, as cheaply as it can be kept."""
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return frame.f_code, frame.f_lineno

@@ -47,9 +47,12 @@ class PostgresBackend:
         capacity: connections of this process and of all.
         wait: seconds to wait for a connection of the pool, and for a new one to open.
         timeout: seconds for a statement, and for a transaction to idle.
+        longest: seconds that a connection may be held without a record of it.
     """
 
-    def __init__(self, url: ParsedUrl, capacity: Capacity, wait: float, timeout: float) -> None:
+    def __init__(
+        self, url: ParsedUrl, capacity: Capacity, wait: float, timeout: float, longest: float
+    ) -> None:
         milliseconds = f"{max(1, round(timeout * 1000))}"
         limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
         self._url = url
@@ -70,7 +73,7 @@ class PostgresBackend:
         self._outside = f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{more}" if url.pgbouncer else None
         direct = _Direct()
         engine = _engine(self._open, direct, capacity.size, url.pgbouncer)
-        self._pool = Pool(engine, capacity.size, wait, direct)
+        self._pool = Pool(engine, capacity.size, wait, longest, direct)
         self.pools = (self._pool,)
 
     async def prepare(self) -> None:
@@ -126,7 +129,7 @@ class PostgresBackend:
     async def rollback(self, lease: Lease) -> None:
         """Undo everything; a connection that does not answer is closed, and the server undoes the rest."""
         driver = lease.driver
-        if driver is None or not driver.is_in_transaction():
+        if driver is None or driver.is_closed() or not driver.is_in_transaction():
             return
         try:
             await driver.execute("ROLLBACK", timeout=_ENDING)

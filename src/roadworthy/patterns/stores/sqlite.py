@@ -43,13 +43,14 @@ class SqliteBackend:
         path: the database file.
         wait: seconds to wait for a connection, and for the writer of another process.
         readers: most connections that read at the same time.
+        longest: seconds that one may be held without a record of it.
     """
 
-    def __init__(self, path: str, wait: float, readers: int) -> None:
-        self._reader = Pool(_engine(path, wait, readers, writes=False), readers, wait)
+    def __init__(self, path: str, wait: float, readers: int, longest: float) -> None:
+        self._reader = Pool(_engine(path, wait, readers, writes=False), readers, wait, longest)
         # One connection: SQLite has one writer, and here writers of this process wait in order, where
         # SQLite's own wait, which writers of other processes go through, polls.
-        self._writer = Pool(_engine(path, wait, 1, writes=True), 1, wait)
+        self._writer = Pool(_engine(path, wait, 1, writes=True), 1, wait, longest)
         self.pools = (self._reader, self._writer)
 
     async def prepare(self) -> None:
