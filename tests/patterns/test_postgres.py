@@ -1,6 +1,7 @@
 """What only PostgreSQL does: its isolation, its errors, its start, its ends, and PgBouncer before it."""
 
 import asyncio
+import builtins
 import os
 import shutil
 import socket
@@ -503,3 +504,23 @@ async def test_a_connection_that_is_held_is_reported(url: str, caplog: pytest.Lo
         async with unit_of_work(), database.connection():
             await asyncio.sleep(0.05)
         assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("error", [OSError, ConnectionResetError, builtins.TimeoutError])
+async def test_the_services_own_failures_are_no_outage(database: Database, error: type[Exception]) -> None:
+    """What looks like a lost connection and is not the database's is raised as it is, and not repeated."""
+    attempts = 0
+
+    @transactional
+    async def work() -> None:
+        nonlocal attempts
+        attempts += 1
+        await _add_inside(database, "a@b.c")
+        raise error
+
+    with pytest.raises(error):
+        await work()
+    assert attempts == 1
+    with pytest.raises(error):
+        async with database.connection():
+            raise error

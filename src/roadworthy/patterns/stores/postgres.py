@@ -82,7 +82,7 @@ class PostgresBackend:
         try:
             await check(driver, None if self._url.pgbouncer else self._capacity)
         finally:
-            driver.terminate()
+            await driver.close(timeout=self._wait)
 
     async def open(self) -> None:
         """Connect, so that what is wrong with the URL is reported in words."""

@@ -56,9 +56,9 @@ def is_lost(error: BaseException) -> bool:
     # make the next statement fail with an InternalClientError, before the socket is seen to be closed.
     kind = type(one).__name__
     return (
-        isinstance(one, OSError)
-        or kind == "InternalClientError"
+        kind in {"InternalClientError", "TargetServerAttributeNotMatched"}
         or (kind == "InterfaceError" and "connection is closed" in str(one))
+        or (isinstance(one, OSError) and _is_of_driver(one))
     )
 
 
@@ -156,6 +156,16 @@ def without_values(*errors: BaseException | None) -> None:
         if one.args and isinstance(one.args[0], str):
             text = _ARGUMENT.sub(r"\1", one.args[0].partition("\nDETAIL")[0])
             one.args = (_QUOTED.sub('"…"', text) if is_data else text, *one.args[1:])
+
+
+def _is_of_driver(error: BaseException) -> bool:
+    """Return whether asyncpg has raised it: what the service's own code does may fail in the same way."""
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith("asyncpg."):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _is_of(error: BaseException, table: Table) -> bool:

@@ -179,7 +179,7 @@ async def check(driver: Any, capacity: Capacity | None) -> None:
 def _problem(error: BaseException) -> str | None:
     if isinstance(error, socket.gaierror):
         return "the host's name does not resolve"
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError) or "rejected SSL upgrade" in str(error):
         return "the server's certificate is not trusted, or it does not speak TLS (sslmode)"
     state = getattr(error, "sqlstate", None)
     if state in _REFUSALS:
