@@ -24,11 +24,11 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-serve: $(STAMP)  ## start the reference service on SQLite, with some users in it
+serve: $(STAMP)  ## start the reference service with some users, on SQLite or DATABASE_URL=postgresql://…
 	@cd examples/reference && exec ../../$(BIN)/python -m reference.serve
 
 test: $(STAMP)  ## everything that fits in ten minutes
-	@scripts/system-packages redis-server
+	@scripts/system-packages redis-server postgresql pgbouncer
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not proof"
 
 lint: $(STAMP)  ## format, lint, types, walls, generated files

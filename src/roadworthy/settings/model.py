@@ -300,6 +300,18 @@ class Settings(BrowserSettings, CompatibilitySettings):
         description="Seconds to wait for a pooled connection; then 503 with `Retry-After`. Well below "
         "`request_timeout`, so that the client learns the cause.",
     )
+    pool_size: int = Field(
+        default=10,
+        ge=1,
+        description="Connections to PostgreSQL of one worker, at least 1. By default nine workers fit into "
+        "the 100 that a server gives by default; queries of a millisecond need fewer.",
+    )
+    instances: int = Field(
+        default=1,
+        ge=1,
+        description="Instances of the service that share one PostgreSQL server, at least 1. The start "
+        "compares instances × workers × `pool_size` with what the server gives.",
+    )
 
     # Offloaded work
     offload_workers: int | None = Field(

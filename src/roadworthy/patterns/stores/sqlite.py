@@ -9,8 +9,11 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Table, and_, event, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ...errors import ConflictError, UnavailableError
+from . import Rules
+from .pool import Lease, Pool
 
 __all__ = ("SqliteBackend",)
 
@@ -40,43 +43,86 @@ class SqliteBackend:
         path: the database file.
         wait: seconds to wait for a connection, and for the writer of another process.
         readers: most connections that read at the same time.
+        longest: seconds that one may be held without a record of it.
     """
 
-    def __init__(self, path: str, wait: float, readers: int) -> None:
-        self.reader = _engine(path, wait, readers, writes=False)
-        self.reading = self.reader.execution_options(**{_BEGIN: "BEGIN"})
+    def __init__(self, path: str, wait: float, readers: int, longest: float) -> None:
+        self._reader = Pool(_engine(path, wait, readers, writes=False), readers, wait, longest)
         # One connection: SQLite has one writer, and here writers of this process wait in order, where
-        # SQLite's own wait, which writers of other processes go through, polls. IMMEDIATE: a deferred
-        # transaction that reads first and then writes fails at once when another has written in between,
-        # whatever the busy timeout (omnilib/aiosqlite#251).
-        self.writer = _engine(path, wait, 1, writes=True).execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        # SQLite's own wait, which writers of other processes go through, polls.
+        self._writer = Pool(_engine(path, wait, 1, writes=True), 1, wait, longest)
+        self.pools = (self._reader, self._writer)
 
     async def prepare(self) -> None:
+        """Leave it to :meth:`open`, which each process repeats without harm."""
+
+    async def open(self) -> None:
         """Give the file a write-ahead log, so that readers and the writer do not wait for each other."""
         # Outside a transaction, where alone the mode can change; and only if needed: it takes the file for
         # itself.
-        async with self.reader.connect() as connection:
+        async with self._reader.engine.connect() as connection:
             mode = (await connection.execute(text("PRAGMA journal_mode"))).scalar_one()
             if mode != "wal":
                 await connection.execute(text("PRAGMA query_only=OFF"))
                 await connection.execute(text("PRAGMA journal_mode=WAL"))
                 await connection.execute(text("PRAGMA query_only=ON"))
 
+    async def lend(self) -> Lease:
+        """Lend a connection with ``query_only``, in autocommit."""
+        return await self._reader.take()
+
+    async def end(self, lease: Lease) -> None:
+        """Take it back."""
+        await lease.give_back()
+
+    async def begin(self, rules: Rules) -> Lease:
+        """Begin. One that writes is IMMEDIATE: any other that reads first and then writes fails at once when
+        another has written in between, whatever the busy timeout (omnilib/aiosqlite#251).
+        """
+        lease = await (self._reader if rules.read_only else self._writer).take()
+        lease.options = {_BEGIN: "BEGIN" if rules.read_only else "BEGIN IMMEDIATE"}
+        try:
+            await lease.begin()
+        except BaseException:
+            await lease.give_back()
+            raise
+        return lease
+
+    async def commit(self, lease: Lease) -> None:
+        """Commit."""
+        await lease.connection.commit()
+
+    async def rollback(self, lease: Lease) -> None:
+        """Undo everything."""
+        connection = lease.connection
+        await connection.rollback()
+        if not connection.invalidated:
+            # SQLAlchemy takes a COMMIT that failed for the end, where SQLite keeps the transaction open.
+            await connection.run_sync(lambda inner: inner.connection.rollback())
+
+    async def lock(self, connection: AsyncConnection, name: str) -> bool:
+        """Return True: it is the only transaction that may write."""
+        return True
+
     def is_passing(self, error: Exception) -> bool:
         """Return whether another connection held the lock."""
         return _primary_code(error) in _BUSY
 
-    def is_unavailable(self, error: Exception) -> bool:
-        """Return whether another writes, the disk is full, or every connection was in use."""
-        return isinstance(error, PoolTimeoutError) or _primary_code(error) in _BUSY | _FULL
-
-    def is_conflict(self, error: Exception) -> bool:
-        """Return whether a constraint failed that looks at what is there. A missing value is a mistake."""
-        return _code(error) in _CONFLICTS
+    def refusal(self, error: Exception) -> Exception | None:
+        """Return 503 where another writes or the disk is full, 409 where a constraint failed that looks at
+        what is there. A missing value is a mistake.
+        """
+        if _primary_code(error) in _BUSY | _FULL:
+            return UnavailableError("The database is busy")
+        return ConflictError() if _code(error) in _CONFLICTS else None
 
     def is_read_only(self, error: Exception) -> bool:
         """Return whether ``query_only`` refused the write."""
         return _primary_code(error) == sqlite3.SQLITE_READONLY
+
+    def is_over(self, error: Exception) -> bool:
+        """Return False: here a statement that failed undoes itself alone."""
+        return False
 
     def unique_columns(self, error: Exception, table: Table) -> tuple[str, ...]:
         """Read the columns from ``UNIQUE constraint failed: users.email``, SQLite's only way to name them."""
@@ -122,8 +168,7 @@ def _engine(path: str, wait: float, size: int, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path),
         pool_size=size,
-        max_overflow=0,
-        pool_timeout=wait,
+        max_overflow=-1,  # the gate before it bounds them
         connect_args={"timeout": wait, "factory": _Connection},
         hide_parameters=True,  # what clients sent belongs into no record of a failure
     )
@@ -162,9 +207,8 @@ def _begin(connection: Connection) -> None:
 
 
 def _code(error: Exception) -> int:
-    if not isinstance(error, DBAPIError):
-        return 0
-    code = getattr(error.orig, "sqlite_errorcode", 0)
+    # Connecting fails with the driver's own error, everything else with one that has it.
+    code = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlite_errorcode", 0)
     return code if isinstance(code, int) else 0
 
 
