@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -56,13 +57,16 @@ class DaskCluster:
         until(lambda: self._said("Scheduler at") > before, "the scheduler listens")
 
     def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a worker, which Dask calls so without a process that watches it."""
+        """Start a process that keeps a worker, and starts another when one is lost.
+
+        Parameters:
+            options: of ``dask worker``; with ``--no-nanny`` the process is the worker itself.
+        """
         worker = self.run(
             "dask_worker",
             f"{self._protocol}://127.0.0.1:{self.port}",
             "--nthreads=1",
             "--dashboard-address=127.0.0.1:0",
-            "--no-nanny",
             *self._tls,
             *options,
         )
@@ -86,6 +90,7 @@ class DaskCluster:
                 stdout=log,
                 stderr=log,
                 cwd=_ROOT,
+                start_new_session=True,
                 env={
                     **os.environ,
                     "PYTHONPATH": str(_ROOT),
@@ -114,9 +119,9 @@ class DaskCluster:
         return self.log.read_bytes().count(text.encode()) if self.log.exists() else 0
 
     def __enter__(self) -> "DaskCluster":
-        self.start_scheduler()
         for _ in range(self._count):
             self.start_worker()
+        self.start_scheduler()
         return self
 
     def __exit__(
@@ -128,5 +133,7 @@ class DaskCluster:
 
 
 def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    process.send_signal(number)
+    # With the worker that it keeps.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
     process.wait()

@@ -52,7 +52,8 @@ class Cluster:
         self._pieces: dict[Job, Piece] = {}
         self._free: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._link = Link(settings, self)
+        self._settings = settings
+        self._link: Link | None = None
         self._first: asyncio.Future[str] | None = None
 
     @property
@@ -84,6 +85,7 @@ class Cluster:
         self._free = free
         self._loop = asyncio.get_running_loop()
         self._first = self._loop.create_future()
+        self._link = Link(self._settings, self)
         self._link.start()
         trouble = await self._first
         if trouble:
@@ -92,9 +94,11 @@ class Cluster:
 
     async def stop(self) -> None:
         """Take back what has not begun and leave; what runs in the cluster ends by itself."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FAREWELL):
-                await self._link.close()
+        link, self._link = self._link, None
+        if link is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await link.close()
 
     def prepare(self, job: Job) -> None:
         """Pickle the job."""
@@ -102,7 +106,7 @@ class Cluster:
 
     def take(self, job: Job) -> bool:
         """Send the job, or fail it while there is no connection."""
-        if self._away:
+        if self._away or self._link is None:
             job.fail(AwayError("The cluster for this work cannot be reached", retry_after=_RETRY_AFTER))
             return True
         if len(self._pieces) >= self.size:
@@ -114,7 +118,7 @@ class Cluster:
     def end(self, job: Job, patience: float) -> None:
         """Take it back if it has not begun."""
         piece = self._pieces.get(job)
-        if piece is not None:
+        if piece is not None and self._link is not None:
             self._link.call(piece.leave)
 
     def tell(self, call: Callable[..., None], *arguments: Any) -> None:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from .job import AwayError, Job, name_of
 from .travel import RemoteError, WorkerCrashedError, conclude, unpack, write_record
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from ...settings import Settings
 
 __all__ = ("Link", "Listener", "Piece")
@@ -34,6 +32,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts at a connection: doubled each time. Service is back 2 s after the scheduler."""
 _FAREWELL = 0.8
 """Seconds for Dask's client to take leave."""
+_EVERYTHING = "all"
+"""Topic of the scheduler's events about all its workers and clients."""
 
 _log = logging.getLogger("roadworthy.offload")
 
@@ -100,7 +100,8 @@ class Link:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
         self._ended: asyncio.Future[None] | None = None
-        self._client: Client | None = None
+        self._client: Any = None
+        self._dask: Any = None
         self._pieces: dict[str, tuple[Piece, asyncio.Task[None]]] = {}
 
     def start(self) -> None:
@@ -144,47 +145,55 @@ class Link:
             self._ended.set_result(None)
 
     async def _serve(self) -> None:
+        keeping = asyncio.ensure_future(self._keep_connected())
+        closing = asyncio.ensure_future(self._closing.wait())
+        await asyncio.wait((keeping, closing), return_when=asyncio.FIRST_COMPLETED)
+        closing.cancel()
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+
+    async def _keep_connected(self) -> None:
         pause = 0.0
-        while not self._closing.is_set():
+        while True:
             try:
                 client = await self._connect()
             except Exception as error:
                 self._listener.tell(self._listener.lost, self._reason(error))
                 pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
-                await self._wait(pause)
+                await asyncio.sleep(pause)
                 continue
             pause = 0.0
             try:
                 why = await self._watch(client)
+                self._listener.tell(self._listener.lost, why)
             finally:
                 self._client = None
-            if why:
-                self._listener.tell(self._listener.lost, why)
-            for _, task in tuple(self._pieces.values()):
-                task.cancel()
-            await asyncio.gather(*(task for _, task in self._pieces.values()), return_exceptions=True)
-            await _leave(client)
+                await self._drop_pieces()
+                await _leave(client)
 
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
+    async def _drop_pieces(self) -> None:
+        for _, task in tuple(self._pieces.values()):
+            task.cancel()
+        await asyncio.gather(*(task for _, task in self._pieces.values()), return_exceptions=True)
+        for piece, _ in tuple(self._pieces.values()):  # those that had not taken their first step
+            self._settle(piece, _failing(_away()))
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, _MismatchError):
             return str(error)
-        return f"the Dask scheduler of {self._address} does not answer ({type(error).__name__})"
+        return f"the Dask scheduler at {self._address} does not answer ({type(error).__name__})"
 
-    async def _connect(self) -> Client:
-        distributed = _import()
+    async def _connect(self) -> Any:
+        dask = self._dask = _import()
         ca, cert, key = self._certificates
-        security = distributed.Security(
+        security = dask.Security(
             tls_ca_file=ca,
             tls_client_cert=cert,
             tls_client_key=key or cert,
             require_encryption=self._address.startswith("tls:"),
         )
-        client: Any = distributed.Client(
+        client = dask.Client(
             self._address,
             name="roadworthy",
             timeout=self._patience,
@@ -197,28 +206,29 @@ class Link:
             await client
             await _compare(client)
             client.subscribe_topic(client.id, self._event)
-            client.subscribe_topic("all", self._cluster_event)
+            client.subscribe_topic(_EVERYTHING, self._cluster_event)
         except BaseException:
             await _leave(client)
             raise
         return client
 
-    async def _watch(self, client: Client) -> str:
-        """Return why the connection is lost, when it is; "" when the pool is closed."""
+    async def _watch(self, client: Any) -> str:
+        """Return why the connection is lost, when it is."""
         stream, scheduler = client.scheduler_comm, client.scheduler
-        assert scheduler is not None
-        while not self._closing.is_set():
+        known: int | None = None
+        while True:
             try:
                 async with asyncio.timeout(_PATIENCE):
                     identity = await scheduler.identity(n_workers=0)
-            except (OSError, TimeoutError) as error:
-                return f"the Dask scheduler of {self._address} is lost ({type(error).__name__})"
+            except Exception as error:
+                return f"the Dask scheduler at {self._address} is lost ({type(error).__name__})"
             if client.scheduler_comm is not stream:  # Dask's client has made another: nothing is known there
-                return f"the Dask scheduler of {self._address} was lost"
+                return f"the Dask scheduler at {self._address} was lost"
             self._client = client
-            self._listener.tell(self._listener.found, identity["total_threads"])
-            await self._wait(_EVERY)
-        return ""
+            if identity["total_threads"] != known:
+                known = identity["total_threads"]
+                self._listener.tell(self._listener.found, known)
+            await asyncio.sleep(_EVERY)
 
     async def _carry_out(self, piece: Piece) -> None:
         name = name_of(piece.job.function)
@@ -230,11 +240,14 @@ class Link:
             text = f"a worker of the cluster was lost while it ran {name}"
             end = _failing(WorkerCrashedError(text))
         except (_LostError, OSError, asyncio.CancelledError):
-            end = _failing(AwayError("The cluster was lost while it did the work", retry_after=None))
+            end = _failing(_away())
         except Exception as error:
             failure = RemoteError(f"the cluster could not run {name} ({type(error).__name__})")
             failure.__cause__ = error
             end = _failing(failure)
+        self._settle(piece, end)
+
+    def _settle(self, piece: Piece, end: Callable[[Job], None] | None) -> None:
         del self._pieces[piece.key]
         self._listener.tell(self._listener.settled, piece, end)
 
@@ -245,13 +258,13 @@ class Link:
         client = self._client
         if client is None:
             raise _LostError
-        permit: _Permit = await _import().Queue(piece.key, client=client, maxsize=1)
+        permit: _Permit = await self._dask.Queue(piece.key, client=client, maxsize=1)
         try:
             await permit.put(True)
             if piece.left:
                 return None
             level = logging.getLogger().getEffectiveLevel()
-            future: Any = client.submit(
+            future = client.submit(
                 perform, piece.key, client.id, level, piece.payload, key=piece.key, pure=False
             )
             piece.payload = b""
@@ -285,17 +298,17 @@ class Link:
             raise WorkerCrashedError
         return message
 
-    def _event(self, event: tuple[float, Any]) -> None:
+    def _event(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take a record of the work."""
         message = event[1]
-        if not isinstance(message, dict) or "roadworthy" not in message:
+        if "roadworthy" not in message:
             return  # the scheduler's own, about this client
         found = self._pieces.get(message["roadworthy"])
         kind, fields = unpack(message["message"])[:2]
         if kind == "record":
             self._listener.tell(write_record, found and found[0].job, fields)
 
-    def _cluster_event(self, event: tuple[float, Any]) -> None:
+    def _cluster_event(self, event: tuple[float, dict[str, Any]]) -> None:
         """Doubt what a worker had that was removed."""
         message = event[1]
         if message.get("action") != "remove-worker":
@@ -328,17 +341,22 @@ async def _message(future: Any) -> bytes:
     return message
 
 
+def _away() -> AwayError:
+    # Without Retry-After: it may have been done.
+    return AwayError("The cluster was lost while it did the work", retry_after=None)
+
+
 def _failing(error: Exception) -> Callable[[Job], None]:
     return lambda job: job.fail(error)
 
 
-async def _compare(client: Client) -> None:
+async def _compare(client: Any) -> None:
     """Refuse a scheduler or a worker of another Python or another Dask, whose messages would not be read.
 
     Raises:
         _MismatchError: names the place, the package and both versions.
     """
-    found = await cast("Awaitable[dict[str, Any]]", client.get_versions(check=False))
+    found = await client.get_versions(check=False)
     places = {"scheduler": found["scheduler"], **found["workers"]}
     for package in ("python", "distributed"):
         here = _version(found["client"], package)
@@ -357,19 +375,22 @@ def _version(versions: dict[str, Any], package: str) -> str:
     return ".".join(found.split(".")[:2]) if package == "python" else found
 
 
-async def _leave(client: Client) -> None:
+async def _leave(client: Any) -> None:
+    for topic in (client.id, _EVERYTHING):
+        with suppress(Exception):  # it has not come so far
+            client.unsubscribe_topic(topic)
     with suppress(Exception):
         async with asyncio.timeout(_FAREWELL):
-            await cast("Any", client).close()
+            await client.close()
 
 
 def _import() -> Any:
     """Import Dask as a guest: its records go the way of all others, and it has no opinion on what is sent."""
-    import dask
+    from dask import config
 
-    with dask.config.set({"logging": {"version": 1, "incremental": True}}):
+    with config.set({"logging": {"version": 1, "incremental": True}}):
         import distributed
-    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"})
+    config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"})
     return distributed
 
 

@@ -12,9 +12,9 @@ import asyncio
 import logging
 import pickle
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
-from distributed import Worker, get_worker
+from distributed import get_worker
 
 from .worker import Forward, answer
 
@@ -52,7 +52,7 @@ def perform(key: str, topic: str, level: int, payload: bytes) -> bytes:
         level: least severe level of records that the service wants.
         payload: the id of the request, the function and its arguments, pickled.
     """
-    worker = get_worker()
+    worker: Any = get_worker()  # its types are partial
     if not _permitted(worker, key):
         return b""
 
@@ -73,14 +73,12 @@ def perform(key: str, topic: str, level: int, payload: bytes) -> bytes:
         _forward.reset(token)
 
 
-def _permitted(worker: Worker, key: str) -> bool:
-    async def ask() -> list[Any]:
-        found: list[Any] = await worker.scheduler.queue_get(name=key, batch=True)
-        return found
+def _permitted(worker: Any, key: str) -> bool:
+    async def ask() -> bool:
+        return bool(await worker.scheduler.queue_get(name=key, batch=True))
 
-    loop: asyncio.AbstractEventLoop = cast("Any", worker.loop).asyncio_loop
     try:
-        return bool(asyncio.run_coroutine_threadsafe(ask(), loop).result(_PATIENCE))
+        return asyncio.run_coroutine_threadsafe(ask(), worker.loop.asyncio_loop).result(_PATIENCE)
     except Exception:
         # The queue is gone with its service, or the scheduler is: nobody waits for this piece.
         return False
