@@ -1,5 +1,6 @@
 """A real Dask cluster for tests: a scheduler and workers, processes of their own on free ports."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from urllib.request import urlopen
 
 from tests.free_port import free_port
-from tests.patience import until
+from tests.patience import DEADLINE, until
 
 __all__ = ("DaskCluster",)
 
@@ -22,12 +24,16 @@ class DaskCluster:
     """Starts with the ``with`` block and is gone after it.
 
     Parameters:
-        workers: worker processes, each with one thread.
+        workers: worker processes.
+        threads: of each.
+        nanny: each has another process beside it, which starts a new one when it is lost.
         certificates: files of the authority, the certificate and its key; with them all speak TLS.
     """
 
-    def __init__(self, workers: int = 1, certificates: Sequence[Path] = ()) -> None:
-        self._count = workers
+    def __init__(
+        self, workers: int = 1, threads: int = 1, *, nanny: bool = True, certificates: Sequence[Path] = ()
+    ) -> None:
+        self._count, self._threads, self._nanny = workers, threads, nanny
         self._tls = [
             f"--tls-{kind}={path}"
             for kind, path in zip(("ca-file", "cert", "key"), certificates, strict=bool(certificates))
@@ -36,7 +42,7 @@ class DaskCluster:
         self._folder = tempfile.TemporaryDirectory(prefix="roadworthy-dask-")
         self._scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
-        self.port = free_port()
+        self.port, self._page = free_port(), free_port()
 
     @property
     def url(self) -> str:
@@ -50,25 +56,26 @@ class DaskCluster:
 
     def start_scheduler(self) -> None:
         """Start the scheduler, or start it again on the same port, and wait until it listens."""
-        before = self._said("Scheduler at")
+        before = self.said("Scheduler at")
         self._scheduler = self.run(
-            "dask_scheduler", f"--port={self.port}", "--dashboard-address=127.0.0.1:0", *self._tls
+            "dask_scheduler", f"--port={self.port}", f"--dashboard-address=127.0.0.1:{self._page}", *self._tls
         )
-        until(lambda: self._said("Scheduler at") > before, "the scheduler listens")
+        until(lambda: self.said("Scheduler at") > before, "the scheduler listens")
 
-    def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a process that keeps a worker, and starts another when one is lost.
+    def start_worker(self, before: str = "") -> subprocess.Popen[bytes]:
+        """Start a worker, which waits for the scheduler.
 
         Parameters:
-            options: of ``dask worker``; with ``--no-nanny`` the process is the worker itself.
+            before: code that is run first.
         """
         worker = self.run(
             "dask_worker",
             f"{self._protocol}://127.0.0.1:{self.port}",
-            "--nthreads=1",
+            f"--nthreads={self._threads}",
+            "--nanny" if self._nanny else "--no-nanny",
             "--dashboard-address=127.0.0.1:0",
             *self._tls,
-            *options,
+            before=before,
         )
         self.workers.append(worker)
         return worker
@@ -115,7 +122,32 @@ class DaskCluster:
         while self.workers:
             _end(self.workers.pop(), signal.SIGKILL)
 
-    def _said(self, text: str) -> int:
+    def restore(self) -> None:
+        """Have the scheduler and as many workers as in the beginning, started anew if they are not there."""
+        if self._scheduler is None:
+            self.stop_workers()
+        while len(self.workers) > self._count:
+            _end(self.workers.pop(), signal.SIGKILL)
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < self._count:
+            self.start_worker()
+        if self._scheduler is None:
+            self.start_scheduler()
+
+    def tasks(self) -> int:
+        """Return how many tasks the scheduler has."""
+        return self._count_of("tasks")
+
+    def threads(self) -> int:
+        """Return how many threads its workers have."""
+        return self._count_of("cores")
+
+    def _count_of(self, name: str) -> int:
+        with urlopen(f"http://127.0.0.1:{self._page}/json/counts.json", timeout=DEADLINE) as answer:
+            return int(json.load(answer)[name])
+
+    def said(self, text: str) -> int:
+        """Return how often the processes have written a text."""
         return self.log.read_bytes().count(text.encode()) if self.log.exists() else 0
 
     def __enter__(self) -> "DaskCluster":

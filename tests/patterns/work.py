@@ -92,6 +92,13 @@ def count_and_die(file: str, survive: int = 1_000) -> str:
     return "done"
 
 
+def count_and_wait(file: str, go: str) -> str:
+    """Note that this has begun, and return when there is another file."""
+    with Path(file).open("a") as notes:
+        notes.write("begun\n")
+    return wait_for(go)
+
+
 def fail(text: str) -> NoReturn:
     """Raise what any code may raise."""
     raise ValueError(text)

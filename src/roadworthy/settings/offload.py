@@ -88,15 +88,16 @@ class OffloadSettings(ProcessSettings):
             raise PlainMistake("is required with tls:// in offload")
         return value
 
+    @field_validator("offload_tls_key")
+    @classmethod
+    def _a_key_of_offload_needs_its_certificate(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "offload_tls_cert" in info.data and info.data["offload_tls_cert"] is None:
+            raise PlainMistake("needs offload_tls_cert, the certificate that the key belongs to")
+        return value
+
 
 def cluster_problems(settings: OffloadSettings) -> list[Problem]:
     """Return what is missing for the cluster that is set: a package, a file."""
-    if settings.offload is None:
-        return []
-    if find_spec("distributed") is None:
-        return [
-            Problem(f"{PREFIX}OFFLOAD", 'the package distributed is missing: pip install "roadworthy[dask]"')
-        ]
     import ssl
 
     found: list[Problem] = []
@@ -110,6 +111,9 @@ def cluster_problems(settings: OffloadSettings) -> list[Problem]:
         except OSError as error:
             found.append(Problem(PREFIX + name, f"cannot be read ({error.strerror})"))
 
+    if settings.offload is not None and find_spec("distributed") is None:
+        text = 'the package distributed is missing: pip install "roadworthy[dask]"'
+        found.append(Problem(f"{PREFIX}OFFLOAD", text))
     ca, cert, key = settings.offload_tls_ca, settings.offload_tls_cert, settings.offload_tls_key
     if ca is not None:
         try_out("OFFLOAD_TLS_CA", lambda: context.load_verify_locations(ca))

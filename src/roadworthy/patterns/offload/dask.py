@@ -130,6 +130,8 @@ class Cluster:
     def found(self, threads: int) -> None:
         """The scheduler answers, and its workers have that many threads."""
         grown = threads > self._threads or bool(self._away)
+        if self._away and self._first is not None and self._first.done():
+            _log.warning("the Dask cluster for offloaded work is back")
         self._away, self._threads = "", threads
         self._answer_start("")
         if grown:
@@ -138,7 +140,7 @@ class Cluster:
     def lost(self, why: str) -> None:
         """There is no connection."""
         if not self._away:
-            _log.error("offloaded work waits for its cluster: %s", why)
+            _log.error("offloaded work is refused until its cluster is back: %s", why)
         self._away = why
         self._answer_start(why)
         self._free()

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ("Link", "Listener", "Piece")
 
-_EVERY = 0.5
-"""Seconds between two looks at the scheduler: whether it answers, and how many threads its workers have."""
+_EVERY = 2.0
+"""Seconds between two looks at the scheduler: whether it answers, and how many threads its workers have. When
+one joins or leaves, the link looks at once."""
+_GLANCE = 0.1
+"""Seconds between two looks at the connection."""
 _PATIENCE = 5.0
 """Seconds without an answer after which it counts as lost."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
@@ -98,7 +101,7 @@ class Link:
         self._patience = settings.pool_timeout
         self._listener = listener
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closing = asyncio.Event()
+        self._closing, self._changed = asyncio.Event(), asyncio.Event()
         self._ended: asyncio.Future[None] | None = None
         self._client: Any = None
         self._dask: Any = None
@@ -204,7 +207,9 @@ class Link:
         )
         try:
             await client
-            await _compare(client)
+            with suppress(TimeoutError):  # a worker that hangs keeps nobody from the others
+                async with asyncio.timeout(self._patience):
+                    await _compare(client)
             client.subscribe_topic(client.id, self._event)
             client.subscribe_topic(_EVERYTHING, self._cluster_event)
         except BaseException:
@@ -214,21 +219,35 @@ class Link:
 
     async def _watch(self, client: Any) -> str:
         """Return why the connection is lost, when it is."""
-        stream, scheduler = client.scheduler_comm, client.scheduler
+        stream = client.scheduler_comm
         known: int | None = None
         while True:
+            looking = asyncio.ensure_future(self._threads(client, 0.0 if known is None else _EVERY))
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    identity = await scheduler.identity(n_workers=0)
+                while not looking.done():
+                    await asyncio.wait((looking,), timeout=_GLANCE)
+                    # Dask's client dials again by itself; on the other side nothing is known then.
+                    if client.status != "running" or client.scheduler_comm is not stream or stream.closed():
+                        return f"the Dask scheduler at {self._address} is lost"
+                threads = looking.result()
             except Exception as error:
                 return f"the Dask scheduler at {self._address} is lost ({type(error).__name__})"
-            if client.scheduler_comm is not stream:  # Dask's client has made another: nothing is known there
-                return f"the Dask scheduler at {self._address} was lost"
+            finally:
+                looking.cancel()
             self._client = client
-            if identity["total_threads"] != known:
-                known = identity["total_threads"]
-                self._listener.tell(self._listener.found, known)
-            await asyncio.sleep(_EVERY)
+            if threads != known:
+                known = threads
+                self._listener.tell(self._listener.found, threads)
+
+    async def _threads(self, client: Any, pause: float) -> int:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._changed.wait()
+        self._changed.clear()
+        async with asyncio.timeout(_PATIENCE):
+            identity = await client.scheduler.identity(n_workers=0)
+        threads: int = identity["total_threads"]
+        return threads
 
     async def _carry_out(self, piece: Piece) -> None:
         name = name_of(piece.job.function)
@@ -309,10 +328,11 @@ class Link:
             self._listener.tell(write_record, found and found[0].job, fields)
 
     def _cluster_event(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Doubt what a worker had that was removed."""
+        """Count the workers again when one joins or leaves, and doubt what one had that left."""
         message = event[1]
-        if message.get("action") != "remove-worker":
+        if message.get("action") not in ("add-worker", "remove-worker"):
             return
+        self._changed.set()
         for keys in ("processing-tasks", "lost-computed-tasks"):
             for key in message.get(keys, ()):
                 if key in self._pieces:
@@ -388,7 +408,9 @@ def _import() -> Any:
     """Import Dask as a guest: its records go the way of all others, and it has no opinion on what is sent."""
     from dask import config
 
-    with config.set({"logging": {"version": 1, "incremental": True}}):
+    # Its client reports with stacks that it dials again; the link says that in a line.
+    levels = {"distributed": {"level": "WARNING"}, "distributed.client": {"level": "CRITICAL"}}
+    with config.set({"logging": {"version": 1, "incremental": True, "loggers": levels}}):
         import distributed
     config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"})
     return distributed
