@@ -100,7 +100,7 @@ class DaskCluster:
                 start_new_session=True,
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(_ROOT),
+                    "PYTHONPATH": f"{_ROOT}:{REFERENCE}",
                     "PYTHONWARNINGS": "",
                     "DASK_TEMPORARY_DIRECTORY": self._folder.name,
                 },

@@ -6,6 +6,7 @@ What it has in common with the other ways is tried in ``test_offload.py``.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -301,40 +303,121 @@ async def test_a_cluster_without_the_code_is_told(cluster: DaskCluster, tmp_path
             await offload(f)
 
 
-async def test_the_reference_service_computes_in_the_cluster(cluster: DaskCluster, tmp_path: Path) -> None:
-    """A service of two workers needs the one setting."""
+def test_the_reference_service_computes_in_the_cluster(cluster: DaskCluster, tmp_path: Path) -> None:
+    """A service needs the one setting; without its cluster it answers 503 and records why."""
+    with reference_service(tmp_path, ROADWORTHY_OFFLOAD=cluster.url) as running:
+        with urlopen(f"{running.url}/api/primes/1000", timeout=DEADLINE) as answer:
+            assert json.load(answer) == {"n": 1000, "count": 168}
+        cluster.stop_scheduler()
+        with pytest.raises(HTTPError, match="503") as told:
+            urlopen(f"{running.url}/api/primes/1000", timeout=DEADLINE)
+        told.value.close()
+        assert "the Dask scheduler at tcp://" in running.log.read_text()
 
-    def get(url: str) -> tuple[int, bytes]:
-        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
-            return answer.status, answer.read()
 
-    with reference_service(tmp_path, ROADWORTHY_OFFLOAD=cluster.url, ROADWORTHY_WORKERS="2") as running:
-        answers = [await asyncio.to_thread(get, f"{running.url}/primes/1000") for _ in range(4)]
-    assert {status for status, _ in answers} == {200}
-    assert all(b"168" in body for _, body in answers)
+def test_a_service_without_its_cluster_does_not_start(tmp_path: Path) -> None:
+    """It ends by itself, and says which scheduler does not answer."""
+    port = free_port()
+    settings = {"ROADWORTHY_OFFLOAD": f"dask://127.0.0.1:{port}", "ROADWORTHY_POOL_TIMEOUT": "0.2"}
+    with (
+        pytest.raises(AssertionError, match=f"127.0.0.1:{port} does not answer"),
+        reference_service(tmp_path, **settings),
+    ):
+        pass
+
+
+def run_openssl(folder: Path, *arguments: str) -> None:
+    """Run a command of openssl's in a folder."""
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """Make an authority, and a certificate that it signs with its key."""
+    folder.mkdir()
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    run_openssl(
+        folder,
+        "req",
+        "-x509",
+        *curve,
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=ours",
+    )
+    run_openssl(folder, "req", *curve, "-keyout", "node.key", "-out", "node.csr", "-subj", "/CN=node")
+    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
+    run_openssl(folder, "x509", "-req", "-in", "node.csr", *signing, "-out", "node.pem")
+    return folder / "ca.pem", folder / "node.pem", folder / "node.key"
+
+
+def tls(files: tuple[Path, Path, Path]) -> dict[str, str]:
+    """Return the settings of certificates."""
+    return dict(zip(("offload_tls_ca", "offload_tls_cert", "offload_tls_key"), map(str, files), strict=True))
+
+
+async def test_an_encrypted_cluster(tmp_path: Path) -> None:
+    """Work is done with certificates of one authority; with another's and without any nobody connects."""
+    files, strange = certificates(tmp_path / "ours"), certificates(tmp_path / "theirs")
+    with DaskCluster(nanny=False, certificates=files) as cluster:
+        async with OffloadPool(settings_of(cluster, **tls(files)), timeout=DEADLINE):
+            assert await offload(work.square, 3) == 9
+        for settings in (
+            settings_of(cluster, **tls(strange), pool_timeout=1.0),
+            settings_of(cluster, **{**tls(strange), "offload_tls_ca": str(files[0])}, pool_timeout=1.0),
+            settings_of(cluster, **{**tls(files), "offload_tls_ca": str(strange[0])}, pool_timeout=1.0),
+            Settings(_env_file=None, offload=f"dask://127.0.0.1:{cluster.port}", pool_timeout=1.0),
+        ):
+            with pytest.raises(RuntimeError, match="does not answer"):
+                await OffloadPool(settings).start()
 
 
 @pytest.mark.parametrize(
-    ("values", "named"),
+    ("change", "named"),
     [
-        ({"offload": "dask://10.1.2.3:8786"}, "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
-        ({"offload": "dask://scheduler:8786"}, "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
-        ({"offload": "dask://0.0.0.0:8786"}, "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
-        ({"offload": "dask://[2001:db8::1]:8786"}, "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
-        ({"offload": "dask://127.0.0.1"}, "ROADWORTHY_OFFLOAD: is dask://host:port"),
-        ({"offload": "dask://127.0.0.1:none"}, "ROADWORTHY_OFFLOAD: is dask://host:port"),
-        ({"offload": "dask://a:b@127.0.0.1:8786"}, "ROADWORTHY_OFFLOAD: is dask://host:port"),
-        ({"offload": "tcp://127.0.0.1:8786"}, "ROADWORTHY_OFFLOAD: is dask://host:port"),
-        ({"offload": "tls://10.1.2.3:8786"}, "ROADWORTHY_OFFLOAD_TLS_CA: is required with tls://"),
-        ({"offload": "tls://10.1.2.3:8786"}, "ROADWORTHY_OFFLOAD_TLS_CERT: is required with tls://"),
+        ({"offload_tls_ca": "gone.pem"}, "ROADWORTHY_OFFLOAD_TLS_CA: cannot be read"),
+        ({"offload_tls_cert": "gone.pem"}, "ROADWORTHY_OFFLOAD_TLS_CERT: cannot be read"),
+        ({"offload_tls_key": "ca.key"}, "ROADWORTHY_OFFLOAD_TLS_CERT: cannot be used"),
+        ({"offload_tls_cert": "node.csr"}, "ROADWORTHY_OFFLOAD_TLS_CERT: cannot be used"),
     ],
 )
-def test_a_wrong_address_is_refused(values: dict[str, str], named: str) -> None:
-    """What could be read or sent by others on the way is refused at the start, by the name of the setting."""
+def test_certificates_that_cannot_be_used_are_refused(
+    tmp_path: Path, change: dict[str, str], named: str
+) -> None:
+    """A file that is missing, or does not fit, is named by its setting before anything is sent."""
+    values = tls(certificates(tmp_path / "ours"))
+    changed = {name: str(tmp_path / "ours" / file) for name, file in change.items()}
     with pytest.raises(SettingsError) as told:
-        Settings(_env_file=None, **values)
+        OffloadPool(Settings(_env_file=None, offload="tls://10.1.2.3:8786", **{**values, **changed}))
     assert named in str(told.value)
-    assert "10.1.2.3" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("dask://10.1.2.3:8786", "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
+        ("dask://scheduler:8786", "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
+        ("dask://0.0.0.0:8786", "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
+        ("dask://[2001:db8::1]:8786", "ROADWORTHY_OFFLOAD: is tls://host:port beyond loopback"),
+        ("dask://127.0.0.1", "ROADWORTHY_OFFLOAD: is dask://host:port"),
+        ("dask://127.0.0.1:none", "ROADWORTHY_OFFLOAD: is dask://host:port"),
+        ("dask://a:b@127.0.0.1:8786", "ROADWORTHY_OFFLOAD: is dask://host:port"),
+        ("tcp://127.0.0.1:8786", "ROADWORTHY_OFFLOAD: is dask://host:port"),
+        ("tls://10.1.2.3:8786", "ROADWORTHY_OFFLOAD_TLS_CA: is required with tls://"),
+        ("tls://10.1.2.3:8786", "ROADWORTHY_OFFLOAD_TLS_CERT: is required with tls://"),
+    ],
+)
+def test_a_wrong_address_is_refused(monkeypatch: pytest.MonkeyPatch, address: str, named: str) -> None:
+    """What could be read or sent by others on the way is refused at the start, by the name of the setting."""
+    monkeypatch.setenv("ROADWORTHY_OFFLOAD", address)
+    with pytest.raises(SettingsError) as told:
+        Settings(_env_file=None)
+    assert named in str(told.value)
+    assert address not in str(told.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "[::1]"])

@@ -85,7 +85,9 @@ class OffloadSettings(ProcessSettings):
     @classmethod
     def _tls_needs_certificates(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None and (info.data.get("offload") or "").startswith("tls:"):
-            raise PlainMistake("is required with tls:// in offload")
+            raise PlainMistake(
+                "is required with tls:// in offload, on both sides of which certificates are shown"
+            )
         return value
 
     @field_validator("offload_tls_key")
