@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 from tests.free_port import free_port
 from tests.patience import DEADLINE, until
+from tests.reference_service import REFERENCE
 
 __all__ = ("DaskCluster",)
 
@@ -151,9 +152,11 @@ class DaskCluster:
         return self.log.read_bytes().count(text.encode()) if self.log.exists() else 0
 
     def __enter__(self) -> "DaskCluster":
-        for _ in range(self._count):
-            self.start_worker()
-        self.start_scheduler()
+        try:
+            self.restore()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
