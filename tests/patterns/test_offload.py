@@ -34,7 +34,7 @@ from tests.patience import DEADLINE, eventually
 
 from . import work
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SETTINGS = Settings(_env_file=None)
 MakePool = Callable[..., OffloadPool]

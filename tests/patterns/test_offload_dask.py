@@ -37,7 +37,7 @@ from tests.reference_service import reference_service
 from . import work
 from .test_offload import begun
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,6 +99,26 @@ async def test_a_worker_that_is_told_to_end_costs_its_work_and_nothing_twice(
             go.touch()
             await asyncio.to_thread(first.wait)
         assert notes.read_text().count("begun") == 1
+
+
+def test_a_permit_is_good_for_one_beginning(cluster: DaskCluster) -> None:
+    """Whoever runs a piece a second time, for whatever reason, does not begin it."""
+    program = (
+        "import pickle, sys\n"
+        "from distributed import Client, Queue\n"
+        "from roadworthy.patterns.offload.dask_worker import perform\n"
+        "from tests.patterns import work\n"
+        "payload = pickle.dumps(('', work.square, (3,)))\n"
+        "with Client(sys.argv[1]) as client:\n"
+        "    Queue('piece', maxsize=1).put(True)\n"
+        "    runs = [client.submit(perform, 'piece', 'topic', 20, payload, pure=False) for _ in range(4)]\n"
+        "    print(sorted(map(bool, client.gather(runs))))\n"
+    )
+    address = f"tcp://127.0.0.1:{cluster.port}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, address], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[False, False, False, True]\n"
 
 
 async def occupy(folder: Path) -> tuple[asyncio.Future[list[str]], Path]:
