@@ -44,7 +44,7 @@ contract: $(STAMP)  ## the contract suite against URL=http://127.0.0.1:8000
 	@$(BIN)/python -m pytest contract --base-url "$(URL)"
 
 bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
-	@scripts/system-packages wrk
+	@scripts/system-packages wrk postgresql
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks
 

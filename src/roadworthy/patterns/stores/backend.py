@@ -9,6 +9,7 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import Rules
+from .driver import Driver
 from .pool import Lease, Pool
 
 __all__ = ("OVER", "Backend")
@@ -25,6 +26,11 @@ class Backend(Protocol):
     @property
     def pools(self) -> Sequence[Pool]:
         """All connections."""
+        ...
+
+    @property
+    def driver(self) -> Driver:
+        """Runs statements without SQLAlchemy's connections."""
         ...
 
     async def prepare(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, AsyncTransaction
@@ -16,11 +16,15 @@ from ...settings import Problem, Settings, SettingsError
 from ..transactions import current_unit
 from . import Rules, Savepoint, TransactionError
 from .backend import OVER, Backend
+from .driver import Driver
 from .opening import Options, backend_for
 from .pool import Lease
 from .strangers import OWN
 
-__all__ = ("Database", "DatabaseTransaction")
+__all__ = ("NO_UNIT", "Database", "DatabaseTransaction")
+
+NO_UNIT = "a write was refused: put @transactional on the method that does it"
+READ_ONLY = "a write was refused: this unit of work is read_only"
 
 _logger = logging.getLogger("roadworthy.database")
 
@@ -147,6 +151,7 @@ class Database:
 
     async def stop(self) -> None:
         """Close every connection."""
+        await self._backend.driver.stop()
         for pool in self._backend.pools:
             await pool.stop()
 
@@ -174,14 +179,14 @@ class Database:
         """
         unit = current_unit()
         if unit is None:
-            with self._reporting_busy(), self._no_misuse("put @transactional on the method that does it"):
+            with self._reporting_busy(), self._no_misuse(NO_UNIT):
                 lease = await self._backend.lend()
                 try:
                     yield lease.connection
                 finally:
                     await self._backend.end(lease)
             return
-        with self._no_misuse("this unit of work is read_only"):
+        with self._no_misuse(READ_ONLY):
             async with unit.use(self) as transaction:
                 yield transaction.connection
 
@@ -202,12 +207,43 @@ class Database:
                 yield session
                 await session.flush()
             return
-        with self._no_misuse("this unit of work is read_only"):
+        with self._no_misuse(READ_ONLY):
             async with unit.use(self) as transaction:
                 if transaction.session is None:
                     transaction.session = _session(transaction.connection)
                 yield transaction.session
                 await transaction.session.flush()
+
+    @property
+    def driver(self) -> Driver:
+        """Runs statements without SQLAlchemy's connections."""
+        return self._backend.driver
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncGenerator[Any]:
+        """Lend the driver's own connection of what :meth:`connection` gives; raises as that does."""
+        unit = current_unit()
+        if unit is None:
+            lease = await self._backend.lend()
+            try:
+                yield lease.driver
+            finally:
+                await self._backend.end(lease)
+            return
+        async with unit.use(self) as transaction:
+            if transaction.session is not None:
+                await transaction.session.flush()
+            yield transaction.lease.driver
+
+    def report(self, error: Exception) -> None:
+        """Raise what a service gets in place of an error of the driver; return where it gets that itself.
+
+        That the database is busy is left to a unit of work, which may begin again.
+        """
+        inside = current_unit() is not None
+        if not inside:
+            self._report_busy(error)
+        self._report_misuse(error, READ_ONLY if inside else NO_UNIT)
 
     async def begin(self, rules: Rules) -> DatabaseTransaction:
         """Begin a transaction; units of work do (:class:`roadworthy.patterns.stores.Store`)."""
@@ -226,21 +262,27 @@ class Database:
         try:
             yield
         except Exception as error:
-            refusal = self._backend.refusal(error)
-            if not isinstance(refusal, (UnavailableError, TimeoutError)):
-                raise
+            self._report_busy(error)
+            raise
+
+    def _report_busy(self, error: Exception) -> None:
+        refusal = self._backend.refusal(error)
+        if isinstance(refusal, (UnavailableError, TimeoutError)):
             raise refusal from error
 
     @contextmanager
-    def _no_misuse(self, advice: str) -> Generator[None]:
+    def _no_misuse(self, message: str) -> Generator[None]:
         try:
             yield
         except Exception as error:
-            if self._backend.is_read_only(error):
-                raise TransactionError(f"a write was refused: {advice}") from error
-            if self._backend.is_over(error):
-                raise TransactionError(OVER) from error
+            self._report_misuse(error, message)
             raise
+
+    def _report_misuse(self, error: Exception, message: str) -> None:
+        if self._backend.is_read_only(error):
+            raise TransactionError(message) from error
+        if self._backend.is_over(error):
+            raise TransactionError(OVER) from error
 
 
 class DatabaseTransaction:
@@ -256,6 +298,11 @@ class DatabaseTransaction:
     def connection(self) -> AsyncConnection:
         """SQLAlchemy's connection."""
         return self.lease.connection
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether only the driver, which bounds it by itself, takes part in the end."""
+        return self.session is None and not self.lease.is_shared
 
     async def commit(self) -> None:
         """Flush the session and commit; when it raises, everything is undone.

@@ -14,6 +14,7 @@ from ...errors import OutcomeUnknownError
 from .._to_the_end import to_the_end
 from . import Isolation, Rules, TransactionError, postgres_errors
 from .backend import OVER
+from .driver.asyncpg import AsyncpgDriver
 from .pool import Lease, MustWaitError, Pool
 from .postgres_start import Capacity, ParsedUrl, check, connected
 
@@ -75,6 +76,7 @@ class PostgresBackend:
         engine = _engine(self._open, direct, capacity.size, url.pgbouncer)
         self._pool = Pool(engine, capacity.size, wait, longest, direct)
         self.pools = (self._pool,)
+        self.driver = AsyncpgDriver(engine.dialect, self.lend, self.end)
 
     async def prepare(self) -> None:
         """Connect, and check the server's version and its room for all workers."""
@@ -228,6 +230,8 @@ _LEVELS: tuple[Isolation | None, ...] = (None, "read committed", "repeatable rea
 
 class _Direct:
     """asyncpg knows of a closed connection when the socket does, and of a transaction by every answer."""
+
+    is_quiet = True
 
     def __init__(self) -> None:
         self.at_once = False

@@ -5,19 +5,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Table, and_, event, select, text
+from sqlalchemy import URL, Dialect, Table, and_, event, select, text
+from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ...errors import ConflictError, UnavailableError
+from .._to_the_end import to_the_end
 from . import Rules
-from .pool import Lease, Pool
+from .driver.sqlite import SqliteDriver, hop
+from .pool import Lease, MustWaitError, Pool
 
 __all__ = ("SqliteBackend",)
-
-_BEGIN = "roadworthy_begin"
 
 _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _FULL = frozenset((sqlite3.SQLITE_FULL,))
@@ -47,11 +49,16 @@ class SqliteBackend:
     """
 
     def __init__(self, path: str, wait: float, readers: int, longest: float) -> None:
-        self._reader = Pool(_engine(path, wait, readers, writes=False), readers, wait, longest)
+        direct = _Direct()
+        self._reader = Pool(
+            _engine(path, wait, readers, direct, writes=False), readers, wait, longest, direct
+        )
         # One connection: SQLite has one writer, and here writers of this process wait in order, where
         # SQLite's own wait, which writers of other processes go through, polls.
-        self._writer = Pool(_engine(path, wait, 1, writes=True), 1, wait, longest)
+        self._writer = Pool(_engine(path, wait, 1, direct, writes=True), 1, wait, longest, direct)
         self.pools = (self._reader, self._writer)
+        dialect = self._reader.engine.dialect
+        self.driver = SqliteDriver(dialect, partial(_reader, path, dialect), readers, wait)
 
     async def prepare(self) -> None:
         """Leave it to :meth:`open`, which each process repeats without harm."""
@@ -80,25 +87,30 @@ class SqliteBackend:
         another has written in between, whatever the busy timeout (omnilib/aiosqlite#251).
         """
         lease = await (self._reader if rules.read_only else self._writer).take()
-        lease.options = {_BEGIN: "BEGIN" if rules.read_only else "BEGIN IMMEDIATE"}
         try:
-            await lease.begin()
+            await hop(
+                lease.driver, sqlite3.Connection.execute, "BEGIN" if rules.read_only else "BEGIN IMMEDIATE"
+            )
         except BaseException:
-            await lease.give_back()
+            # Cancelled: the thread may begin all the same.
+            await to_the_end(self._end_begun(lease))
             raise
+        lease.begun = True
         return lease
 
     async def commit(self, lease: Lease) -> None:
         """Commit."""
-        await lease.connection.commit()
+        await hop(lease.driver, sqlite3.Connection.commit)
 
     async def rollback(self, lease: Lease) -> None:
         """Undo everything."""
-        connection = lease.connection
-        await connection.rollback()
-        if not connection.invalidated:
-            # SQLAlchemy takes a COMMIT that failed for the end, where SQLite keeps the transaction open.
-            await connection.run_sync(lambda inner: inner.connection.rollback())
+        await hop(lease.driver, sqlite3.Connection.rollback)
+
+    async def _end_begun(self, lease: Lease) -> None:
+        try:
+            await self.rollback(lease)
+        finally:
+            await lease.give_back()
 
     async def lock(self, connection: AsyncConnection, name: str) -> bool:
         """Return True: it is the only transaction that may write."""
@@ -164,18 +176,54 @@ class _Connection(sqlite3.Connection):
         """Do without the warning."""
 
 
-def _engine(path: str, wait: float, size: int, *, writes: bool) -> AsyncEngine:
+def _engine(path: str, wait: float, size: int, direct: _Direct, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path),
         pool_size=size,
         max_overflow=-1,  # the gate before it bounds them
+        pool_reset_on_return=None,  # whoever began a transaction ends it
         connect_args={"timeout": wait, "factory": _Connection},
         hide_parameters=True,  # what clients sent belongs into no record of a failure
     )
+    event.listen(engine.sync_engine, "do_connect", direct.do_connect)
     event.listen(engine.sync_engine, "connect", _prepared(writes))
-    event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "invalidate", _undo)
     return engine
+
+
+class _Direct:
+    """aiosqlite knows of an open transaction without asking its thread."""
+
+    is_quiet = False
+
+    def __init__(self) -> None:
+        self.at_once = False
+
+    def do_connect(self, *_: Any) -> None:
+        """Raise in place of connecting where that must not wait; an event of SQLAlchemy's."""
+        if self.at_once:
+            raise MustWaitError
+
+    def is_open(self, driver: Any) -> bool:
+        return bool(driver._running)
+
+    def is_clean(self, driver: Any) -> bool:
+        return not (driver._running and driver.in_transaction)
+
+    def abort(self, driver: Any) -> None:
+        driver.stop()
+
+
+def _reader(path: str, dialect: Dialect, wait: float) -> sqlite3.Connection:
+    """Open a connection for :class:`SqliteDriver`, as the engine opens those of its pool."""
+    # It is used on one thread at a time: its own, or that of the event loop, which need not be the same
+    # in its whole life.
+    connection = sqlite3.connect(path, timeout=wait, check_same_thread=False, factory=_Connection)
+    on_connect: Any = pysqlite.dialect.on_connect(cast("Any", dialect))
+    if on_connect is not None:
+        on_connect(connection)
+    _prepared(writes=False)(connection, None)
+    return connection
 
 
 def _prepared(writes: bool) -> Callable[[Any, Any], None]:
@@ -198,12 +246,6 @@ def _undo(connection: Any, _record: Any, _error: BaseException | None) -> None:
     # transaction as long as anything refers to the statement (https://sqlite.org/c3ref/close.html).
     with suppress(BaseException):  # cancelled again: the driver's thread does it all the same
         connection.rollback()
-
-
-def _begin(connection: Connection) -> None:
-    begin = connection.get_execution_options().get(_BEGIN)
-    if begin is not None:
-        connection.exec_driver_sql(begin)
 
 
 def _code(error: Exception) -> int:
