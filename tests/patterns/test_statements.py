@@ -367,7 +367,7 @@ async def test_a_session_of_the_same_unit(database: Database) -> None:
             assert await count.one() == 1
         await Statement(database, insert(accounts)).execute(email="d@e.f")
         async with database.session() as session:
-            found = await session.scalars(select(MappedAccount.email).order_by(MappedAccount.id))
+            found = await session.scalars(select(accounts.c.email).order_by(accounts.c.id))
             assert found.all() == ["a@b.c", "d@e.f"]
     assert await count.one() == 2
 
