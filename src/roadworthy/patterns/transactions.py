@@ -16,15 +16,14 @@ import asyncio
 import functools
 import inspect
 import logging
-import random
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
+from ._attempts import Attempts
 from ._isolation import fit, known
 from ._request import (
     before_response,
@@ -32,7 +31,6 @@ from ._request import (
     is_served_here,
     response_begun,
     response_status,
-    time_left,
 )
 from ._to_the_end import to_the_end, to_the_end_here
 from ._turns import Lent, Turns
@@ -47,16 +45,6 @@ __all__ = (
 )
 
 _logger = logging.getLogger("roadworthy.transactions")
-
-_BUDGET = 5.0
-"""Seconds in which a unit may begin again, where its request has no deadline or a later one. A caller that
-waits longer for a write has given up: the default of SQLite drivers and of connection pools is of this
-order."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
-"""Seconds before the second attempt and at most, each drawn from 0 to this ("full jitter": M. Brooker,
-Exponential Backoff And Jitter, AWS Architecture Blog 2015). 10 ms is about one commit to a disk."""
-
 
 _STRANGER = (
     "a session of SQLAlchemy wrote inside this unit of work and is not part of it, so nothing commits what "
@@ -418,25 +406,26 @@ def transactional(
             if outer is not None:
                 async with outer.part(rules, nested):
                     return await method(*args, **kwargs)
-            until, attempt = perf_counter() + min(_BUDGET, time_left()), 0
+            attempts = Attempts(retries)
             while True:
                 unit = UnitOfWork(rules)
                 try:
-                    async with unit:
-                        result = await method(*args, **kwargs)
-                    if unit.is_idle and not read_only:
-                        warn_once(
-                            f"{method.__qualname__} is one unit of work and used no store that takes part in "
-                            "one; if it writes, it writes without it (see docs/patterns.md)"
-                        )
-                    return result
+                    async with attempts.turn():
+                        return await once(unit, args, kwargs)
                 except Exception as error:
-                    pause = random.uniform(0.0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
-                    if attempt >= retries or perf_counter() + pause >= until or not unit.is_passing(error):
+                    if not unit.is_passing(error) or not await attempts.pause():
                         _raise_translated(unit, error)
                         raise
-                attempt += 1
-                await asyncio.sleep(pause)
+
+        async def once(unit: UnitOfWork, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Result:
+            async with unit:
+                result = await method(*args, **kwargs)
+            if unit.is_idle and not read_only:
+                warn_once(
+                    f"{method.__qualname__} is one unit of work and used no store that takes part in "
+                    "one; if it writes, it writes without it (see docs/patterns.md)"
+                )
+            return result
 
         return run
 
