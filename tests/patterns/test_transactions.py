@@ -27,6 +27,8 @@ from roadworthy.patterns import (
     transactional,
     unit_of_work,
 )
+from roadworthy.patterns.stores import Rules, Savepoint
+from roadworthy.patterns.transactions import UnitOfWork
 from tests.asgi_driver import Call, http_scope
 from tests.patience import DEADLINE
 from tests.served import served
@@ -572,3 +574,49 @@ async def cancel_many(database: Database, ask: Callable[[int], Awaitable[object]
     async with asyncio.timeout(DEADLINE):
         while (stats := database.stats()) is None or stats.in_use:
             await asyncio.sleep(0.005)
+
+
+class _Refusing:
+    """A store and its transaction, whose COMMIT is refused when the test says so."""
+
+    name = "refusing"
+
+    def __init__(self, ends_by_itself: bool) -> None:
+        self.ends_by_itself = ends_by_itself
+        self.asked, self.refuse = asyncio.Event(), asyncio.Event()
+
+    async def begin(self, rules: Rules) -> "_Refusing":
+        return self
+
+    async def commit(self) -> None:
+        self.asked.set()
+        await self.refuse.wait()
+        raise ConflictError
+
+    async def rollback(self) -> None: ...
+
+    async def savepoint(self) -> Savepoint:
+        raise NotImplementedError
+
+    def is_passing(self, error: Exception) -> bool:
+        return False
+
+    def translate(self, error: Exception) -> Exception | None:
+        return None
+
+
+@pytest.mark.parametrize("ends_by_itself", [True, False])
+async def test_who_waits_besides_hears_how_commit_ended(ends_by_itself: bool) -> None:
+    """A COMMIT that fails while its own task is cancelled is no success for the response that waits for it."""
+    store, unit = _Refusing(ends_by_itself), UnitOfWork(Rules())
+    async with unit.use(store):
+        pass
+    first = asyncio.ensure_future(unit.commit())
+    await store.asked.wait()
+    second = asyncio.ensure_future(unit.commit())
+    first.cancel()
+    store.refuse.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    with pytest.raises(ConflictError):
+        await second

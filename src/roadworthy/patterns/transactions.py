@@ -115,25 +115,27 @@ class UnitOfWork:
                 await self.rollback()
                 raise mistake from self._broken_by
             self.ended = True
-            if getattr(self._transaction, "ends_by_itself", False):
+            if self._transaction is not None and getattr(self._transaction, "ends_by_itself", False):
                 await self._commit_here(self._transaction)
             elif self._transaction is not None:
                 self._ending = asyncio.ensure_future(self._transaction.commit())
         if self._ending is not None:  # also where a response that leaves has begun it: both wait for COMMIT
             await to_the_end(self._ending)
 
-    async def _commit_here(self, transaction: Any) -> None:
+    async def _commit_here(self, transaction: Transaction) -> None:
         self._ending = ending = asyncio.get_running_loop().create_future()
-        try:
-            await to_the_end_here(transaction.commit())
-        except asyncio.CancelledError:
+
+        async def commit() -> None:
+            # Cancelled, this task hears of nothing else; who waits besides hears how COMMIT ended.
+            try:
+                await transaction.commit()
+            except BaseException as error:
+                ending.set_exception(error)
+                ending.exception()  # raised here already
+                raise
             ending.set_result(None)
-            raise
-        except BaseException as error:
-            ending.set_exception(error)
-            ending.exception()  # raised here already
-            raise
-        ending.set_result(None)
+
+        await to_the_end_here(commit())
 
     async def rollback(self) -> None:
         """Undo everything now."""
