@@ -607,7 +607,7 @@ class _Refusing:
 
 @pytest.mark.parametrize("ends_by_itself", [True, False])
 async def test_who_waits_besides_hears_how_commit_ended(ends_by_itself: bool) -> None:
-    """A COMMIT that fails while its own task is cancelled is no success for the response that waits for it."""
+    """A COMMIT that fails while its own task is cancelled is no success for who waits besides."""
     store, unit = _Refusing(ends_by_itself), UnitOfWork(Rules())
     async with unit.use(store):
         pass
