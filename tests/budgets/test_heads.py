@@ -376,6 +376,12 @@ NOT_HOSTILE = {
     "server.workers.channel": "messages of our own workers",
     "server.process.folder": "the environment",
     "server.process.operations": "what the operators send",
+    "patterns.stores.driver.asyncpg": "the end of PostgreSQL's answer to a command",
+    "patterns.stores.driver.compiler": "compiles a statement of the service's",
+    "patterns.stores.driver.sqlite": "a query plan of a statement of the service's",
+    "patterns.stores.opening": "the URL of the settings",
+    "patterns.stores.postgres_errors": "errors of PostgreSQL, which cuts values at 64 characters, keys at 2.7 KB",
+    "patterns.stores.postgres_start": "our own words",
 }
 _TAKES_APART = frozenset({
     "compile", "findall", "finditer", "from_json", "fullmatch", "loads", "match", "partition", "rpartition",

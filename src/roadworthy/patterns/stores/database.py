@@ -24,7 +24,7 @@ from .strangers import OWN
 __all__ = ("NO_UNIT", "Database", "DatabaseTransaction")
 
 NO_UNIT = "a write was refused: put @transactional on the method that does it"
-READ_ONLY = "a write was refused: this unit of work is read_only"
+_READ_ONLY = "a write was refused: this unit of work is read_only"
 
 _logger = logging.getLogger("roadworthy.database")
 
@@ -186,7 +186,7 @@ class Database:
                 finally:
                     await self._backend.end(lease)
             return
-        with self._no_misuse(READ_ONLY):
+        with self._no_misuse(_READ_ONLY):
             async with unit.use(self) as transaction:
                 yield transaction.connection
 
@@ -207,7 +207,7 @@ class Database:
                 yield session
                 await session.flush()
             return
-        with self._no_misuse(READ_ONLY):
+        with self._no_misuse(_READ_ONLY):
             async with unit.use(self) as transaction:
                 if transaction.session is None:
                     transaction.session = _session(transaction.connection)
@@ -243,7 +243,7 @@ class Database:
         inside = current_unit() is not None
         if not inside:
             self._report_busy(error)
-        self._report_misuse(error, READ_ONLY if inside else NO_UNIT)
+        self._report_misuse(error, _READ_ONLY if inside else NO_UNIT)
 
     async def begin(self, rules: Rules) -> DatabaseTransaction:
         """Begin a transaction; units of work do (:class:`roadworthy.patterns.stores.Store`)."""
