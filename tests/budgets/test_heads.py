@@ -380,7 +380,7 @@ NOT_HOSTILE = {
     "patterns.stores.driver.compiler": "compiles a statement of the service's",
     "patterns.stores.driver.sqlite": "a query plan of a statement of the service's",
     "patterns.stores.opening": "the URL of the settings",
-    "patterns.stores.postgres_errors": "errors of PostgreSQL, which cuts values at 64 characters, keys at 2.7 KB",
+    "patterns.stores.postgres_errors": "errors of PostgreSQL: values have 64 characters, keys 2.7 KB",
     "patterns.stores.postgres_start": "our own words",
 }
 _TAKES_APART = frozenset({
