@@ -1,0 +1,231 @@
+"""A whole site: the reference service on hosts of their own, behind nginx, with what they share."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.free_port import free_port
+from tests.patience import DEADLINE, until
+
+from ..postgres_server import PostgresServer
+from ..redis_server import RedisServer
+from ..reference_service import REFERENCE
+from ..server.service import environment, get
+from .lan import Host, Lan
+
+__all__ = ("PORT", "Service", "Site", "nginx_of_the_docs", "site")
+
+PORT = 8000
+"""Of the service, on each host."""
+
+_DOCS = Path(__file__).parents[2] / "docs" / "scaling.md"
+
+
+class Service:
+    """The reference service on one host.
+
+    Parameters:
+        host: where.
+        folder: for what it writes.
+        settings: environment variables.
+    """
+
+    def __init__(self, host: Host, folder: Path, settings: dict[str, str]) -> None:
+        self.host = host
+        self.url = f"http://{host.address}:{PORT}"
+        self._folder = folder
+        self._environment = environment({"PYTHONPATH": str(REFERENCE), **settings})
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir()
+
+    @property
+    def log(self) -> str:
+        """All that it has written."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, or start it again; :meth:`ready` waits for it."""
+        command = (sys.executable, "-m", "roadworthy", "run", "reference.main:app")
+        with (self._folder / "log").open("ab") as log:
+            self._process = self.host.spawn(
+                *command, cwd=self._folder, env=self._environment, stdout=log, stderr=log
+            )
+
+    def answers(self, path: str) -> bool:
+        """Return whether a GET is answered with 200."""
+        try:
+            return get(self.url, path)[0] == 200
+        except OSError:
+            return False
+
+    def ready(self) -> None:
+        """Wait until it serves."""
+
+        def is_ready() -> bool:
+            assert self._process is not None and self._process.poll() is None, self.log[-4000:]
+            return self.answers("/readyz")
+
+        until(is_ready, f"{self.host.name} is ready")
+
+    def stop(self) -> int:
+        """End it as a release does, with SIGTERM; return its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(DEADLINE)
+
+    def kill(self) -> None:
+        """End all its processes at once."""
+        self.host.kill()
+        assert self._process is not None
+        self._process.wait(DEADLINE)
+
+
+@dataclass
+class Site:
+    """What was started.
+
+    Parameters:
+        folder: with its files.
+        lan: the wire.
+        postgres: at the gateway of the wire.
+        redis: there, too.
+        port: of nginx on 127.0.0.1.
+        services: one on each host.
+    """
+
+    folder: Path
+    lan: Lan
+    postgres: PostgresServer
+    redis: RedisServer | None
+    port: int
+    services: list[Service] = field(default_factory=list[Service])
+
+    @property
+    def served(self) -> Counter[str]:
+        """How many requests nginx has sent to which host, by address and port."""
+        lines = (self.folder / "access.log").read_text().splitlines()
+        return Counter(line.split(" ")[0] for line in lines)
+
+    @property
+    def url(self) -> str:
+        """Of nginx."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def site(
+    folder: Path,
+    count: int = 3,
+    *,
+    store: PostgresServer | None = None,
+    lan: Lan | None = None,
+    with_redis: bool = False,
+    **settings: str,
+) -> Iterator[Site]:
+    """Start everything, and end it with the block.
+
+    Parameters:
+        folder: for files.
+        count: hosts.
+        store: another PostgreSQL than one of its own; it belongs to ``lan``.
+        lan: the wire with so many hosts; one of its own when left out.
+        with_redis: limits are shared.
+        settings: environment variables of the services.
+    """
+    with ExitStack() as stack:
+        wire = lan or stack.enter_context(Lan(count))
+        postgres = store or stack.enter_context(
+            PostgresServer(wire.network, listen_addresses=f"127.0.0.1,{wire.gateway}", max_connections=100)
+        )
+        redis = None
+        shared = {
+            "HOST": "0.0.0.0",
+            "PORT": str(PORT),
+            "DATABASE_URL": postgres.url.replace("127.0.0.1", wire.gateway),
+            "ROADWORTHY_INSTANCES": str(count),
+            "ROADWORTHY_POOL_SIZE": "5",
+            "ROADWORTHY_TRUSTED_PROXIES": f"{wire.gateway}/32",
+            "ROADWORTHY_RATE_LIMIT": "off",
+            "ROADWORTHY_LOG_LEVEL": "warning",
+        }
+        if with_redis:
+            listens = ("--bind", "127.0.0.1", wire.gateway, "--protected-mode", "no")
+            redis = stack.enter_context(RedisServer(*listens))
+            shared["ROADWORTHY_REDIS_URL"] = redis.url.replace("127.0.0.1", wire.gateway)
+        made = Site(folder, wire, postgres, redis, free_port())
+        for number, host in enumerate(wire.hosts):
+            made.services.append(Service(host, folder / f"host{number}", {**shared, **settings}))
+        for service in made.services:
+            service.start()
+            stack.callback(service.kill)
+        for service in made.services:
+            service.ready()
+        timeout = settings.get("ROADWORTHY_REQUEST_TIMEOUT", "30")
+        stack.enter_context(_nginx(folder, made, int(timeout) + 2))
+        yield made
+
+
+def nginx_of_the_docs(port: int, addresses: list[str], read_timeout: int) -> str:
+    """Return the servers of docs/scaling.md with these hosts in place of its own.
+
+    Parameters:
+        port: on which nginx listens.
+        addresses: of the hosts.
+        read_timeout: seconds that it waits for an answer.
+    """
+    match = re.search(r"<!-- nginx -->\n```nginx\n(.*?)```", _DOCS.read_text(), re.DOTALL)
+    assert match is not None
+    text = match[1].replace("listen 8080", f"listen 127.0.0.1:{port}")
+    line = re.search(r"^ *server 10\.0\.0\.1(:8000.*)\n", text, re.MULTILINE)
+    assert line is not None
+    text = re.sub(r"^ *server 10\.0\.0\.\d+:8000.*\n", "", text, flags=re.MULTILINE)
+    servers = "".join(f"    server {address}{line[1]}\n" for address in addresses)
+    text = text.replace("    least_conn;\n", f"    least_conn;\n{servers}")
+    return re.sub(r"proxy_read_timeout \d+s", f"proxy_read_timeout {read_timeout}s", text)
+
+
+@contextmanager
+def _nginx(folder: Path, made: Site, read_timeout: int) -> Generator[None]:
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    assert program is not None, "these tests need nginx: apt-get install nginx"
+    servers = nginx_of_the_docs(made.port, [one.host.address for one in made.services], read_timeout)
+    paths = "".join(
+        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration = folder / "nginx.conf"
+    configuration.write_text(
+        f"daemon off; user root; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
+        f"events {{}}\nhttp {{ log_format hosts '$upstream_addr $status $request';\n"
+        f"access_log {folder}/access.log hosts; {paths}\n{servers} }}\n"
+    )
+    command = ["setpriv", "--pdeathsig", "KILL", program, "-p", str(folder), "-c", str(configuration)]
+    process = subprocess.Popen(command)
+
+    def serves() -> bool:
+        assert process.poll() is None, "nginx refused its configuration"
+        try:
+            return get(made.url, "/livez")[0] == 200
+        except OSError:
+            return False
+
+    try:
+        until(serves, "nginx answers")
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(DEADLINE)
