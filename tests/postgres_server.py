@@ -198,7 +198,9 @@ class StandbyServer(PostgresServer):
     def _make(self) -> None:
         flags = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "admin", "-c", "fast", "-N", "-R"]
         options = {**self._options, "env": {**self._options["env"], "PGPASSWORD": PASSWORD}}
-        _run([self._programs / "pg_basebackup", *flags, "-D", self.folder / "data"], options).check_returncode()
+        _run(
+            [self._programs / "pg_basebackup", *flags, "-D", self.folder / "data"], options
+        ).check_returncode()
 
     def _fill(self) -> None:
         self._primary.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")

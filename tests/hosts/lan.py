@@ -85,7 +85,7 @@ class Host:
 
 
 class Lan:
-    """A bridge with hosts; this process is on it too, at :attr:`gateway`. All is gone after the ``with`` block.
+    """A bridge with hosts; this process is on it too, at :attr:`gateway`. It is gone after the block.
 
     Parameters:
         count: how many hosts.
@@ -136,7 +136,9 @@ class Lan:
 
 def _sweep() -> None:
     """Remove what runs that were killed have left behind."""
-    names = re.findall(rf"\b({_PREFIX}(\d+)-\w+)", _ip("netns", "list") + _ip("link", "show", "type", "bridge"))
+    names = re.findall(
+        rf"\b({_PREFIX}(\d+)-\w+)", _ip("netns", "list") + _ip("link", "show", "type", "bridge")
+    )
     for name, pid in names:
         if not Path(f"/proc/{pid}").exists():
             _ip("netns", "delete", name, check=False)

@@ -22,7 +22,7 @@ from ..reference_service import REFERENCE
 from ..server.service import environment, get
 from .lan import Host, Lan
 
-__all__ = ("PORT", "Service", "Site", "nginx_of_the_docs", "site")
+__all__ = ("PORT", "Service", "Site", "block_of_the_docs", "settings_of_the_docs", "site")
 
 PORT = 8000
 """Of the service, on each host."""
@@ -77,7 +77,8 @@ class Service:
         """Wait until it serves."""
 
         def is_ready() -> bool:
-            assert self._process is not None and self._process.poll() is None, self.log[-4000:]
+            assert self._process is not None
+            assert self._process.poll() is None, self.log[-4000:]
             return self.answers("/readyz")
 
         until(is_ready, f"{self.host.name} is ready")
@@ -135,6 +136,7 @@ def site(
     store: PostgresServer | None = None,
     lan: Lan | None = None,
     with_redis: bool = False,
+    with_nginx: bool = True,
     **settings: str,
 ) -> Iterator[Site]:
     """Start everything, and end it with the block.
@@ -145,6 +147,7 @@ def site(
         store: another PostgreSQL than one of its own; it belongs to ``lan``.
         lan: the wire with so many hosts; one of its own when left out.
         with_redis: limits are shared.
+        with_nginx: there is one in front.
         settings: environment variables of the services.
     """
     with ExitStack() as stack:
@@ -154,19 +157,19 @@ def site(
         )
         redis = None
         shared = {
-            "HOST": "0.0.0.0",
-            "PORT": str(PORT),
+            **settings_of_the_docs(),
             "DATABASE_URL": postgres.url.replace("127.0.0.1", wire.gateway),
+            "ROADWORTHY_WORKERS": "1",
             "ROADWORTHY_INSTANCES": str(count),
-            "ROADWORTHY_POOL_SIZE": "5",
             "ROADWORTHY_TRUSTED_PROXIES": f"{wire.gateway}/32",
             "ROADWORTHY_RATE_LIMIT": "off",
             "ROADWORTHY_LOG_LEVEL": "warning",
         }
+        del shared["REDIS_URL"]
         if with_redis:
             listens = ("--bind", "127.0.0.1", wire.gateway, "--protected-mode", "no")
             redis = stack.enter_context(RedisServer(*listens))
-            shared["ROADWORTHY_REDIS_URL"] = redis.url.replace("127.0.0.1", wire.gateway)
+            shared["REDIS_URL"] = redis.url.replace("127.0.0.1", wire.gateway)
         made = Site(folder, wire, postgres, redis, free_port())
         for number, host in enumerate(wire.hosts):
             made.services.append(Service(host, folder / f"host{number}", {**shared, **settings}))
@@ -176,11 +179,24 @@ def site(
         for service in made.services:
             service.ready()
         timeout = settings.get("ROADWORTHY_REQUEST_TIMEOUT", "30")
-        stack.enter_context(_nginx(folder, made, int(timeout) + 2))
+        if with_nginx:
+            stack.enter_context(_nginx(folder, made, int(timeout) + 2))
         yield made
 
 
-def nginx_of_the_docs(port: int, addresses: list[str], read_timeout: int) -> str:
+def block_of_the_docs(name: str) -> str:
+    """Return the block of docs/scaling.md that follows a comment with this name."""
+    match = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", _DOCS.read_text(), re.DOTALL)
+    assert match is not None, name
+    return match[1]
+
+
+def settings_of_the_docs(name: str = "settings") -> dict[str, str]:
+    """Return the settings of one machine, as docs/scaling.md has them."""
+    return dict(line.split("=", 1) for line in block_of_the_docs(name).splitlines())
+
+
+def _nginx_of_the_docs(port: int, addresses: list[str], read_timeout: int) -> str:
     """Return the servers of docs/scaling.md with these hosts in place of its own.
 
     Parameters:
@@ -188,9 +204,7 @@ def nginx_of_the_docs(port: int, addresses: list[str], read_timeout: int) -> str
         addresses: of the hosts.
         read_timeout: seconds that it waits for an answer.
     """
-    match = re.search(r"<!-- nginx -->\n```nginx\n(.*?)```", _DOCS.read_text(), re.DOTALL)
-    assert match is not None
-    text = match[1].replace("listen 8080", f"listen 127.0.0.1:{port}")
+    text = block_of_the_docs("nginx").replace("listen 8080", f"listen 127.0.0.1:{port}")
     line = re.search(r"^ *server 10\.0\.0\.1(:8000.*)\n", text, re.MULTILINE)
     assert line is not None
     text = re.sub(r"^ *server 10\.0\.0\.\d+:8000.*\n", "", text, flags=re.MULTILINE)
@@ -203,7 +217,7 @@ def nginx_of_the_docs(port: int, addresses: list[str], read_timeout: int) -> str
 def _nginx(folder: Path, made: Site, read_timeout: int) -> Generator[None]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     assert program is not None, "these tests need nginx: apt-get install nginx"
-    servers = nginx_of_the_docs(made.port, [one.host.address for one in made.services], read_timeout)
+    servers = _nginx_of_the_docs(made.port, [one.host.address for one in made.services], read_timeout)
     paths = "".join(
         f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

@@ -51,9 +51,7 @@ class Client:
         self._timeout = timeout
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(
-        self, path: str = "/", method: str = "GET", body: bytes = b"", fields: str = ""
-    ) -> Outcome:
+    async def ask(self, path: str = "/", method: str = "GET", body: bytes = b"", fields: str = "") -> Outcome:
         """Send one request, with lines of further fields, and read its response."""
         began = time.monotonic()
         fresh = self._streams is None
@@ -68,9 +66,7 @@ class Client:
             self.close()
         return Outcome(kind, fresh, status, content, began, time.monotonic() - began)
 
-    async def _exchange(
-        self, path: str, method: str, body: bytes, more: str
-    ) -> tuple[Kind, int, bytes]:
+    async def _exchange(self, path: str, method: str, body: bytes, more: str) -> tuple[Kind, int, bytes]:
         if self._streams is None:
             try:
                 self._streams = await asyncio.open_connection(self._host, self._port)

@@ -58,6 +58,7 @@ class PostgresBackend:
         self._url = url
         self._capacity = capacity
         self._wait = wait
+        self._preferred = 0  # number of a host
         self._settings = {"application_name": f"roadworthy worker {os.getpid()}"}
         more = ""
         if url.pgbouncer:
@@ -186,16 +187,33 @@ class PostgresBackend:
         return lease
 
     async def _connect(self) -> Any:
+        """Connect to the first host that will have us, beginning with the one that had us last.
+
+        Each has its share of the time. One that has lost its power refuses nothing, and asyncpg alone would
+        wait for it until there is no time left for the others.
+        """
+        count = len(self._url.texts)
+        for attempt in range(count):
+            number = (self._preferred + attempt) % count
+            try:
+                driver = await self._connect_to(self._url.texts[number], self._wait / count)
+            except Exception as error:
+                away = isinstance(error, OSError) or postgres_errors.is_lost(error)
+                if not away or attempt == count - 1:
+                    raise
+            else:
+                self._preferred = number
+                return driver
+        raise AssertionError("a URL has at least one host")
+
+    async def _connect_to(self, url: str, wait: float) -> Any:
         opened: list[Any] = []
 
         async def connect() -> None:
             size = 0 if self._url.pgbouncer else 100
             opened.append(
                 await _driver.connect(
-                    self._url.text,
-                    timeout=self._wait,
-                    server_settings=self._settings,
-                    statement_cache_size=size,
+                    url, timeout=wait, server_settings=self._settings, statement_cache_size=size
                 )
             )
 
