@@ -53,7 +53,7 @@ class Host:
         self.address = address
 
     def spawn(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a process there; it ends with this one, whatever happens to this one."""
+        """Start a process there. It ends with the thread that starts it, so call this in the main thread."""
         command = ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self.name, *words]
         return subprocess.Popen(command, **options)
 

@@ -22,10 +22,13 @@ from ..reference_service import REFERENCE
 from ..server.service import environment, get
 from .lan import Host, Lan
 
-__all__ = ("PORT", "Service", "Site", "block_of_the_docs", "settings_of_the_docs", "site")
+__all__ = ("PORT", "REQUEST", "Service", "Site", "block_of_the_docs", "settings_of_the_docs", "site")
 
 PORT = 8000
 """Of the service, on each host."""
+
+REQUEST = round(DEADLINE / 12)
+"""Seconds that a request may take: 5, or as many more as this machine takes for everything."""
 
 _DOCS = Path(__file__).parents[2] / "docs" / "scaling.md"
 
@@ -163,6 +166,8 @@ def site(
             "ROADWORTHY_INSTANCES": str(count),
             "ROADWORTHY_TRUSTED_PROXIES": f"{wire.gateway}/32",
             "ROADWORTHY_RATE_LIMIT": "off",
+            "ROADWORTHY_REQUEST_TIMEOUT": str(REQUEST),
+            "ROADWORTHY_POOL_TIMEOUT": str(REQUEST / 2),
             "ROADWORTHY_LOG_LEVEL": "warning",
         }
         del shared["REDIS_URL"]
@@ -178,9 +183,8 @@ def site(
             stack.callback(service.kill)
         for service in made.services:
             service.ready()
-        timeout = settings.get("ROADWORTHY_REQUEST_TIMEOUT", "30")
         if with_nginx:
-            stack.enter_context(_nginx(folder, made, int(timeout) + 2))
+            stack.enter_context(_nginx(folder, made))
         yield made
 
 
@@ -196,13 +200,12 @@ def settings_of_the_docs(name: str = "settings") -> dict[str, str]:
     return dict(line.split("=", 1) for line in block_of_the_docs(name).splitlines())
 
 
-def _nginx_of_the_docs(port: int, addresses: list[str], read_timeout: int) -> str:
+def _nginx_of_the_docs(port: int, addresses: list[str]) -> str:
     """Return the servers of docs/scaling.md with these hosts in place of its own.
 
     Parameters:
         port: on which nginx listens.
         addresses: of the hosts.
-        read_timeout: seconds that it waits for an answer.
     """
     text = block_of_the_docs("nginx").replace("listen 8080", f"listen 127.0.0.1:{port}")
     line = re.search(r"^ *server 10\.0\.0\.1(:8000.*)\n", text, re.MULTILINE)
@@ -210,14 +213,14 @@ def _nginx_of_the_docs(port: int, addresses: list[str], read_timeout: int) -> st
     text = re.sub(r"^ *server 10\.0\.0\.\d+:8000.*\n", "", text, flags=re.MULTILINE)
     servers = "".join(f"    server {address}{line[1]}\n" for address in addresses)
     text = text.replace("    least_conn;\n", f"    least_conn;\n{servers}")
-    return re.sub(r"proxy_read_timeout \d+s", f"proxy_read_timeout {read_timeout}s", text)
+    return re.sub(r"proxy_read_timeout \d+s", f"proxy_read_timeout {REQUEST + 2}s", text)
 
 
 @contextmanager
-def _nginx(folder: Path, made: Site, read_timeout: int) -> Generator[None]:
+def _nginx(folder: Path, made: Site) -> Generator[None]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     assert program is not None, "these tests need nginx: apt-get install nginx"
-    servers = _nginx_of_the_docs(made.port, [one.host.address for one in made.services], read_timeout)
+    servers = _nginx_of_the_docs(made.port, [one.host.address for one in made.services])
     paths = "".join(
         f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -227,7 +230,7 @@ def _nginx(folder: Path, made: Site, read_timeout: int) -> Generator[None]:
         f"events {{}}\nhttp {{ log_format hosts '$upstream_addr $status $request';\n"
         f"access_log {folder}/access.log hosts; {paths}\n{servers} }}\n"
     )
-    command = ["setpriv", "--pdeathsig", "KILL", program, "-p", str(folder), "-c", str(configuration)]
+    command = ["setpriv", "--pdeathsig", "TERM", program, "-p", str(folder), "-c", str(configuration)]
     process = subprocess.Popen(command)
 
     def serves() -> bool:
