@@ -22,10 +22,22 @@ from ..reference_service import REFERENCE
 from ..server.service import environment, get
 from .lan import Host, Lan
 
-__all__ = ("PORT", "REQUEST", "Service", "Site", "block_of_the_docs", "settings_of_the_docs", "site")
+__all__ = (
+    "PORT",
+    "REQUEST",
+    "Service",
+    "Site",
+    "block_of_the_docs",
+    "relayed",
+    "settings_of_the_docs",
+    "site",
+)
 
 PORT = 8000
 """Of the service, on each host."""
+
+_POSTGRES_PORT = 5432
+_RELAY = Path(__file__).with_name("relay.py")
 
 REQUEST = round(DEADLINE / 12)
 """Seconds that a request may take: 5, or as many more as this machine takes for everything."""
@@ -132,6 +144,24 @@ class Site:
 
 
 @contextmanager
+def relayed(host: Host, server: PostgresServer, address: str) -> Iterator[str]:
+    """Serve the port of a PostgreSQL server on a host that can be cut off; give the URL.
+
+    Parameters:
+        host: it is that of the URL.
+        server: what is passed on to.
+        address: where hosts reach it.
+    """
+    command = (sys.executable, str(_RELAY), str(_POSTGRES_PORT), address, str(server.port))
+    process = host.spawn(*command)
+    try:
+        yield server.url.replace(f"127.0.0.1:{server.port}", f"{host.address}:{_POSTGRES_PORT}")
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+
+
+@contextmanager
 def site(
     folder: Path,
     count: int = 3,
@@ -148,7 +178,7 @@ def site(
         folder: for files.
         count: hosts.
         store: another PostgreSQL than one of its own; it belongs to ``lan``.
-        lan: the wire with so many hosts; one of its own when left out.
+        lan: the wire with at least so many hosts; one of its own when left out.
         with_redis: limits are shared.
         with_nginx: there is one in front.
         settings: environment variables of the services.
@@ -176,7 +206,7 @@ def site(
             redis = stack.enter_context(RedisServer(*listens))
             shared["REDIS_URL"] = redis.url.replace("127.0.0.1", wire.gateway)
         made = Site(folder, wire, postgres, redis, free_port())
-        for number, host in enumerate(wire.hosts):
+        for number, host in enumerate(wire.hosts[:count]):
             made.services.append(Service(host, folder / f"host{number}", {**shared, **settings}))
         for service in made.services:
             service.start()

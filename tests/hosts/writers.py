@@ -9,7 +9,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
-from tests.patience import eventually
+from tests.patience import DEADLINE, eventually
 
 from ..postgres_server import PostgresServer
 from ..server.load import Client, Outcome
@@ -52,7 +52,7 @@ class Writers:
         timeout: seconds for one request.
     """
 
-    def __init__(self, port: int, name: str, clients: int = 12, timeout: float = 60.0) -> None:
+    def __init__(self, port: int, name: str, clients: int = 12, timeout: float = DEADLINE) -> None:
         self.acknowledged: dict[str, int] = {}
         """The number of each post by its title."""
         self.unanswered: set[str] = set()

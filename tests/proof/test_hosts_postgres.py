@@ -8,13 +8,14 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.patience import DEADLINE
 
 from ..hosts.lan import Lan, why_not
-from ..hosts.site import PORT, REQUEST, Service, Site, site
+from ..hosts.site import PORT, REQUEST, Service, Site, relayed, site
 from ..hosts.writers import Writers
 from ..postgres_server import PostgresServer, StandbyServer
 from ..server.load import Client, Outcome
@@ -135,26 +136,21 @@ def test_restarted(three: Site, how: str, record_property: Record) -> None:
 @pytest.mark.parametrize("how", ["killed", "silent"])
 def test_failed_over(how: str, tmp_path: Path, record_property: Record) -> None:
     """The primary is killed, or falls silent as without power; its synchronous standby is promoted."""
-    with Lan(3) as lan:
-        settings = {"listen_addresses": f"127.0.0.1,{lan.gateway}", "max_connections": 60}
+    with Lan(4) as lan:
+        settings: dict[str, Any] = {"listen_addresses": f"127.0.0.1,{lan.gateway}", "max_connections": 60}
         with (
             PostgresServer(lan.network, **settings) as primary,
             StandbyServer(primary, lan.network, **settings) as standby,
+            relayed(lan.hosts[3], primary, lan.gateway) as url,
         ):
-            url = primary.url.replace(
-                f"127.0.0.1:{primary.port}", f"{lan.gateway}:{primary.port},{lan.gateway}:{standby.port}"
-            )
-            url += "?target_session_attrs=read-write"
+            both = url.replace(":5432/", f":5432,{lan.gateway}:{standby.port}/")
 
             def end() -> None:
                 if how == "killed":
                     primary.stop("immediate")
                 else:
-                    primary.signal(signal.SIGSTOP)
+                    lan.hosts[3].cut()
 
-            with site(tmp_path, 3, lan=lan, store=primary, DATABASE_URL=url) as made:
-                try:
-                    asyncio.run(_away(made, how, end, 1.0, standby.promote, standby, record_property))
-                finally:
-                    if how == "silent":
-                        primary.signal(signal.SIGCONT)
+            asked = f"{both}?target_session_attrs=read-write"
+            with site(tmp_path, 3, lan=lan, store=primary, DATABASE_URL=asked) as made:
+                asyncio.run(_away(made, how, end, 1.0, standby.promote, standby, record_property))

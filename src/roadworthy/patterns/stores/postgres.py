@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -224,6 +225,7 @@ class PostgresBackend:
             for driver in opened:
                 driver.terminate()
             raise
+        _notice_silence(opened[0], self._wait)
         return opened[0]
 
     async def _open(self) -> Any:
@@ -242,6 +244,28 @@ def _begin(isolation: Isolation | None, read_only: bool) -> str:
 
 
 _LEVELS: tuple[Isolation | None, ...] = (None, "read committed", "repeatable read", "serializable")
+
+
+def _notice_silence(driver: Any, seconds: float) -> None:
+    """Have TCP give up a server that is not there any more, as libpq's ``tcp_user_timeout`` does.
+
+    One that has lost its power says nothing, and by default TCP waits for a quarter of an hour with something
+    unanswered, and for two hours without (tcp(7)).
+    """
+    transport = getattr(driver, "_transport", None)
+    line = transport.get_extra_info("socket") if transport is not None else None
+    if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    idle = max(1, round(seconds))
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", idle),
+        ("TCP_KEEPINTVL", 1),
+        ("TCP_KEEPCNT", idle),
+        ("TCP_USER_TIMEOUT", 1000 * idle),
+    ):
+        if hasattr(socket, name):  # these are Linux's
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Direct:
