@@ -317,6 +317,8 @@ async def test_unix_socket_and_several_hosts(postgres: PostgresServer, url: str)
     ):
         async with _opened(other) as database:
             assert await _asked(database, "SELECT 1") == 1
+    async with _opened(url, wait=1000.0) as database:  # longer than TCP counts its probes
+        assert await _asked(database, "SELECT 1") == 1
 
 
 async def test_a_silent_host_does_not_keep_from_the_other(url: str) -> None:

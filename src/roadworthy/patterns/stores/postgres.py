@@ -32,6 +32,10 @@ _ENDING = 5.0
 not must not hold a request, and a place in the pool, for longer than others wait for the place."""
 
 
+_LONGEST_SILENCE = 120
+"""Seconds, however long requests may wait for the server."""
+
+
 class PostgresBackend:
     """One PostgreSQL database.
 
@@ -221,11 +225,11 @@ class PostgresBackend:
         try:
             # Cancelled half-way, asyncpg leaves a future behind whose exception nobody takes.
             await to_the_end(connect())
+            _notice_silence(opened[0], self._wait)
         except BaseException:
             for driver in opened:
                 driver.terminate()
             raise
-        _notice_silence(opened[0], self._wait)
         return opened[0]
 
     async def _open(self) -> Any:
@@ -256,12 +260,12 @@ def _notice_silence(driver: Any, seconds: float) -> None:
     line = transport.get_extra_info("socket") if transport is not None else None
     if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    idle = max(1, round(seconds))
+    idle = min(max(1, round(seconds)), _LONGEST_SILENCE)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", idle),
         ("TCP_KEEPINTVL", 1),
-        ("TCP_KEEPCNT", idle),
+        ("TCP_KEEPCNT", idle),  # Linux takes 127 at most
         ("TCP_USER_TIMEOUT", 1000 * idle),
     ):
         if hasattr(socket, name):  # these are Linux's
