@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-__all__ = ("PASSWORD", "PostgresServer", "account", "found_postgres", "running_postgres")
+__all__ = ("PASSWORD", "PostgresServer", "StandbyServer", "account", "found_postgres", "running_postgres")
 
 PASSWORD = "zoo"
 _PATIENCE = 30.0
@@ -46,13 +46,15 @@ class PostgresServer:
     """Starts with the ``with`` block and is gone after it. Its user ``zoo`` has a password, and no more.
 
     Parameters:
+        network: from where clients may come, besides this machine; ``listen_addresses`` has to fit.
         settings: of postgresql.conf.
     """
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, network: str | None = None, **settings: object) -> None:
         programs = found_postgres()
         assert programs is not None, "needs PostgreSQL: apt-get install postgresql"
         self._programs = programs
+        self._network = network
         self.folder = Path(tempfile.mkdtemp(prefix="zoo-postgres-"))
         who = account()
         self._options: dict[str, Any] = {"cwd": self.folder, "env": {**os.environ, "LC_ALL": "C"}, **who}
@@ -135,13 +137,19 @@ class PostgresServer:
     def __enter__(self) -> Self:
         try:
             self._make()
+            if self._network is not None:
+                with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+                    rules.write(f"host all all {self._network} scram-sha-256\n")
             self.start()
-            self.psql(f"CREATE ROLE zoo LOGIN PASSWORD '{PASSWORD}'")
-            self.psql("CREATE DATABASE zoo OWNER zoo")
+            self._fill()
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _fill(self) -> None:
+        self.psql(f"CREATE ROLE zoo LOGIN PASSWORD '{PASSWORD}'")
+        self.psql("CREATE DATABASE zoo OWNER zoo")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -169,6 +177,39 @@ class PostgresServer:
         _run(
             [self._programs / "initdb", "-D", self.folder / "data", *flags], self._options
         ).check_returncode()
+
+
+class StandbyServer(PostgresServer):
+    """A copy of another server that follows it, for every COMMIT there to wait for, until it is promoted.
+
+    Parameters:
+        primary: the other, which runs.
+        network, settings: as for a server.
+    """
+
+    def __init__(self, primary: PostgresServer, network: str | None = None, **settings: object) -> None:
+        super().__init__(network, **settings)
+        self._primary = primary
+
+    def promote(self) -> None:
+        """Make it the primary: return when it takes writes."""
+        self.psql("SELECT pg_promote(true)")
+
+    def _make(self) -> None:
+        flags = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "admin", "-c", "fast", "-N", "-R"]
+        options = {**self._options, "env": {**self._options["env"], "PGPASSWORD": PASSWORD}}
+        _run(
+            [self._programs / "pg_basebackup", *flags, "-D", self.folder / "data"], options
+        ).check_returncode()
+
+    def _fill(self) -> None:
+        self._primary.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self._primary.psql("SELECT pg_reload_conf()")
+        synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        deadline = time.monotonic() + _PATIENCE
+        while self._primary.psql(synchronous).stdout.strip() != b"1":
+            assert time.monotonic() < deadline, "the standby does not follow"
+            time.sleep(0.05)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -310,11 +311,24 @@ async def test_unix_socket_and_several_hosts(postgres: PostgresServer, url: str)
     for other in (
         postgres.socket_url,
         f"{url.replace('@127', '@127.0.0.1:1,127')}?target_session_attrs=primary",
+        f"{url}?target_session_attrs=read-write",
         url.replace("postgresql:", "postgres:"),
         url.replace("postgresql:", "postgresql+asyncpg:"),
     ):
         async with _opened(other) as database:
             assert await _asked(database, "SELECT 1") == 1
+    async with _opened(url, wait=1000.0) as database:  # longer than TCP counts its probes
+        assert await _asked(database, "SELECT 1") == 1
+
+
+async def test_a_silent_host_does_not_keep_from_the_other(url: str) -> None:
+    """A host that takes the connection and never answers has its share of the time, once."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        both = url.replace("@127", f"@127.0.0.1:{silent.getsockname()[1]},127")
+        async with _opened(both, wait=4.0) as database:
+            began = time.monotonic()
+            assert await _asked(database, "SELECT 1") == 1
+            assert time.monotonic() - began < 2.0, "the one that answered is asked first"
 
 
 # -- PgBouncer

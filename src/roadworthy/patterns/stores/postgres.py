@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,10 @@ _driver: Any = asyncpg  # it has no types
 _ENDING = 5.0
 """Seconds for the answer to COMMIT or ROLLBACK. A server that works answers in milliseconds; one that does
 not must not hold a request, and a place in the pool, for longer than others wait for the place."""
+
+
+_LONGEST_SILENCE = 120
+"""Seconds, however long requests may wait for the server."""
 
 
 class PostgresBackend:
@@ -59,6 +64,7 @@ class PostgresBackend:
         self._url = url
         self._capacity = capacity
         self._wait = wait
+        self._preferred = 0  # number of a host
         self._settings = {"application_name": f"roadworthy worker {os.getpid()}"}
         more = ""
         if url.pgbouncer:
@@ -188,22 +194,40 @@ class PostgresBackend:
         return lease
 
     async def _connect(self) -> Any:
+        """Connect to the first host that will have us, beginning with the one that had us last.
+
+        Each has its share of the time. One that has lost its power refuses nothing, and asyncpg alone would
+        wait for it until there is no time left for the others.
+        """
+        count = len(self._url.texts)
+        for attempt in range(count):
+            number = (self._preferred + attempt) % count
+            try:
+                driver = await self._connect_to(self._url.texts[number], self._wait / count)
+            except Exception as error:
+                away = isinstance(error, OSError) or postgres_errors.is_lost(error)
+                if not away or attempt == count - 1:
+                    raise
+            else:
+                self._preferred = number
+                return driver
+        raise AssertionError("a URL has at least one host")
+
+    async def _connect_to(self, url: str, wait: float) -> Any:
         opened: list[Any] = []
 
         async def connect() -> None:
             size = 0 if self._url.pgbouncer else 100
             opened.append(
                 await _driver.connect(
-                    self._url.text,
-                    timeout=self._wait,
-                    server_settings=self._settings,
-                    statement_cache_size=size,
+                    url, timeout=wait, server_settings=self._settings, statement_cache_size=size
                 )
             )
 
         try:
             # Cancelled half-way, asyncpg leaves a future behind whose exception nobody takes.
             await to_the_end(connect())
+            _notice_silence(opened[0], self._wait)
         except BaseException:
             for driver in opened:
                 driver.terminate()
@@ -226,6 +250,28 @@ def _begin(isolation: Isolation | None, read_only: bool) -> str:
 
 
 _LEVELS: tuple[Isolation | None, ...] = (None, "read committed", "repeatable read", "serializable")
+
+
+def _notice_silence(driver: Any, seconds: float) -> None:
+    """Have TCP give up a server that is not there any more, as libpq's ``tcp_user_timeout`` does.
+
+    One that has lost its power says nothing, and by default TCP waits for a quarter of an hour with something
+    unanswered, and for two hours without (tcp(7)).
+    """
+    transport = getattr(driver, "_transport", None)
+    line = transport.get_extra_info("socket") if transport is not None else None
+    if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    idle = min(max(1, round(seconds)), _LONGEST_SILENCE)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", idle),
+        ("TCP_KEEPINTVL", 1),
+        ("TCP_KEEPCNT", idle),  # Linux takes 127 at most
+        ("TCP_USER_TIMEOUT", 1000 * idle),
+    ):
+        if hasattr(socket, name):  # these are Linux's
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Direct:

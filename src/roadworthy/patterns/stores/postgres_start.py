@@ -25,6 +25,8 @@ _OLDEST = 13
 _AGAIN = 0.25
 """Seconds between two attempts to connect at the start."""
 
+_ATTRIBUTES = {"read-write": "primary", "read-only": "standby"}
+
 _REFUSALS = {
     "28P01": "the server refuses the password",
     "28000": "the server refuses the user, or connections from here (pg_hba.conf)",
@@ -49,18 +51,21 @@ class ParsedUrl:
     """A URL as the driver takes it.
 
     Parameters:
-        text: ``postgresql://…``, without what is not the driver's.
+        texts: ``postgresql://…``, without what is not the driver's, one for each host that is named.
         given: names of its parameters.
         pgbouncer: it leads to PgBouncer, or another pooler, in transaction mode.
     """
 
-    text: str
+    texts: tuple[str, ...]
     given: frozenset[str]
     pgbouncer: bool
 
 
 def parsed_url(url: str) -> ParsedUrl:
-    """Take our own parameter, ``pgbouncer=true``, out of a URL.
+    """Take our own parameter, ``pgbouncer=true``, out of a URL, and its hosts apart.
+
+    Which of several hosts is wanted is asked of the server: sessions of ours are READ ONLY by default, so to
+    ask whether one may write, as libpq and asyncpg do, would pass over the primary.
 
     Raises:
         ValueError: it is none; the message does not repeat it.
@@ -76,7 +81,15 @@ def parsed_url(url: str) -> ParsedUrl:
     asked = values.pop("pgbouncer", "false").lower()
     if asked not in ("true", "false"):
         raise ValueError("pgbouncer, a parameter of the URL, is true or false")
-    return ParsedUrl(urlunsplit(parts._replace(query=urlencode(values))), frozenset(values), asked == "true")
+    wanted = values.get("target_session_attrs")
+    if wanted in _ATTRIBUTES:
+        values["target_session_attrs"] = _ATTRIBUTES[wanted]
+    account, at, hosts = parts.netloc.rpartition("@")
+    # Which one is preferred can be decided only where all are known.
+    each = [hosts] if wanted == "prefer-standby" else hosts.split(",")
+    query = urlencode(values)
+    texts = tuple(urlunsplit(parts._replace(netloc=f"{account}{at}{host}", query=query)) for host in each)
+    return ParsedUrl(texts, frozenset(values), asked == "true")
 
 
 @dataclass(frozen=True, slots=True)
