@@ -57,6 +57,10 @@ class Direct(Protocol):
         """Close the connection now."""
         ...
 
+    async def aborted(self) -> None:
+        """Wait until what was closed so is gone."""
+        ...
+
 
 class Lease:
     """A connection that was taken from a :class:`Pool`, and goes back there."""
@@ -236,6 +240,8 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
         await self.engine.dispose()
+        if self.direct is not None:
+            await self.direct.aborted()
 
     def stats(self) -> PoolStats:
         """Return how many are open and lent."""

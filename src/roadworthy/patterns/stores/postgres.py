@@ -291,6 +291,9 @@ class _Direct:
     def abort(self, driver: Any) -> None:
         driver.terminate()
 
+    async def aborted(self) -> None:
+        """Return: the socket is closed at once."""
+
 
 def _engine(
     connect: Callable[[], Awaitable[Any]], direct: _Direct, size: int, pgbouncer: bool

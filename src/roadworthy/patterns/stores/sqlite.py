@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -198,6 +199,7 @@ class _Direct:
 
     def __init__(self) -> None:
         self.at_once = False
+        self._ending: set[asyncio.Future[Any]] = set()
 
     def do_connect(self, *_: Any) -> None:
         """Raise in place of connecting where that must not wait; an event of SQLAlchemy's."""
@@ -211,7 +213,15 @@ class _Direct:
         return not (driver._running and driver.in_transaction)
 
     def abort(self, driver: Any) -> None:
-        driver.stop()
+        ending = driver.stop()
+        if ending is not None:
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+    async def aborted(self) -> None:
+        """Wait for the threads: one that ends after its event loop raises."""
+        if self._ending:
+            await asyncio.wait(self._ending)
 
 
 def _reader(path: str, dialect: Dialect, wait: float) -> sqlite3.Connection:
