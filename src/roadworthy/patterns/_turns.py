@@ -29,7 +29,8 @@ class Turns:
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[object] | None = None
         self._hold: object | None = None
-        self._over = False
+        self.over = False
+        """Whether the nested part has ended, and what it stands in gives the turns."""
         self._nested_by: asyncio.Task[object] | None = None
 
     @property
@@ -49,14 +50,14 @@ class Turns:
     async def nest(self) -> AsyncGenerator[Turns]:
         """Take one turn for a nested part, whose tasks take turns among themselves."""
         async with self.take():
-            inner = Turns(self._innermost())
+            inner = Turns(self.innermost())
             before, nested_by = _here.get(), self._nested_by
             _here.set(inner)
             self._nested_by = asyncio.current_task()
             try:
                 yield inner
             finally:
-                inner._over = True
+                inner.over = True
                 self._nested_by = nested_by
                 _here.set(before)
 
@@ -64,26 +65,27 @@ class Turns:
     async def last(self) -> AsyncGenerator[None]:
         """Take the last turn of a nested part."""
         async with self._held():
-            self._over = True
+            self.over = True
             yield
 
-    def _innermost(self) -> Turns:
+    def innermost(self) -> Turns:
+        """Return the turns of the innermost part that the running code stands in."""
         found = _here.get()
-        while found is not None and (found._over or found._root is not self._root):
+        while found is not None and (found.over or found._root is not self._root):
             found = found._outer
         return found or self
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None]:
         before = _held.get()
-        taken = await self._seize()
+        taken = await self.seize()
         try:
             yield
         finally:
             if taken:
-                self._let_go(before)
+                self.let_go(before)
 
-    async def _seize(self) -> bool:
+    async def seize(self) -> bool:
         """Wait for the turn; return whether it was not this task's already."""
         task = asyncio.current_task()
         if self._holder is not None and self._holder is task:
@@ -98,7 +100,12 @@ class Turns:
         _held.set(self._hold)
         return True
 
-    def _let_go(self, before: object | None) -> None:
+    def let_go(self, before: object | None) -> None:
+        """Give the turn back.
+
+        Parameters:
+            before: what the task held before.
+        """
         self._holder = self._hold = None
         _held.set(before)
         self._lock.release()
@@ -116,19 +123,19 @@ class _Turn(AbstractAsyncContextManager[None]):
     async def __aenter__(self) -> None:
         outermost = self._turns
         while True:
-            self._turns = turns = outermost._innermost()
+            self._turns = turns = outermost.innermost()
             self._before = _held.get()
-            self._taken = await turns._seize()
-            if not turns._over:
+            self._taken = await turns.seize()
+            if not turns.over:
                 return
             if self._taken:  # it ended while it was waited for
-                turns._let_go(self._before)
+                turns.let_go(self._before)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._taken:
-            self._turns._let_go(self._before)
+            self._turns.let_go(self._before)
 
 
 class Lent(AbstractAsyncContextManager[_Lent]):

@@ -36,7 +36,8 @@ class Compiled:
         Raises:
             RefusedStatementError: it cannot be compiled here.
         """
-        key = construct._generate_cache_key() if isinstance(construct, ClauseElement) else None
+        statement: Any = construct  # the key of SQLAlchemy's own cache has no public name
+        key = statement._generate_cache_key() if isinstance(construct, ClauseElement) else None
         if key is not None and getattr(key, "params", None):
             raise RefusedStatementError("the statement has params()")
         query = None if key is None else self._kept.get(key.key)

@@ -113,10 +113,11 @@ def _wanted(kind: type[Any], names: Sequence[str]) -> tuple[int, ...]:
 def _plain(kind: type[Any], names: Sequence[str]) -> Rows:
     if is_value(kind):
         return lambda rows: [row[0] for row in rows]
+    make = cast("Callable[..., Any]", kind)
     if issubclass(kind, tuple):
-        if hasattr(kind, "_make"):
-            return lambda rows: [kind(**dict(zip(names, row, strict=True))) for row in rows]
-        return lambda rows: list(map(kind, rows))
+        if hasattr(make, "_make"):
+            return lambda rows: [make(**dict(zip(names, row, strict=True))) for row in rows]
+        return lambda rows: list(map(make, rows))
     if issubclass(kind, dict):
         return lambda rows: [kind(zip(names, row, strict=True)) for row in rows]
     if issubclass(kind, BaseModel):
@@ -173,8 +174,8 @@ def _fields(kind: type[Any]) -> _Fields | None:
             for field in dataclasses.fields(kind)
             if field.init
         }
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        named = cast("Any", kind)
+    named = cast("Any", kind)
+    if issubclass(kind, tuple) and hasattr(named, "_fields"):
         return {name: name not in named._field_defaults for name in named._fields}
     struct = _msgspec()
     if struct is not None and issubclass(kind, struct.Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import chain
 from operator import itemgetter
 from typing import Any, TypeAlias, cast
@@ -48,8 +48,8 @@ def table_of(construct: Any) -> Table | None:
     """Return the table that a construct changes, None where it changes none."""
     if not isinstance(construct, UpdateBase):
         return None
-    table = cast("Any", construct).table
-    return table if isinstance(table, Table) else None
+    table: Any = cast("Any", construct).table
+    return cast("Table", table) if isinstance(table, Table) else None
 
 
 def _writes(construct: Any) -> bool:
@@ -115,7 +115,7 @@ class Plan:
                 self._callables.append((name, bind.callable))
             elif not bind.required and name not in made:
                 self._constants[name] = bind.value
-        self.required = frozenset(required)
+        self.required: Set[str] = frozenset(required)
         self.optional = frozenset(self._named) - self.required
         self._renames = any(shown != name for shown, name in self._named.items())
         self._expansions: dict[tuple[int, ...], _Bound] = {}
@@ -130,7 +130,7 @@ class Plan:
         """
         driver = types_of_driver or [None] * len(self._types)
         return [
-            cast("Any", kind)._cached_result_processor(self._dialect, one)
+            kind._cached_result_processor(self._dialect, one)
             for kind, one in zip(self._types, driver, strict=True)
         ]
 
@@ -343,8 +343,8 @@ def _names(compiled: Any, attributes: Mapping[Any, str]) -> tuple[str, ...]:
 
 
 def _name(entry: Any, attributes: Mapping[Any, str]) -> str | None:
-    column = next(iter(entry.objects or ()), None)
-    if isinstance(column, ColumnElement) and entry.keyname == getattr(column, "key", None):
+    column: Any = next(iter(entry.objects or ()), None)
+    if entry.keyname == getattr(column, "key", None) and isinstance(column, ColumnElement):
         for base in cast("Any", column).base_columns:
             if base in attributes:
                 return attributes[base]
@@ -360,7 +360,7 @@ def _attributes(construct: Any) -> Mapping[Any, str]:
     return {
         column: attribute.key
         for entity in entities
-        for attribute in cast("Any", inspect(entity)).mapper.column_attrs
+        for attribute in inspect(entity).mapper.column_attrs
         for column in attribute.columns
     }
 
@@ -369,7 +369,8 @@ def _padded(values: Any) -> list[Any]:
     # To a power of two, with a value it has: nothing changes for IN and NOT IN, and few texts are prepared.
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise TypeError(f"a parameter of IN is a list, not {type(values).__name__}")
-    found = [*values]
+    given: Iterable[Any] = values
+    found = list(given)
     if len(found) > _LONGEST_LIST:
         raise ValueError(f"a list of IN has at most {_LONGEST_LIST:,} values, not {len(found):,}")
     if found:
