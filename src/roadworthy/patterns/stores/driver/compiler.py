@@ -367,10 +367,9 @@ def _attributes(construct: Any) -> Mapping[Any, str]:
 
 def _padded(values: Any) -> list[Any]:
     # To a power of two, with a value it has: nothing changes for IN and NOT IN, and few texts are prepared.
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
         raise TypeError(f"a parameter of IN is a list, not {type(values).__name__}")
-    given: Iterable[Any] = values
-    found = list(given)
+    found = list(values)
     if len(found) > _LONGEST_LIST:
         raise ValueError(f"a list of IN has at most {_LONGEST_LIST:,} values, not {len(found):,}")
     if found:
