@@ -332,7 +332,7 @@ def test_the_reference_service_computes_in_the_cluster(cluster: DaskCluster, tmp
         with pytest.raises(HTTPError, match="503") as told:
             urlopen(f"{running.url}/api/primes/1000", timeout=DEADLINE)
         told.value.close()
-        assert "the Dask scheduler at tcp://" in running.log.read_text()
+        until(lambda: "the Dask scheduler at tcp://" in running.log.read_text(), "the reason is recorded")
 
 
 def test_a_service_without_its_cluster_does_not_start(tmp_path: Path) -> None:
