@@ -24,11 +24,11 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-serve: $(STAMP)  ## start the reference service on SQLite, with some users in it
+serve: $(STAMP)  ## start the reference service with some users, on SQLite or DATABASE_URL=postgresql://…
 	@cd examples/reference && exec ../../$(BIN)/python -m reference.serve
 
 test: $(STAMP)  ## everything that fits in ten minutes
-	@scripts/system-packages redis-server
+	@scripts/system-packages redis-server postgresql pgbouncer
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not proof"
 
 lint: $(STAMP)  ## format, lint, types, walls, generated files
@@ -44,7 +44,7 @@ contract: $(STAMP)  ## the contract suite against URL=http://127.0.0.1:8000
 	@$(BIN)/python -m pytest contract --base-url "$(URL)"
 
 bench: $(STAMP)  ## the benchmarks; results go to benchmarks/results
-	@scripts/system-packages wrk
+	@scripts/system-packages wrk postgresql
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks
 
@@ -57,7 +57,7 @@ check: $(STAMP)  ## the checker on the reference service
 	@cd examples/reference && ../../$(BIN)/roadworthy check
 
 proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md
-	@scripts/system-packages redis-server wrk postgresql
+	@scripts/system-packages redis-server wrk postgresql nginx iproute2
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt -r requirements/fuzz.txt
 	@$(BIN)/python scripts/prove.py $(ONLY)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .record import keep
-from .scenarios import layer, protocol, readers
+from .scenarios import data, layer, protocol, readers
 
 SCENARIOS = {
     "layer-cost": layer.cost,
@@ -13,6 +13,7 @@ SCENARIOS = {
     "equipped-fastapi": layer.equipped,
     "protocol": protocol.throughput,
     "worst-inputs": readers.worst_inputs,
+    "data": data.drivers,
 }
 
 

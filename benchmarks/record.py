@@ -14,7 +14,7 @@ __all__ = ("commit", "keep")
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-_VERSIONS = ("roadworthy", "uvicorn", "fastapi", "pydantic", "uvloop")
+_VERSIONS = ("roadworthy", "uvicorn", "fastapi", "pydantic", "uvloop", "sqlalchemy", "asyncpg")
 
 
 def commit(name: str = "HEAD") -> str:

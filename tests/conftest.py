@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.postgres_server import PostgresServer
+
 # A developer's own settings must not decide what a test sees.
 for _name in [name for name in os.environ if name.startswith("ROADWORTHY_")]:
     del os.environ[_name]
@@ -33,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio: what uvicorn, granian and hypercorn run."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, which the tests of a process share."""
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

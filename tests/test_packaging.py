@@ -59,7 +59,7 @@ def test_the_wheel_describes_itself(wheel: Path) -> None:
     assert "License-Expression: MIT" in head
     assert "Requires-Python: >=3.11" in head
     extras = re.findall(r"^Provides-Extra: (.+)$", head, re.MULTILINE)
-    assert extras == ["check", "fastapi", "otel", "postgres", "redis"]
+    assert extras == ["check", "dask", "fastapi", "otel", "postgres", "redis"]
     assert description.lstrip().startswith("# Roadworthy")
 
 

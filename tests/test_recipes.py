@@ -40,7 +40,7 @@ for target in sys.argv[1:]:
     module, _, name = target.partition(":")
     print(type(detect(getattr(import_module(module), name))).__module__.rpartition(".")[2])
 """
-_URLS = {"sqlite": "sqlite:///data.db"}
+_URLS = {"postgres": "postgresql://db/data", "sqlite": "sqlite:///data.db"}
 """A URL for each kind of database that units of work can have."""
 
 

@@ -22,6 +22,7 @@ __all__ = (
     "MisdirectedRequestError",
     "NotAcceptableError",
     "NotFoundError",
+    "OutcomeUnknownError",
     "PreconditionFailedError",
     "RateLimitedError",
     "RequestHeaderFieldsTooLargeError",
@@ -279,6 +280,21 @@ class UnavailableError(APIError):
     def __init__(self, message: str | None = None, *, retry_after: int | None = 1) -> None:
         headers = {} if retry_after is None else {"Retry-After": str(max(1, retry_after))}
         super().__init__(message, headers=headers)
+
+
+class OutcomeUnknownError(UnavailableError):
+    """Raised when the connection to the database broke at COMMIT, before its answer came.
+
+    The change is made as a whole or not at all, and nobody knows which. There is no ``Retry-After``: a repeat
+    might make it twice. A request with an Idempotency-Key may be repeated: where the change was made, its
+    answer was kept in the same transaction and is given again; where it was not, it is made now.
+    """
+
+    code = "OUTCOME_UNKNOWN"
+    default_message = "It is not known whether the change was made"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, retry_after=None)
 
 
 class TimeoutError(APIError):

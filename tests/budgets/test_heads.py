@@ -364,7 +364,9 @@ NOT_HOSTILE = {
     "layer.operations": "who has reached the listener of the operators; one class of characters",
     "layer.routes": "templates of the app's own routes",
     "layer.security_headers": "the settings",
-    "patterns.offload.processes": "messages of our own workers",
+    "patterns.offload.dask_link": "the settings, and versions that the cluster reports",
+    "patterns.offload.dask_worker": "messages of our own service",
+    "patterns.offload.travel": "messages of our own workers",
     "patterns.offload.worker": "messages of our own parent",
     "patterns.stores.sqlite": "errors of a database's driver",
     "patterns.stores.answers": "rows of our own",
@@ -374,6 +376,12 @@ NOT_HOSTILE = {
     "server.workers.channel": "messages of our own workers",
     "server.process.folder": "the environment",
     "server.process.operations": "what the operators send",
+    "patterns.stores.driver.asyncpg": "the end of PostgreSQL's answer to a command",
+    "patterns.stores.driver.compiler": "compiles a statement of the service's",
+    "patterns.stores.driver.sqlite": "a query plan of a statement of the service's",
+    "patterns.stores.opening": "the URL of the settings",
+    "patterns.stores.postgres_errors": "errors of PostgreSQL: values have 64 characters, keys 2.7 KB",
+    "patterns.stores.postgres_start": "our own words",
 }
 _TAKES_APART = frozenset({
     "compile", "findall", "finditer", "from_json", "fullmatch", "loads", "match", "partition", "rpartition",

@@ -9,12 +9,13 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
-from tests.patience import DEADLINE
+from tests.patience import DEADLINE, until
 
+from ..postgres_server import PostgresServer
 from ..reference_service import Running, reference_service
 
 __all__ = ("Ledger", "kill_while_writing")
@@ -55,16 +56,14 @@ class Ledger:
         """How many writes were answered 2xx."""
         return len(self.users) + len(self.posts) + 2 * len(self.deleted) + self.transfers
 
-    def check(self, database: Path) -> None:
-        """Assert that everything acknowledged is there, nothing is half there, the file is sound."""
-        with closing(sqlite3.connect(database)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-            users = dict(connection.execute("SELECT id, email FROM users").fetchall())
-            posts = dict(connection.execute("SELECT id, user_id FROM posts").fetchall())
-            twice = connection.execute(
-                "SELECT title FROM posts GROUP BY title HAVING count(*) > 1"
-            ).fetchall()
+    def check(self, users: dict[int, str], posts: dict[int, int], twice: list[str]) -> None:
+        """Assert that everything acknowledged is there and nothing is half there.
+
+        Parameters:
+            users: e-mail addresses by number.
+            posts: owners by number.
+            twice: titles that several posts have.
+        """
         assert twice == [], "a request with a key was carried out twice"
         assert {id_: users.get(id_) for id_ in self.users} == self.users
         assert not self.deleted & users.keys()
@@ -78,28 +77,65 @@ class Ledger:
         assert {id_: posts.get(id_) for id_ in known} == {id_: self.posts[id_] for id_ in known}
 
 
-def kill_while_writing(folder: Path, cycles: int, seconds: tuple[float, float] = (0.1, 0.6)) -> Ledger:
-    """Kill the service this many times in the midst of writes; check the ledger against the file each time.
+def kill_while_writing(
+    folder: Path,
+    cycles: int,
+    seconds: tuple[float, float] = (0.1, 0.6),
+    postgres: PostgresServer | None = None,
+) -> Ledger:
+    """Kill the service this many times in the midst of writes; check the ledger against the rows each time.
 
     Parameters:
-        folder: holds the database.
+        folder: holds the database, if it is a file.
         cycles: how many kills.
         seconds: each kill comes after a time between these two.
+        postgres: holds the database otherwise.
     """
     ledger = Ledger()
     moments = random.Random(cycles)
+    url = f"sqlite:///{folder}/data.db" if postgres is None else postgres.fresh_url()
+
+    def check() -> None:
+        ledger.check(*(_rows(folder / "data.db") if postgres is None else _rows_of(postgres, url)))
+
     for _ in range(cycles):
-        with reference_service(folder) as running:
+        with reference_service(folder, DATABASE_URL=url) as running:
             _repeat_unanswered(running.url, ledger)
             _writes_until_killed(running, ledger, moments.uniform(*seconds))
-        ledger.check(folder / "data.db")
-    with reference_service(folder) as running:
+        check()
+    with reference_service(folder, DATABASE_URL=url) as running:
         _repeat_unanswered(running.url, ledger)
         newest = max(ledger.users)
         answer = httpx.get(f"{running.url}/api/users/{newest}", trust_env=False)
         assert answer.json()["email"] == ledger.users[newest]
-    ledger.check(folder / "data.db")
+    check()
     return ledger
+
+
+_Rows: TypeAlias = tuple[dict[int, str], dict[int, int], list[str]]
+
+_USERS = "SELECT id, email FROM users"
+_POSTS = "SELECT id, user_id FROM posts"
+_TWICE = "SELECT title FROM posts GROUP BY title HAVING count(*) > 1"
+
+
+def _rows(database: Path) -> _Rows:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        users = dict(connection.execute(_USERS).fetchall())
+        posts = dict(connection.execute(_POSTS).fetchall())
+        return users, posts, [title for (title,) in connection.execute(_TWICE).fetchall()]
+
+
+def _rows_of(server: PostgresServer, url: str) -> _Rows:
+    def ask(statement: str) -> list[list[str]]:
+        answer = server.psql(statement, database=url.rpartition("/")[2]).stdout.decode()
+        return [line.split("|") for line in answer.splitlines()]
+
+    users = {int(number): email for number, email in ask(_USERS)}
+    posts = {int(number): int(owner) for number, owner in ask(_POSTS)}
+    return users, posts, [title for (title,) in ask(_TWICE)]
 
 
 def _writes_until_killed(running: Running, ledger: Ledger, seconds: float) -> None:
@@ -126,14 +162,21 @@ def _repeat_unanswered(url: str, ledger: Ledger) -> None:
     # Twice each: done before the kill or not, it is done once now, and both get the same answer.
     with httpx.Client(base_url=url, trust_env=False, timeout=DEADLINE) as client:
         for key, (path, body) in list(ledger.unanswered.items()):
-            first, again = [
-                client.post(path, json=body, headers={"Idempotency-Key": key}).raise_for_status()
-                for _ in range(2)
-            ]
+            first, again = [_repeated(client, path, body, key) for _ in range(2)]
             assert first.content == again.content
             ledger.learn(path, body, first.json())
             ledger.repeated += 1
             del ledger.unanswered[key]
+
+
+def _repeated(client: httpx.Client, path: str, body: Body, key: str) -> httpx.Response:
+    def ask() -> httpx.Response | None:
+        answer = client.post(path, json=body, headers={"Idempotency-Key": key})
+        # PostgreSQL may not have noticed yet that whoever sent it first is gone.
+        return None if answer.status_code == httpx.codes.CONFLICT else answer.raise_for_status()
+
+    made: httpx.Response = until(ask, "a key is free")
+    return made
 
 
 def _write(url: str, ledger: Ledger, name: str) -> None:

@@ -40,6 +40,7 @@ def open_rows(printed: str) -> set[str]:
     return {line.removeprefix(lead) for line in printed.splitlines() if line.startswith(lead)}
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
 @pytest.mark.parametrize(
     ("entry", "format_", "options"),
     [
@@ -48,9 +49,20 @@ def open_rows(printed: str) -> set[str]:
         ("reference.probe:app", "envelope", ("--probe", "--error-format", "envelope")),
     ],
 )
-def test_contract(tmp_path: Path, entry: str, format_: str, options: tuple[str, ...]) -> None:
-    """The suite passes, and no row is missing."""
-    with reference_service(tmp_path, entry, ROADWORTHY_ERROR_FORMAT=format_) as running:
+def test_contract(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    entry: str,
+    format_: str,
+    options: tuple[str, ...],
+    database: str,
+) -> None:
+    """The suite passes on both databases, and no row is missing."""
+    url = f"sqlite:///{tmp_path}/data.db"
+    if database == "postgres":
+        url = request.getfixturevalue("postgres").fresh_url()
+    settings = {"ROADWORTHY_ERROR_FORMAT": format_, "DATABASE_URL": url}
+    with reference_service(tmp_path, entry, **settings) as running:
         code, printed = run_suite(running.url, "--complete", *options)
     assert code == 0, printed[-5000:]
     assert open_rows(printed) == set()

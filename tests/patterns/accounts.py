@@ -5,11 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from roadworthy.patterns import Database, TableRepository, answers_table
 
-__all__ = ("Account", "Accounts", "Entries", "Entry", "accounts", "answers", "create", "entries", "metadata")
+__all__ = (
+    "Account",
+    "Accounts",
+    "Entries",
+    "Entry",
+    "accounts",
+    "answers",
+    "create",
+    "emptied",
+    "entries",
+    "metadata",
+)
 
 metadata = MetaData()
 accounts = Table(
@@ -75,3 +88,21 @@ def create(path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}")
     metadata.create_all(engine)
     engine.dispose()
+
+
+_created: set[str] = set()
+
+
+async def emptied(url: str) -> str:
+    """Return the URL of a PostgreSQL database that has the tables, and nothing in them."""
+    if url not in _created:
+        engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        await engine.dispose()
+        _created.add(url)
+    driver = await asyncpg.connect(url)
+    names = ", ".join(table.name for table in metadata.sorted_tables)
+    await driver.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    await driver.close()
+    return url

@@ -26,7 +26,7 @@ from roadworthy.patterns.idempotency import KeyReusedError
 from roadworthy.types import Message, Receive, Scope, Send
 from tests.patience import DEADLINE
 
-from .accounts import Accounts, answers, create
+from .accounts import Accounts, answers, create, emptied
 
 __all__ = ("Machine", "compare")
 
@@ -39,6 +39,9 @@ Rows = dict[int, tuple[str, int, int]]
 
 class Machine(RuleBasedStateMachine):
     """Drives the real thing and the model alike; after each step both hold the same."""
+
+    server = ""
+    """URL of a database on a PostgreSQL server; a SQLite file where there is none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,9 +56,13 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        path = Path(self.folder.name) / "data.db"
-        create(path)
-        self.database = Database(f"sqlite:///{path}", wait=DEADLINE)
+        if self.server:
+            url = self.runner.run(emptied(self.server))
+        else:
+            path = Path(self.folder.name) / "data.db"
+            create(path)
+            url = f"sqlite:///{path}"
+        self.database = Database(url, wait=DEADLINE, size=3)
         self.accounts = Accounts(self.database)
         self.runner.run(self.database.start())
         self.site = idempotent(self.app, answers=TableAnswers(self.database, answers))
@@ -183,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "database"):
             return
         seen = self.levels[0][1] if self.levels else self.rows
-        engine = self.database.backend.reader
+        engine = self.database.backend.pools[0].engine
         assert self.runner.run(_ids(engine)) == sorted(seen)
 
     def _some(self, pick: int) -> int:
@@ -217,9 +224,9 @@ async def _ids(engine: Any) -> list[int]:
         return list((await connection.execute(text("SELECT id FROM accounts ORDER BY id"))).scalars())
 
 
-def compare(examples: int, steps: int, *, same_each_time: bool = False) -> None:
-    """Run the machine: ``examples`` sequences of up to ``steps`` steps."""
+def compare(examples: int, steps: int, *, same_each_time: bool = False, server: str = "") -> None:
+    """Run the machine: ``examples`` sequences of up to ``steps`` steps, on SQLite or a PostgreSQL server."""
     chosen = settings(
         max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=same_each_time
     )
-    run_state_machine_as_test(Machine, settings=chosen)
+    run_state_machine_as_test(type("Machine", (Machine,), {"server": server}), settings=chosen)

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -426,9 +425,9 @@ def _serve_in_a_task(site: Site) -> None:
     site.app.user_middleware[:] = [kept, Middleware(BaseHTTPMiddleware, dispatch=in_a_task)]
 
 
-async def test_two_processes(site: Site, client: httpx.AsyncClient, path: Path) -> None:
+async def test_two_processes(site: Site, client: httpx.AsyncClient, url: str) -> None:
     """Between processes the transaction is the lock: fifty at once are carried out once, none fails."""
-    database = Database(f"sqlite:///{path}")
+    database = Database(url)
     await database.start()
     try:
         async with _client(Site(database)) as other:

@@ -28,3 +28,25 @@ def test_without_the_layer() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_without_dask() -> None:
+    """Dask is imported by the pool that is to use it, when it starts, and by nothing else."""
+    code = (
+        "import sys; import roadworthy; from roadworthy import Settings\n"
+        "from roadworthy.patterns import OffloadPool\n"
+        "OffloadPool(Settings(_env_file=None))\n"
+        "OffloadPool(Settings(_env_file=None, offload='dask://127.0.0.1:8786'))\n"
+        "print([name for name in ('dask', 'distributed', 'tornado') if name in sys.modules])\n"
+        "sys.modules['distributed'] = None\n"
+        "try:\n"
+        "    OffloadPool(Settings(_env_file=None, offload='dask://127.0.0.1:8786'))\n"
+        "except Exception as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, *rest = done.stdout.splitlines()
+    assert first == "[]"
+    assert (
+        'ROADWORTHY_OFFLOAD: the package distributed is missing: pip install "roadworthy[dask]"' in rest[-1]
+    )

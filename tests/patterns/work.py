@@ -70,6 +70,35 @@ def wait_for(file: str) -> str:
     return "seen"
 
 
+def note_and_wait(file: str, go: str) -> str:
+    """Say who computes, and return when there is another file."""
+    Path(f"{file}.new").write_text(str(os.getpid()))
+    os.rename(f"{file}.new", file)
+    return wait_for(go)
+
+
+def meet(mine: str, other: str) -> str:
+    """Say that this piece has begun, and return when another has."""
+    Path(mine).touch()
+    return wait_for(other)
+
+
+def count_and_die(file: str, survive: int = 1_000) -> str:
+    """Note that this has begun, and end this process, unless it has begun that often."""
+    with Path(file).open("a") as notes:
+        notes.write("begun\n")
+    if Path(file).read_text().count("begun") < survive:
+        die()
+    return "done"
+
+
+def count_and_wait(file: str, go: str) -> str:
+    """Note that this has begun, and return when there is another file."""
+    with Path(file).open("a") as notes:
+        notes.write("begun\n")
+    return wait_for(go)
+
+
 def fail(text: str) -> NoReturn:
     """Raise what any code may raise."""
     raise ValueError(text)

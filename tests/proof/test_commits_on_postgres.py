@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from roadworthy.checker import Options, Profile, Run, Verdict, parse_manifest, run_check
+from tests.postgres_server import running_postgres
 from tests.zoo.harness import ROOT, Twin, described
-from tests.zoo.postgres_server import running_postgres
 
 pytestmark = pytest.mark.proof
 

@@ -47,7 +47,7 @@ async def _reads(folder: Path, slow: tuple[str, ...] = ()) -> AsyncGenerator[Any
     from reference.users.service import UserService  # type: ignore[import-not-found]
     from roadworthy.layer.connection_pooling import ConnectionPooling
 
-    database = Database(folder / "data.db", 5.0)
+    database = Database(f"sqlite:///{folder / 'data.db'}")
     pooling = ConnectionPooling(SETTINGS, [database])
     await pooling.start()
     try:

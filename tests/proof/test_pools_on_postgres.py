@@ -9,8 +9,8 @@ import pytest
 
 from roadworthy.checker import Run, Verdict
 from roadworthy.checker.store.postgres_client import AskFailed, ask
+from tests.postgres_server import PASSWORD, running_postgres
 from tests.zoo.harness import Twin, check_zoo, described, running_store
-from tests.zoo.postgres_server import PASSWORD, running_postgres
 
 pytestmark = pytest.mark.proof
 

@@ -15,8 +15,8 @@ from roadworthy.layer.resources import WithStats, adapted
 from roadworthy.types import Receive, Scope, Send
 
 from ..patience import eventually
+from ..postgres_server import running_postgres
 from ..served import served
-from ..zoo.postgres_server import running_postgres
 
 pytestmark = [pytest.mark.proof, pytest.mark.anyio]
 

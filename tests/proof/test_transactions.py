@@ -20,6 +20,7 @@ from roadworthy.patterns import Database, TableAnswers, idempotent, transactiona
 from ..patterns.accounts import Accounts, accounts, answers, create, later
 from ..patterns.stateful import compare
 from ..patterns.test_transactions import cancel_many
+from ..postgres_server import PostgresServer
 from ..served import served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.proof]
@@ -28,9 +29,10 @@ Record = Callable[[str, object], None]
 _REQUESTS = 1000
 
 
-def test_model(record_property: Record) -> None:
+def test_model(record_property: Record, postgres: PostgresServer) -> None:
     """Units of work, repositories and keys do what a model in memory does, in any order of steps."""
     compare(examples=150, steps=40)
+    compare(examples=150, steps=40, server=postgres.url)
     record_property("sequences of up to 40 steps", 150)
 
 

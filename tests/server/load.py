@@ -40,23 +40,25 @@ class Client:
     """One connection, made again when it is closed.
 
     Parameters:
-        port: of a service on 127.0.0.1.
+        port: of a service.
         timeout: seconds for one request.
+        host: its address.
     """
 
-    def __init__(self, port: int, timeout: float = 15.0) -> None:
+    def __init__(self, port: int, timeout: float = 15.0, host: str = "127.0.0.1") -> None:
         self._port = port
+        self._host = host
         self._timeout = timeout
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, path: str = "/", method: str = "GET", body: bytes = b"") -> Outcome:
-        """Send one request and read its response."""
+    async def ask(self, path: str = "/", method: str = "GET", body: bytes = b"", fields: str = "") -> Outcome:
+        """Send one request, with lines of further fields, and read its response."""
         began = time.monotonic()
         fresh = self._streams is None
         told: list[tuple[Kind, int, bytes]] = []
         try:
             async with asyncio.timeout(self._timeout):
-                told.append(await self._exchange(path, method, body))
+                told.append(await self._exchange(path, method, body, fields))
         except TimeoutError:
             told.append(("timeout", 0, b""))
         kind, status, content = told[0]
@@ -64,14 +66,14 @@ class Client:
             self.close()
         return Outcome(kind, fresh, status, content, began, time.monotonic() - began)
 
-    async def _exchange(self, path: str, method: str, body: bytes) -> tuple[Kind, int, bytes]:
+    async def _exchange(self, path: str, method: str, body: bytes, more: str) -> tuple[Kind, int, bytes]:
         if self._streams is None:
             try:
-                self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+                self._streams = await asyncio.open_connection(self._host, self._port)
             except OSError:
                 return "refused", 0, b""
         reader, writer = self._streams
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         received = b""
         try:
             writer.write(head.encode() + body)

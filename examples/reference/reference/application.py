@@ -7,7 +7,7 @@ from roadworthy.layer.resources import Resource
 from roadworthy.patterns import OffloadPool, idempotent
 from roadworthy.settings import load_settings
 
-from .database import Database, database_path
+from .database import Database
 from .posts.controller import PostController
 from .posts.service import PostService
 from .primes.router import router as primes_router
@@ -37,14 +37,14 @@ def create_app(
         storage: where everything is kept; in the database of ``DATABASE_URL`` when left out.
 
     Raises:
-        SettingsError: a setting is wrong, or ``DATABASE_URL`` names no SQLite file.
+        SettingsError: a setting is wrong, or ``DATABASE_URL`` names no database that is spoken here.
     """
     app = FastAPI(title="Users and posts", version="1.0.0")
     resources: list[Resource] = []
     app.state.resources = resources
     if storage is None:
         settings = settings or load_settings()
-        database = Database(database_path(settings.database_url.get_secret_value()), settings.pool_timeout)
+        database = Database.from_settings(settings)
         resources.append(database)
         storage = in_database(database)
 

@@ -9,65 +9,100 @@ User 1 is of 2026-01-01T00:00:00Z, each next one a second younger; posts are as 
 from __future__ import annotations
 
 import argparse
-import sqlite3
+import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import closing
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
 
+from sqlalchemy import Table, insert, select, text
+
+from roadworthy import patterns
+from roadworthy.errors import UnavailableError
+from roadworthy.patterns import unit_of_work
 from roadworthy.settings import SettingsError, load_settings
 
-from .database import database_path
-from .migrate import MigrationError, migrate
+from . import schema as tables
+from .migrate import MigrationError, migrated
 
-__all__ = ("SeedError", "main", "seed")
+__all__ = ("SeedError", "main", "seed", "shown")
 
-_FIRST = datetime(2026, 1, 1)
+_FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+_CHUNK = 1000  # rows that are held at once
 
 
 class SeedError(Exception):
     """The database holds users already; nothing was changed."""
 
 
-def seed(path: Path, users: int, posts: int) -> None:
+def seed(url: str, users: int, posts: int) -> None:
     """Fill an empty database with users and their posts, all of them or none.
 
     Parameters:
-        path: the database file; it is created and migrated where needed.
+        url: of the database; a SQLite file is created, and each is migrated where needed.
         users: how many users.
         posts: how many posts each user gets.
 
     Raises:
         SeedError: there are users already.
-        MigrationError: see :func:`reference.migrate.migrate`.
+        MigrationError, SettingsError, UnavailableError: see :func:`reference.migrate.migrated`.
     """
-    migrate(path)
-    with closing(sqlite3.connect(path, timeout=30.0, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("SELECT 1 FROM users LIMIT 1").fetchone():
-            raise SeedError(f"{path} holds users already and was left as it is; seed an empty database")
-        connection.executemany(
-            "INSERT INTO users (id, name, email, created_at) VALUES (?, ?, ?, ?)",
-            ((n, f"User {n}", f"user-{n}@example.com", _moment(n)) for n in range(1, users + 1)),
-        )
-        connection.executemany(
-            "INSERT INTO posts (id, user_id, title, body, created_at) VALUES (?, ?, ?, ?, ?)",
-            _posts(users, posts),
-        )
-        connection.execute("COMMIT")
+    asyncio.run(_seeded(url, users, posts))
 
 
-def _posts(users: int, posts: int) -> Iterator[tuple[int, int, str, str, str]]:
+async def _seeded(url: str, users: int, posts: int) -> None:
+    await migrated(url)
+    database = patterns.Database(url, wait=30.0)
+    try:
+        async with unit_of_work(), database.connection() as connection:
+            if (await connection.execute(select(tables.users.c.id).limit(1))).first():
+                raise SeedError(
+                    f"{shown(url)} holds users already and was left as it is; seed an empty database"
+                )
+            rows: tuple[tuple[Table, int, Iterator[dict[str, Any]]], ...] = (
+                (tables.users, users, _users(users)),
+                (tables.posts, users * posts, _posts(users, posts)),
+            )
+            for table, last, given in rows:
+                while chunk := list(islice(given, _CHUNK)):
+                    await connection.execute(insert(table), chunk)
+                if connection.dialect.name == "postgresql" and last:
+                    # Ids that are given do not count in the sequence that gives the next one.
+                    sequence = text("SELECT setval(pg_get_serial_sequence(:table, 'id'), :last)")
+                    await connection.execute(sequence, {"table": table.name, "last": last})
+    finally:
+        await database.stop()
+
+
+def shown(url: str) -> str:
+    """Return what a person may see of a database's URL: the file, or host and name."""
+    parts = urlsplit(url)
+    if parts.scheme.startswith("sqlite"):
+        return url.partition(":///")[2]
+    return f"{parts.hostname or 'localhost'}{parts.path}"
+
+
+def _users(count: int) -> Iterator[dict[str, Any]]:
+    for n in range(1, count + 1):
+        yield {"id": n, "name": f"User {n}", "email": f"user-{n}@example.com", "created_at": _moment(n)}
+
+
+def _posts(users: int, posts: int) -> Iterator[dict[str, Any]]:
     for user in range(1, users + 1):
-        moment = _moment(user)
         for number in range(1, posts + 1):
-            title = f"Post {number} of user {user}"
-            yield (user - 1) * posts + number, user, title, f"This is the body of post {number}.", moment
+            yield {
+                "id": (user - 1) * posts + number,
+                "user_id": user,
+                "title": f"Post {number} of user {user}",
+                "body": f"This is the body of post {number}.",
+                "created_at": _moment(user),
+            }
 
 
-def _moment(number: int) -> str:
-    return (_FIRST + timedelta(seconds=number - 1)).isoformat(" ") + ".000000"
+def _moment(number: int) -> datetime:
+    return _FIRST + timedelta(seconds=number - 1)
 
 
 def _count(value: str) -> int:
@@ -84,12 +119,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--posts", type=_count, required=True, help="how many posts each of them gets")
     chosen = parser.parse_args(arguments)
     try:
-        path = database_path(load_settings().database_url.get_secret_value())
-        seed(path, chosen.users, chosen.posts)
-    except (SeedError, MigrationError, SettingsError) as error:
+        settings = load_settings()
+        patterns.Database.from_settings(settings)  # reports what is wrong with the URL
+        url = settings.database_url.get_secret_value()
+        seed(url, chosen.users, chosen.posts)
+    except (SeedError, MigrationError, SettingsError, UnavailableError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{chosen.users} users with {chosen.posts} posts each in {path}")
+    print(f"{chosen.users} users with {chosen.posts} posts each in {shown(url)}")
     return 0
 
 

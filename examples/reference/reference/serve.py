@@ -7,19 +7,23 @@ Elsewhere the output is that of ``roadworthy run``, and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-import sqlite3
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from ipaddress import ip_address
-from pathlib import Path
 
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from roadworthy import patterns
+from roadworthy.errors import UnavailableError
 from roadworthy.settings import Settings, SettingsError, load_settings
 
-from .database import database_path
 from .migrate import MigrationError
-from .seed import SeedError, seed
+from .schema import users
+from .seed import SeedError, seed, shown
 
 __all__ = ("banner", "main")
 
@@ -29,31 +33,30 @@ _USERS, _POSTS = 20, 3
 def main() -> None:
     """Seed the database, greet a person, and become the service."""
     # What is wrong with the settings or the database is reported by the service itself, all of it at once.
-    with suppress(SettingsError, MigrationError, sqlite3.Error):
+    with suppress(SettingsError, MigrationError, UnavailableError, ValueError, SQLAlchemyError, ImportError):
         settings = load_settings()
-        path = database_path(settings.database_url.get_secret_value())
+        url = settings.database_url.get_secret_value()
         with suppress(SeedError):
-            seed(path, _USERS, _POSTS)
+            seed(url, _USERS, _POSTS)
         if sys.stdout.isatty() and sys.stderr.isatty():
             os.environ.setdefault("ROADWORTHY_LOG_FORMAT", "console")
-            print(banner(settings, path), flush=True)
+            print(banner(settings, url), flush=True)
     command = [sys.executable, "-m", "roadworthy", "run", "reference.main:app"]
     os.execv(command[0], command)
 
 
-def banner(settings: Settings, path: Path) -> str:
+def banner(settings: Settings, url: str) -> str:
     """Return what a person reads first: where the service is, what is in it, and three requests to try.
 
     Parameters:
         settings: those that the service will start with. Where they name no port (a Unix socket, or port 0),
             the record ``listening`` has the address, and no requests are shown.
-        path: the database, which has been seeded.
+        url: of the database, which has been seeded.
 
     Raises:
-        sqlite3.Error: the database cannot be read.
+        SQLAlchemyError: the database cannot be read.
     """
-    with closing(sqlite3.connect(path, timeout=30.0)) as connection:
-        count, first = connection.execute("SELECT count(*), min(id) FROM users").fetchone()
+    count, first = asyncio.run(_counted(url))
     lines = ["", "Users and posts: a FastAPI service with the whole checklist.", ""]
     listens = settings.uds is None and settings.port != 0
     operations = (
@@ -63,10 +66,20 @@ def banner(settings: Settings, path: Path) -> str:
         lines.append(f"  service     {_service(settings)}  (API documentation: /docs)")
     if operations:
         lines.append(f"  operations  {operations}  (/metrics, /livez, /readyz)")
-    lines += [f"  data        {count} users in {path}", ""]
+    lines += [f"  data        {count} users in {shown(url)}", ""]
     if listens:
         lines += ["Try in another terminal:", "", *_requests(_service(settings), operations, first), ""]
     return "\n".join([*lines, "Ctrl-C stops.", ""])
+
+
+async def _counted(url: str) -> tuple[int, int | None]:
+    database = patterns.Database(url)
+    try:
+        async with database.connection() as connection:
+            row = (await connection.execute(select(func.count(), func.min(users.c.id)))).one()
+            return int(row[0]), row[1]
+    finally:
+        await database.stop()
 
 
 def _requests(service: str, operations: str | None, user: int | None) -> list[str]:

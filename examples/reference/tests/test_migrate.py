@@ -19,6 +19,10 @@ from reference.schema import metadata
 _FOLDER = Path(module.__file__).parent.parent
 
 
+def _url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
 def _revision(path: Path) -> str:
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
@@ -31,7 +35,7 @@ def test_head() -> None:
 
 def test_migrations_build_the_schema(tmp_path: Path) -> None:
     """The migrations build exactly the tables that the code uses."""
-    migrate(tmp_path / "data.db")
+    migrate(_url(tmp_path / "data.db"))
     engine = create_engine(f"sqlite:///{tmp_path / 'data.db'}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -41,10 +45,10 @@ def test_migrations_build_the_schema(tmp_path: Path) -> None:
 def test_up_to_date(tmp_path: Path) -> None:
     """A second run changes nothing."""
     path = tmp_path / "data.db"
-    migrate(path)
+    migrate(_url(path))
     with closing(sqlite3.connect(path)) as connection:
         before = list(connection.iterdump())
-        migrate(path)
+        migrate(_url(path))
         assert list(connection.iterdump()) == before
 
 
@@ -66,12 +70,12 @@ def test_four_processes_at_once(tmp_path: Path) -> None:
 def test_newer_database(tmp_path: Path) -> None:
     """A database that a newer release migrated is left alone, and the message says what to do."""
     path = tmp_path / "data.db"
-    migrate(path)
+    migrate(_url(path))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     with pytest.raises(MigrationError, match="run the release that migrated it"):
-        migrate(path)
+        migrate(_url(path))
     assert _revision(path) == "9999"
 
 
@@ -82,7 +86,7 @@ def test_failing_migration_leaves_nothing(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE posts (id)")  # in the way of the second table
         connection.commit()
         with pytest.raises(Exception, match="posts already exists"):
-            migrate(path)
+            migrate(_url(path))
         assert [name for (name,) in connection.execute("SELECT name FROM sqlite_master")] == ["posts"]
 
 
@@ -93,4 +97,4 @@ def test_no_database(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(MigrationError, match="cannot be opened"):
-        migrate(path)
+        migrate(_url(path))

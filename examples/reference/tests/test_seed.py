@@ -10,6 +10,10 @@ from reference.migrate import migrate
 from reference.seed import SeedError, main, seed
 
 
+def _url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
 def _rows(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())
@@ -18,13 +22,13 @@ def _rows(path: Path) -> list[str]:
 def test_same_on_each_run(tmp_path: Path) -> None:
     """Two databases seeded with the same numbers hold the same rows."""
     for name in ("a.db", "b.db"):
-        seed(tmp_path / name, users=7, posts=3)
+        seed(_url(tmp_path / name), users=7, posts=3)
     assert _rows(tmp_path / "a.db") == _rows(tmp_path / "b.db")
 
 
 def test_rows(tmp_path: Path) -> None:
     """Ids count from 1, the posts of a user follow each other, times grow by a second."""
-    seed(tmp_path / "data.db", users=3, posts=2)
+    seed(_url(tmp_path / "data.db"), users=3, posts=2)
     with closing(sqlite3.connect(tmp_path / "data.db")) as connection:
         users = connection.execute("SELECT * FROM users").fetchall()
         posts = connection.execute("SELECT id, user_id, title FROM posts").fetchall()
@@ -35,7 +39,7 @@ def test_rows(tmp_path: Path) -> None:
 
 def test_new_users_follow(tmp_path: Path) -> None:
     """A user created later gets the next id."""
-    seed(tmp_path / "data.db", users=3, posts=0)
+    seed(_url(tmp_path / "data.db"), users=3, posts=0)
     with closing(sqlite3.connect(tmp_path / "data.db")) as connection:
         connection.execute("INSERT INTO users (name, email, created_at) VALUES ('Ada', 'a@b.c', '')")
         assert connection.execute("SELECT max(id) FROM users").fetchone() == (4,)
@@ -43,10 +47,10 @@ def test_new_users_follow(tmp_path: Path) -> None:
 
 def test_not_empty(tmp_path: Path) -> None:
     """A database with users in it is left as it is."""
-    seed(tmp_path / "data.db", users=1, posts=1)
+    seed(_url(tmp_path / "data.db"), users=1, posts=1)
     before = _rows(tmp_path / "data.db")
     with pytest.raises(SeedError, match="holds users already"):
-        seed(tmp_path / "data.db", users=5, posts=0)
+        seed(_url(tmp_path / "data.db"), users=5, posts=0)
     assert _rows(tmp_path / "data.db") == before
 
 
@@ -69,5 +73,5 @@ def test_bad_count(count: str) -> None:
 
 def test_migrated_before(tmp_path: Path) -> None:
     """An empty database that was migrated before can be seeded."""
-    migrate(tmp_path / "data.db")
-    seed(tmp_path / "data.db", users=1, posts=0)
+    migrate(_url(tmp_path / "data.db"))
+    seed(_url(tmp_path / "data.db"), users=1, posts=0)

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from ..errors import UnavailableError
 from ..exits import is_apps_own
-from ..settings import Settings
+from ..settings import Settings, SettingsError
 from .kinds import kinds_of
 from .resources import PoolStats, Resource, Resources, Watch, WithMetrics, WithPrepare, WithStats, adapted
 
@@ -85,6 +85,7 @@ class ConnectionPooling:
         """Do what has to be done once before any worker serves; nothing the second time.
 
         Raises:
+            SettingsError: a resource cannot work with its settings.
             RuntimeError: it failed for one resource; the message names the resource and the class of the
                 error only.
         """
@@ -94,18 +95,19 @@ class ConnectionPooling:
             if isinstance(resource, WithPrepare):
                 try:
                     await resource.prepare()
+                except SettingsError:  # its text is made for people, without a value
+                    raise
                 except BaseException as error:
                     if not is_apps_own(error, asyncio.current_task()):
                         raise
-                    raise RuntimeError(
-                        f"resource {name!r} could not be prepared: {type(error).__name__}"
-                    ) from None
+                    raise RuntimeError(f"resource {name!r} could not be prepared: {_shown(error)}") from None
         self.prepared = True
 
     async def start(self, checks: Checks | None = None) -> None:
         """Prepare and open every resource and have each pinged through its own pool.
 
         Raises:
+            SettingsError: a resource cannot work with its settings.
             RuntimeError: one did not open; those before it are closed again. It names the resource and the
                 class of the error only, whose text may hold an address with a password.
         """
@@ -116,9 +118,9 @@ class ConnectionPooling:
                 await resource.start()
             except BaseException as error:
                 await self.stop()
-                if not is_apps_own(error, asyncio.current_task()):
+                if isinstance(error, SettingsError) or not is_apps_own(error, asyncio.current_task()):
                     raise
-                raise RuntimeError(f"resource {name!r} did not open: {type(error).__name__}") from None
+                raise RuntimeError(f"resource {name!r} did not open: {_shown(error)}") from None
             self._open[name] = resource
         if checks is not None and not self._watched:
             self._watched = True
@@ -214,6 +216,11 @@ def is_pool_timeout(error: BaseException) -> bool:
                 return True
             trace = trace.tb_next
     return False
+
+
+def _shown(error: BaseException) -> str:
+    """Return the class of an error, whose text may hold an address; the text where clients may read it."""
+    return str(error) if isinstance(error, UnavailableError) else type(error).__name__
 
 
 def _counters(waits: _Waits) -> list[tuple[str, str, Callable[[], float]]]:

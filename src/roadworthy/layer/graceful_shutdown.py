@@ -36,12 +36,13 @@ class GracefulShutdown:
         draining: True from the first sign of shutdown on.
         live: what may have to be asked to end.
         failed: the process ends because of a failure; its exit code reports it.
+        refused: it did not start because of its settings; its exit code reports that.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.state: State = "starting"
         self.draining = False
-        self.failed = False
+        self.failed = self.refused = False
         self.live: set[Live] = set()
         self._stream_grace = settings.stream_grace
         self._listeners: list[Callable[[State], None]] = []

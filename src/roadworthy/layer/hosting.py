@@ -37,6 +37,7 @@ class Hosting:
         """Do what is to be done once before any worker serves, such as migrations.
 
         Raises:
+            SettingsError: a resource cannot work with its settings.
             RuntimeError: a resource could not be prepared.
         """
         await self._pass.pooling.prepare()
@@ -56,6 +57,11 @@ class Hosting:
     def failed(self) -> bool:
         """It ends because of a failure; the exit code is to show that."""
         return self._pass.shutdown.failed
+
+    @property
+    def refused(self) -> bool:
+        """It did not start because of its settings; the exit code is to show that."""
+        return self._pass.shutdown.refused
 
     @property
     def busy(self) -> bool:

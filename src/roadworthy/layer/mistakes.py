@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..settings import PREFIX, Problem, Settings, settings_sources
+from ..settings import PREFIX, Problem, Settings, cluster_problems, settings_sources
 from .cors import Cors
 from .logs.redaction import Redactor
 from .rules import rule_problems
@@ -31,7 +31,7 @@ def mistakes_in(settings: Settings) -> list[Problem]:
     )
     sources = settings_sources(settings)
     found = [problem for item in items if (problem := _refusal(item, sources)) is not None]
-    return [*found, *rule_problems(settings.rules)]
+    return [*found, *cluster_problems(settings), *rule_problems(settings.rules)]
 
 
 def _refusal(item: Callable[[], object], sources: dict[str, str]) -> Problem | None:

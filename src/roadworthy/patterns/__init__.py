@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .stores.answers import TableAnswers, answers_table
     from .stores.database import Database
     from .stores.memory import MemoryAnswers, MemoryRepository, MemoryStore
+    from .stores.statements import RefusedStatementError, Statement
     from .stores.tables import TableRepository
     from .transactions import current_unit, transactional, unit_of_work
 
@@ -24,8 +25,10 @@ __all__ = (
     "MemoryStore",
     "OffloadPool",
     "Page",
+    "RefusedStatementError",
     "RemoteError",
     "Repository",
+    "Statement",
     "TableAnswers",
     "TableRepository",
     "TransactionError",
@@ -47,7 +50,9 @@ _LATER = {
     "MemoryRepository": "stores.memory",
     "MemoryStore": "stores.memory",
     "Page": "repository",
+    "RefusedStatementError": "stores.statements",
     "Repository": "repository",
+    "Statement": "stores.statements",
     "TableAnswers": "stores.answers",
     "TableRepository": "stores.tables",
     "TransactionError": "stores",

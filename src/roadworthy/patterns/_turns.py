@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from typing import Self
+from types import TracebackType
+from typing import Any, TypeVar
 
 from .stores import TransactionError
 
-__all__ = ("Turns",)
+__all__ = ("Lent", "Turns")
+
+_Lent = TypeVar("_Lent")
 
 
 class Turns:
@@ -26,7 +29,8 @@ class Turns:
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[object] | None = None
         self._hold: object | None = None
-        self._over = False
+        self.over = False
+        """Whether the nested part has ended, and what it stands in gives the turns."""
         self._nested_by: asyncio.Task[object] | None = None
 
     @property
@@ -34,33 +38,26 @@ class Turns:
         """Whether a nested part of another task has all turns."""
         return self._nested_by not in {None, asyncio.current_task()}
 
-    @asynccontextmanager
-    async def take(self) -> AsyncGenerator[None]:
+    def take(self) -> AbstractAsyncContextManager[None]:
         """Keep other tasks of the unit from its transaction; whoever holds it may ask again.
 
         Raises:
             TransactionError: a task that was begun by the holder, who may wait for it, asks as well.
         """
-        while True:
-            turns = self._innermost()
-            async with turns._held():
-                if turns._over:  # while it was waited for
-                    continue
-                yield
-                return
+        return _Turn(self)
 
     @asynccontextmanager
     async def nest(self) -> AsyncGenerator[Turns]:
         """Take one turn for a nested part, whose tasks take turns among themselves."""
         async with self.take():
-            inner = Turns(self._innermost())
+            inner = Turns(self.innermost())
             before, nested_by = _here.get(), self._nested_by
             _here.set(inner)
             self._nested_by = asyncio.current_task()
             try:
                 yield inner
             finally:
-                inner._over = True
+                inner.over = True
                 self._nested_by = nested_by
                 _here.set(before)
 
@@ -68,34 +65,107 @@ class Turns:
     async def last(self) -> AsyncGenerator[None]:
         """Take the last turn of a nested part."""
         async with self._held():
-            self._over = True
+            self.over = True
             yield
 
-    def _innermost(self) -> Turns:
+    def innermost(self) -> Turns:
+        """Return the turns of the innermost part that the running code stands in."""
         found = _here.get()
-        while found is not None and (found._over or found._root is not self._root):
+        while found is not None and (found.over or found._root is not self._root):
             found = found._outer
         return found or self
 
     @asynccontextmanager
-    async def _held(self) -> AsyncGenerator[Self]:
-        task, before = asyncio.current_task(), _held.get()
+    async def _held(self) -> AsyncGenerator[None]:
+        before = _held.get()
+        taken = await self.seize()
+        try:
+            yield
+        finally:
+            if taken:
+                self.let_go(before)
+
+    async def seize(self) -> bool:
+        """Wait for the turn; return whether it was not this task's already."""
+        task = asyncio.current_task()
         if self._holder is not None and self._holder is task:
-            yield self
-            return
-        if self._hold is not None and before is self._hold:
+            return False
+        if self._hold is not None and _held.get() is self._hold:
             raise TransactionError(
                 "the connection of this unit of work is held by the block that began this task; "
                 "leave `async with database.connection()` before fan_out, gather and the like"
             )
-        async with self._lock:
-            self._holder, self._hold = task, object()
-            _held.set(self._hold)
-            try:
-                yield self
-            finally:
-                self._holder = self._hold = None
-                _held.set(before)
+        await self._lock.acquire()
+        self._holder, self._hold = task, object()
+        _held.set(self._hold)
+        return True
+
+    def let_go(self, before: object | None) -> None:
+        """Give the turn back.
+
+        Parameters:
+            before: what the task held before.
+        """
+        self._holder = self._hold = None
+        _held.set(before)
+        self._lock.release()
+
+
+class _Turn(AbstractAsyncContextManager[None]):
+    # A class: each statement of a unit takes a turn, and a generator costs three times as much.
+    __slots__ = ("_before", "_taken", "_turns")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._taken = False
+        self._before: object | None = None
+
+    async def __aenter__(self) -> None:
+        outermost = self._turns
+        while True:
+            self._turns = turns = outermost.innermost()
+            self._before = _held.get()
+            self._taken = await turns.seize()
+            if not turns.over:
+                return
+            if self._taken:  # it ended while it was waited for
+                turns.let_go(self._before)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._taken:
+            self._turns.let_go(self._before)
+
+
+class Lent(AbstractAsyncContextManager[_Lent]):
+    """What is lent for a turn.
+
+    Parameters:
+        turns: whose.
+        owner: that ``find`` is called with.
+        find: returns it to whoever has the turn.
+    """
+
+    __slots__ = ("_find", "_owner", "_turn")
+
+    def __init__(self, turns: Turns, owner: Any, find: Callable[[Any], Awaitable[_Lent]]) -> None:
+        self._owner = owner
+        self._find = find
+        self._turn = turns.take()
+
+    async def __aenter__(self) -> _Lent:
+        await self._turn.__aenter__()
+        try:
+            return await self._find(self._owner)
+        except BaseException:
+            await self._turn.__aexit__(None, None, None)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._turn.__aexit__(kind, error, trace)
 
 
 _here: ContextVar[Turns | None] = ContextVar("roadworthy_turns", default=None)

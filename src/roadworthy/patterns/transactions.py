@@ -16,25 +16,24 @@ import asyncio
 import functools
 import inspect
 import logging
-import random
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
+from ._attempts import Attempts
+from ._isolation import fit, known
 from ._request import (
     before_response,
     is_production,
     is_served_here,
     response_begun,
     response_status,
-    time_left,
 )
-from ._to_the_end import to_the_end
-from ._turns import Turns
+from ._to_the_end import to_the_end, to_the_end_here
+from ._turns import Lent, Turns
 from ._warn_once import warn_once
 from .stores import Isolation, Rules, Savepoint, Store, Transaction, TransactionError
 
@@ -47,23 +46,10 @@ __all__ = (
 
 _logger = logging.getLogger("roadworthy.transactions")
 
-_LEVELS: tuple[Isolation, ...] = ("read committed", "repeatable read", "serializable")
-
-_BUDGET = 5.0
-"""Seconds in which a unit may begin again, where its request has no deadline or a later one. A caller that
-waits longer for a write has given up: the default of SQLite drivers and of connection pools is of this
-order."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
-"""Seconds before the second attempt and at most, each drawn from 0 to this ("full jitter": M. Brooker,
-Exponential Backoff And Jitter, AWS Architecture Blog 2015). 10 ms is about one commit to a disk."""
-
-
 _STRANGER = (
     "a session of SQLAlchemy wrote inside this unit of work and is not part of it, so nothing commits what "
     "it wrote: take the session from Database.session(), or commit it yourself without the unit of work"
 )
-
 
 _TransactionT = TypeVar("_TransactionT", bound=Transaction)
 
@@ -89,8 +75,7 @@ class UnitOfWork:
         self.ended = False
         """Whether it was committed or rolled back."""
 
-    @asynccontextmanager
-    async def use(self, store: Store[_TransactionT]) -> AsyncGenerator[_TransactionT]:
+    def use(self, store: Store[_TransactionT]) -> AbstractAsyncContextManager[_TransactionT]:
         """Lend the transaction of ``store`` in this unit, which the first use begins.
 
         The tasks of a unit take turns; a nested part has the transaction to itself until it ends.
@@ -99,21 +84,23 @@ class UnitOfWork:
             TransactionError: the unit has ended, or has begun in another store: two stores cannot be
                 committed as one. Or the block that began this task holds the transaction.
         """
-        async with self._turns.take():
-            if self.ended:
-                raise TransactionError(
-                    "this unit of work has ended; a task that outlives it needs one of its own"
-                )
-            if self._transaction is None:
-                self._store = store
-                self._transaction = await store.begin(self.rules)
-            if self._store is not store:
-                began = self._store.name if self._store is not None else ""
-                raise TransactionError(
-                    f"this unit of work began in the store {began!r} and cannot take in {store.name!r}: "
-                    "two stores cannot be committed as one"
-                )
-            yield cast("_TransactionT", self._transaction)
+        return Lent(self._turns, store, self._transaction_of)
+
+    async def _transaction_of(self, store: Store[_TransactionT]) -> _TransactionT:
+        if self.ended:
+            raise TransactionError(
+                "this unit of work has ended; a task that outlives it needs one of its own"
+            )
+        if self._transaction is None:
+            self._store = store
+            self._transaction = await store.begin(self.rules)
+        if self._store is not store:
+            began = self._store.name if self._store is not None else ""
+            raise TransactionError(
+                f"this unit of work began in the store {began!r} and cannot take in {store.name!r}: "
+                "two stores cannot be committed as one"
+            )
+        return cast("_TransactionT", self._transaction)
 
     async def commit(self) -> None:
         """Commit now. When this returns, everything is permanent; when it raises, nothing is.
@@ -128,10 +115,27 @@ class UnitOfWork:
                 await self.rollback()
                 raise mistake from self._broken_by
             self.ended = True
-            if self._transaction is not None:
+            if self._transaction is not None and getattr(self._transaction, "ends_by_itself", False):
+                await self._commit_here(self._transaction)
+            elif self._transaction is not None:
                 self._ending = asyncio.ensure_future(self._transaction.commit())
         if self._ending is not None:  # also where a response that leaves has begun it: both wait for COMMIT
             await to_the_end(self._ending)
+
+    async def _commit_here(self, transaction: Transaction) -> None:
+        self._ending = ending = asyncio.get_running_loop().create_future()
+
+        async def commit() -> None:
+            # Cancelled, this task hears of nothing else; who waits besides hears how COMMIT ended.
+            try:
+                await transaction.commit()
+            except BaseException as error:
+                ending.set_exception(error)
+                ending.exception()  # raised here already
+                raise
+            ending.set_result(None)
+
+        await to_the_end_here(commit())
 
     async def rollback(self) -> None:
         """Undo everything now."""
@@ -198,10 +202,8 @@ class UnitOfWork:
         return None
 
     async def __aenter__(self) -> Self:
-        if "sqlalchemy.orm" in sys.modules:
-            from .stores.strangers import watch
-
-            watch(current_unit)
+        if not _watching and "sqlalchemy.orm" in sys.modules:
+            _watch_sessions()
         self._outer = _current.get()
         _current.set(self)
         return self
@@ -227,7 +229,7 @@ class UnitOfWork:
         Raises:
             TransactionError: the part asks for more isolation than the unit has.
         """
-        _fits(self.rules, rules)
+        fit(self.rules, rules)
         # A dependency with ``yield`` below a BaseHTTPMiddleware ends after the response: it is not at work.
         task = None if is_served_here() else asyncio.current_task()
         self._parts[task] = self._parts.get(task, 0) + 1
@@ -284,6 +286,17 @@ class UnitOfWork:
 _current: ContextVar[UnitOfWork | None] = ContextVar("roadworthy_unit_of_work", default=None)
 
 
+_watching = False
+
+
+def _watch_sessions() -> None:
+    global _watching
+    from .stores.strangers import watch
+
+    watch(current_unit)
+    _watching = True
+
+
 def current_unit() -> UnitOfWork | None:
     """Return the unit of work that the running code takes part in, None outside one."""
     unit = _current.get()
@@ -307,7 +320,7 @@ async def unit_of_work(
         UnavailableError: the store was busy.
         TransactionError: it was used in a way that would break its promise.
     """
-    rules = Rules(_known(isolation), read_only)
+    rules = Rules(known(isolation), read_only)
     outer = current_unit()
     if outer is not None:
         async with outer.part(rules, nested):
@@ -378,7 +391,7 @@ def transactional(
         UnavailableError: when called: the store was still busy after the last attempt.
         TransactionError: when called: it was used in a way that would break its promise.
     """
-    rules = Rules(_known(isolation), read_only)
+    rules = Rules(known(isolation), read_only)
     if not 0 <= retries <= 10:
         raise ValueError(f"retries is between 0 and 10, not {retries}")
 
@@ -395,25 +408,26 @@ def transactional(
             if outer is not None:
                 async with outer.part(rules, nested):
                     return await method(*args, **kwargs)
-            until, attempt = perf_counter() + min(_BUDGET, time_left()), 0
+            attempts = Attempts(retries)
             while True:
                 unit = UnitOfWork(rules)
                 try:
-                    async with unit:
-                        result = await method(*args, **kwargs)
-                    if unit.is_idle and not read_only:
-                        warn_once(
-                            f"{method.__qualname__} is one unit of work and used no store that takes part in "
-                            "one; if it writes, it writes without it (see docs/patterns.md)"
-                        )
-                    return result
+                    async with attempts.turn():
+                        return await once(unit, args, kwargs)
                 except Exception as error:
-                    pause = random.uniform(0.0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
-                    if attempt >= retries or perf_counter() + pause >= until or not unit.is_passing(error):
+                    if not unit.is_passing(error) or not await attempts.pause():
                         _raise_translated(unit, error)
                         raise
-                attempt += 1
-                await asyncio.sleep(pause)
+
+        async def once(unit: UnitOfWork, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Result:
+            async with unit:
+                result = await method(*args, **kwargs)
+            if unit.is_idle and not read_only:
+                warn_once(
+                    f"{method.__qualname__} is one unit of work and used no store that takes part in "
+                    "one; if it writes, it writes without it (see docs/patterns.md)"
+                )
+            return result
 
         return run
 
@@ -425,20 +439,3 @@ def _raise_translated(unit: UnitOfWork, error: Exception) -> None:
     refusal = unit.translate(error)
     if refusal is not error:
         raise refusal from error
-
-
-def _known(isolation: Isolation | None) -> Isolation | None:
-    if isolation is not None and isolation not in _LEVELS:
-        raise ValueError(f"isolation is one of {', '.join(map(repr, _LEVELS))}")
-    return isolation
-
-
-def _fits(unit: Rules, part: Rules) -> None:
-    if part.isolation is None:
-        return
-    given = -1 if unit.isolation is None else _LEVELS.index(unit.isolation)
-    if given < _LEVELS.index(part.isolation):
-        raise TransactionError(
-            f"a part asks for {part.isolation!r} and the unit of work that it joins began with "
-            f"{unit.isolation or 'the default of its store'!r}; ask for it where the unit begins"
-        )

@@ -2,6 +2,7 @@
 
 from .mistakes import PlainMistake, Problem, SettingsError
 from .model import Settings, load_settings, settings_sources, weak_secrets
+from .offload import cluster_problems
 from .reading import set_flags
 from .rules import RULES_FILE, WrittenRule, judged_by
 from .sources import PREFIX, WELL_KNOWN
@@ -18,6 +19,7 @@ __all__ = (
     "Settings",
     "SettingsError",
     "WrittenRule",
+    "cluster_problems",
     "judged_by",
     "load_settings",
     "parse_duration",

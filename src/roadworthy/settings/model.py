@@ -1,6 +1,6 @@
 """The settings: name, type, unit, default and reason; those of the process are in ``process``,
-those of security headers in ``browser``, those that give back what an app had without the layer in
-``compatibility``.
+those of security headers in ``browser``, of offloaded work in ``offload``, those that give back what an app
+had without the layer in ``compatibility``.
 
 A value comes from, in this order: an argument of :func:`roadworthy.roadworthy` or a command-line flag, the
 environment variable ``ROADWORTHY_<NAME>``, the well-known variable where :data:`WELL_KNOWN` names one
@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from .browser import BrowserSettings
 from .compatibility import CompatibilitySettings
 from .mistakes import PlainMistake, Problem
+from .offload import OffloadSettings
 from .reading import read_into, variables_to_set
 from .secrets import weak_among
 from .sources import PREFIX
@@ -40,7 +41,7 @@ from .values import (
 __all__ = ("Settings", "load_settings", "settings_sources", "weak_secrets")
 
 
-class Settings(BrowserSettings, CompatibilitySettings):
+class Settings(BrowserSettings, CompatibilitySettings, OffloadSettings):
     """Settings of a service that runs on Roadworthy. Subclass it to add the service's own.
 
     A field of a subclass is read from ``ROADWORTHY_<NAME>``, its alias and its plain upper-case name. Declare
@@ -300,26 +301,19 @@ class Settings(BrowserSettings, CompatibilitySettings):
         description="Seconds to wait for a pooled connection; then 503 with `Retry-After`. Well below "
         "`request_timeout`, so that the client learns the cause.",
     )
-
-    # Offloaded work
-    offload_workers: int | None = Field(
-        default=None,
+    pool_size: int = Field(
+        default=10,
         ge=1,
-        description="Processes that compute for one serving process, at least 1. When not set: the cores "
-        "that are left beside one for each serving process, at least 1.",
+        description="Connections to PostgreSQL of one worker, at least 1. By default nine workers fit into "
+        "the 100 that a server gives by default; queries of a millisecond need fewer.",
     )
-    offload_queue: int = Field(
-        default=16,
-        ge=0,
-        description="Pieces of offloaded work that may wait for a process, 0 or more; further ones get 503 "
-        "with `Retry-After`. Short, because a client that waits long has left before the result.",
+    instances: int = Field(
+        default=1,
+        ge=1,
+        description="Instances of the service that share one PostgreSQL server, at least 1. The start "
+        "compares instances × workers × `pool_size` with what the server gives.",
     )
-    offload_timeout: Duration = Field(
-        default=20.0,
-        gt=0,
-        description="Seconds from the call to the result of offloaded work; then its process is killed and "
-        "replaced, and the answer is 504. Below `request_timeout`, so that the client learns the cause.",
-    )
+
     exit_on_unhandled: bool = Field(
         default=False,
         description="End the process, gracefully and with exit code 1, when a task or a callback fails and "

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from ...exits import is_apps_own
+from ...settings import SettingsError
 from ...types import ASGIApp, Message, Receive, Scope, Send
 from ..environment import Environment
 from ..pipeline import Pass
@@ -195,6 +196,7 @@ class Lifespan:
         except BaseException as error:
             if not is_apps_own(error, asyncio.current_task()):
                 raise
+            self._pass.shutdown.refused = isinstance(error, SettingsError)
             message = str(error) if isinstance(error, Exception) else f"the start raised {error!r}"
             _log.error("start refused: %s", message)
             await send({"type": "lifespan.startup.failed", "message": message})

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, cast
 
 from ...errors import TimeoutError, UnavailableError
 from .executor import Borrowed
-from .job import Crew, Job, name_of
-from .processes import Processes, RemoteError, WorkerCrashedError
+from .job import AwayError, Crew, Job, name_of
+from .processes import Processes
+from .travel import RemoteError, WorkerCrashedError
 
 if TYPE_CHECKING:
     from ...layer.resources import Watch
@@ -42,7 +43,7 @@ _NICENESS = 10
 """How far workers stand back where the cores are short: at 10 they get a tenth of what the serving process
 does (sched(7): each step is a factor of 1.25)."""
 _LONGEST_ADVICE = 60
-_OUTCOMES = ("ok", "error", "timeout", "crashed", "cancelled", "refused")
+_OUTCOMES = ("ok", "error", "timeout", "crashed", "cancelled", "refused", "unavailable")
 
 _log = logging.getLogger("roadworthy.offload")
 _open: list[OffloadPool] = []
@@ -66,25 +67,25 @@ class OffloadStats:
 
 
 class OffloadPool:
-    """Worker processes for :func:`offload`, opened and closed with the service.
+    """Those who work for :func:`offload`, opened and closed with the service: processes, or a Dask cluster.
 
     ``app = roadworthy(app, resources=[OffloadPool()])``; in a script or a test ``async with OffloadPool():``.
 
     Parameters:
-        settings: ``offload_workers``, ``offload_queue``, ``offload_timeout``; read from the environment when
-            left out.
+        settings: those whose names begin with ``offload``; read from the environment when left out.
         workers: pieces of work at once, at least 1.
         queue: pieces that may wait for a worker, 0 or more; further ones are refused.
         timeout: seconds from the call to the result, more than 0.
         executor: do the work there instead of in processes of the pool's own: a ``ThreadPoolExecutor`` for
-            work that releases the interpreter's lock (compression, hashes, numpy), Dask's
-            ``client.get_executor()`` for other machines. It is shut down with the pool. What runs in it
-            cannot be ended: at the deadline the caller gets the error; the work keeps its place to its end.
+            work that releases the interpreter's lock (compression, hashes, numpy). It is shut down
+            with the pool. What runs in it cannot be ended: at the deadline the caller gets the error; the
+            work keeps its place to its end.
         niceness: by how much worker processes stand back behind the one that serves, 0 to 19.
         name: for records, metrics and health.
 
     Raises:
         ValueError: a number is out of its range.
+        SettingsError: a file or a package for the Dask cluster is missing.
     """
 
     def __init__(
@@ -104,18 +105,18 @@ class OffloadPool:
 
             settings = load_settings()
         self.name = name
-        count = workers or settings.offload_workers or _spare_cores(settings.workers)
         self._queue = settings.offload_queue if queue is None else queue
         self._timeout = settings.offload_timeout if timeout is None else timeout
         if (workers is not None and workers < 1) or self._queue < 0 or self._timeout <= 0:
             raise ValueError("an offload pool has workers >= 1, queue >= 0, timeout > 0")
         # Of the time that the layer gives to a resource for closing, this is for the work.
         self._grace = 0.8 * settings.pool_timeout
-        self._crew: Crew = Processes(count, niceness) if executor is None else Borrowed(executor, count)
+        self._crew = _crew(settings, workers or settings.offload_workers, executor, niceness)
         self._waiting: deque[Job] = deque()
         self._jobs: set[Job] = set()
         self._outcomes: Counter[str] = Counter()
         self._seconds = 0.0
+        self._repeats = 0
         self._is_open = False
 
     async def start(self) -> None:
@@ -179,6 +180,11 @@ class OffloadPool:
             ("offload_workers", "Pieces of work that can be done at once.", lambda: self._crew.size),
             ("offload_busy", "Pieces of work that are being done.", lambda: self._crew.busy),
             ("offload_queued", "Pieces of work that wait for a worker.", lambda: len(self._waiting)),
+            (
+                "offload_abandoned",
+                "Pieces of work that go on although nobody waits for them, because they cannot be ended.",
+                lambda: self._crew.abandoned,
+            ),
         ]
         for name, text, read in gauges:
             watch(name, text, read, kind="gauge", labels=labels)
@@ -196,6 +202,12 @@ class OffloadPool:
             labels=labels,
         )
         watch(
+            "offload_repeats_total",
+            "Pieces of work that were begun again after their worker was lost.",
+            lambda: self._repeats,
+            labels=labels,
+        )
+        watch(
             "offload_worker_restarts_total",
             "Workers replaced after a crash, a deadline or a caller that left.",
             lambda: self._crew.restarts,
@@ -203,47 +215,79 @@ class OffloadPool:
         )
 
     async def run(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float | None
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        timeout: float | None,
+        repeats: int = 0,
     ) -> Any:
         """Do the work; :func:`offload` is the same with types."""
-        if not self._is_open:
-            raise UnavailableError("The service is shutting down")
         if inspect.iscoroutinefunction(function):
             raise TypeError(
                 f"offload calls what computes, and {name_of(function)} is async; await it instead"
             )
+        if repeats < 0:
+            raise ValueError("work is repeated 0 times or more often")
+        deadline = asyncio.get_running_loop().time() + (self._timeout if timeout is None else timeout)
+        self._admit()
+        outcome = "error"
+        try:
+            while True:
+                try:
+                    result = await self._attempt(function, arguments, deadline)
+                except WorkerCrashedError:
+                    if not repeats:
+                        raise
+                    repeats -= 1
+                    self._repeats += 1
+                else:
+                    outcome = "ok"
+                    return result
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except WorkerCrashedError:
+            outcome = "crashed"
+            raise
+        except AwayError:
+            outcome = "unavailable"
+            raise
+        except _DeadlineError:
+            outcome = "timeout"
+            raise TimeoutError("The work took longer than its deadline") from None
+        finally:
+            self._outcomes[outcome] += 1
+
+    def _admit(self) -> None:
+        if not self._is_open:
+            raise UnavailableError("The service is shutting down")
         vacant = self._crew.size - self._crew.busy
         if len(self._waiting) >= self._queue + vacant:
             self._outcomes["refused"] += 1
             raise UnavailableError("The workers' queue is full", retry_after=self._advice())
+
+    async def _attempt(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], deadline: float
+    ) -> Any:
+        if not self._is_open:
+            raise UnavailableError("The service is shutting down")
         loop = asyncio.get_running_loop()
         job = Job(function, arguments, loop)
         self._crew.prepare(job)
         self._jobs.add(job)
         self._waiting.append(job)
         self._assign()
-        timer = loop.call_later(self._timeout if timeout is None else timeout, self._expire, job)
-        outcome = "error"
+        timer = loop.call_at(deadline, self._expire, job)
         try:
-            result = await job.future
-            outcome = "ok"
+            return await job.future
         except asyncio.CancelledError:
-            outcome = "cancelled"
             self._leave(job, _PATIENCE)
             raise
-        except WorkerCrashedError:
-            outcome = "crashed"
-            raise
-        except _DeadlineError:
-            outcome = "timeout"
-            raise TimeoutError("The work took longer than its deadline") from None
         finally:
             timer.cancel()
             self._jobs.discard(job)
-            self._outcomes[outcome] += 1
             if job.began is not None:
                 self._seconds += loop.time() - job.began
-        return result
 
     def _assign(self) -> None:
         while self._waiting:
@@ -280,6 +324,7 @@ async def offload(
     function: Callable[[*_Arguments], _Result],
     *arguments: *_Arguments,
     timeout: float | None = None,
+    repeats: int = 0,
     pool: OffloadPool | None = None,
 ) -> _Result:
     """Call a function in a worker process and return what it returns.
@@ -293,15 +338,19 @@ async def offload(
         function: what to call; synchronous.
         arguments: its positional arguments.
         timeout: seconds from now to the result; the pool's when left out. Then the work is ended, by killing
-            its process.
+            its process. What runs in threads or in a Dask cluster cannot be ended and goes on unheard.
+        repeats: how often the work may be begun again when its worker is lost, before the deadline; 0 or
+            more. None by default, because work may have had effects by then.
         pool: where; the pool that the service opened first when left out.
 
     Raises:
         Exception: what the function raised, caused by the text of its stack over there.
         RemoteError: it raised what cannot travel between processes.
-        UnavailableError: workers and queue are full, with ``Retry-After``; the service is shutting down.
+        UnavailableError: workers and queue are full, with ``Retry-After``; the service is shutting down; the
+            Dask cluster cannot be reached.
         roadworthy.TimeoutError: the deadline passed.
-        WorkerCrashedError: the process ended before the work. Other work is not concerned.
+        WorkerCrashedError: the process ended before the work, as often as it may be repeated and once more.
+            Other work is not concerned.
         TypeError: the function or an argument cannot be sent, or the function is async.
         RuntimeError: no pool is open.
     """
@@ -311,7 +360,17 @@ async def offload(
                 "no offload pool is open: give the service one, roadworthy(app, resources=[OffloadPool()])"
             )
         pool = _open[0]
-    return cast("_Result", await pool.run(function, arguments, timeout))
+    return cast("_Result", await pool.run(function, arguments, timeout, repeats))
+
+
+def _crew(settings: Settings, size: int | None, executor: Executor | None, niceness: int) -> Crew:
+    if executor is None and settings.offload is not None:
+        # Dask is there only where it is asked for.
+        from .dask import Cluster
+
+        return Cluster(settings, size)
+    count = size or _spare_cores(settings.workers)
+    return Processes(count, niceness) if executor is None else Borrowed(executor, count)
 
 
 def _spare_cores(serving: int) -> int:

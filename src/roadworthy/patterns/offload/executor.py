@@ -46,6 +46,11 @@ class Borrowed:
         """How many pieces are at work."""
         return len(self._running)
 
+    @property
+    def abandoned(self) -> int:
+        """How many of them nobody waits for any more."""
+        return sum(job.future.done() for job in self._running.values())
+
     def prepare(self, job: Job) -> None:
         """Refuse nothing: the executor itself knows what it can do."""
 

@@ -8,8 +8,13 @@ from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from ...ambient import request_id
+from ...errors import UnavailableError
 
-__all__ = ("Crew", "Job", "name_of")
+__all__ = ("AwayError", "Crew", "Job", "name_of")
+
+
+class AwayError(UnavailableError):
+    """Raised for work that those who should do it cannot be reached for."""
 
 
 class Job:
@@ -52,12 +57,18 @@ class Job:
 class Crew(Protocol):
     """Those who carry out the work of one pool."""
 
-    size: int
-    """How many pieces they do at once."""
     restarts: int
     """Workers that were replaced."""
-    trouble: str
-    """Why they cannot work now, "" when they can."""
+
+    @property
+    def size(self) -> int:
+        """How many pieces they do at once."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why they cannot work now, "" when they can."""
+        ...
 
     async def start(self, free: Callable[[], None]) -> None:
         """Be ready for work; call ``free`` whenever a worker becomes free."""
@@ -68,6 +79,11 @@ class Crew(Protocol):
     @property
     def busy(self) -> int:
         """How many pieces are being done."""
+        ...
+
+    @property
+    def abandoned(self) -> int:
+        """How many of these go on although nobody waits for them any more, because they cannot be ended."""
         ...
 
     def prepare(self, job: Job) -> None:

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from .job import Job, name_of
+from .travel import WorkerCrashedError, conclude, pack, unpack, write_record
 
-__all__ = ("Processes", "RemoteError", "WorkerCrashedError")
+__all__ = ("Processes",)
 
 _PROGRAM = str(Path(__file__).with_name("worker.py"))
 _LENGTH = struct.Struct("!Q")
@@ -38,26 +39,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 """Seconds before another attempt at a worker that did not come up: doubled each time, as supervisors do."""
 
 _log = logging.getLogger("roadworthy.offload")
-
-
-class WorkerCrashedError(RuntimeError):
-    """Raised for a piece of work whose worker process ended before it: out of memory, ``kill -9``, a
-    crash."""
-
-
-class RemoteError(RuntimeError):
-    """Raised in place of what the work raised where that cannot travel between processes, or ends one."""
-
-
-class _RemoteTraceback(Exception):
-    """The cause of a failure in another process: its stack there, as text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.text}"""'
 
 
 class _Worker(asyncio.Protocol):
@@ -163,22 +144,16 @@ class _Worker(asyncio.Protocol):
         self._transport.writelines([_LENGTH.pack(len(data)), data])
 
     async def _unpack_large(self, frame: bytes) -> None:
-        self._take(await asyncio.to_thread(_unpack, frame))
+        self._take(await asyncio.to_thread(unpack, frame))
 
     def _heard(self, frame: bytes) -> None:
-        self._take(_unpack(frame))
+        self._take(unpack(frame))
 
     def _take(self, message: tuple[Any, ...]) -> None:
         job = self.job
         kind = message[0]
         if kind == "record":
-            record = logging.makeLogRecord(message[1])
-            logger = logging.getLogger(record.name)
-            if logger.isEnabledFor(record.levelno):
-                if job is None:
-                    logger.handle(record)
-                else:
-                    job.context.run(logger.handle, record)
+            write_record(job, message[1])
             return
         if kind == "ready":
             self.ready = True
@@ -189,10 +164,7 @@ class _Worker(asyncio.Protocol):
             self._killing.cancel()
             self._killing = None
         if job is not None:
-            if kind == "result":
-                job.settle(message[1])
-            else:
-                job.fail(_remade(*message[1:]))
+            conclude(job, message)
         self._crew.freed()
 
     async def _gone(self) -> None:
@@ -269,26 +241,18 @@ class Processes:
         return sum(worker.job is not None for worker in self._workers)
 
     @property
+    def abandoned(self) -> int:
+        """None: what nobody waits for is ended."""
+        return 0
+
+    @property
     def pids(self) -> list[int]:
         """The ids of the processes that are ready."""
         return [worker.process.pid for worker in self._workers if worker.ready]
 
     def prepare(self, job: Job) -> None:
         """Pickle the job."""
-        name = name_of(job.function)
-        if getattr(job.function, "__module__", "") == "__main__":
-            raise TypeError(
-                f"offload cannot send {name}: it is defined in the program that was started, which a worker "
-                "process does not run; move it to a module of its own"
-            )
-        try:
-            job.payload = pickle.dumps((job.request_id, job.function, job.arguments), pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            raise TypeError(
-                f"offload cannot send {name} to a worker process: it needs a function that stands in a "
-                "module (no lambda, no inner function) and arguments that can be pickled "
-                f"({type(error).__name__})"
-            ) from error
+        job.payload = pack(job)
 
     def take(self, job: Job) -> bool:
         """Give the job to a free worker."""
@@ -352,24 +316,6 @@ class Processes:
         worker = _Worker(self)
         self._workers.append(worker)
         await asyncio.get_running_loop().create_connection(lambda: worker, sock=worker.line)
-
-
-def _unpack(frame: bytes) -> tuple[Any, ...]:
-    try:
-        message: tuple[Any, ...] = pickle.loads(frame)  # noqa: S301 - from a process of our own
-    except Exception as error:
-        return "error", type(error).__name__, "its result cannot be unpickled\n", pickle.dumps(error)
-    return message
-
-
-def _remade(kind: str, text: str, packed: bytes | None) -> Exception:
-    error: Exception = RemoteError(f"the work raised {kind}, which cannot travel between processes")
-    if packed is not None:
-        # It was made again over there; here its class may be missing.
-        with suppress(Exception):
-            error = pickle.loads(packed)  # noqa: S301 - from a process of our own
-    error.__cause__ = _RemoteTraceback(text)
-    return error
 
 
 def _end(code: int) -> str:

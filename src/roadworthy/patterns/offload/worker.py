@@ -17,9 +17,10 @@ import struct
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ()
+__all__ = ("Forward", "answer")
 
 _LENGTH = struct.Struct("!Q")
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -40,7 +41,9 @@ class _Line:
 
     def send(self, message: object) -> None:
         """Send a message; nothing of it when it cannot be pickled."""
-        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        self.send_packed(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+    def send_packed(self, data: bytes) -> None:
         with self._writing:
             self._socket.sendall(_LENGTH.pack(len(data)))
             self._socket.sendall(data)
@@ -56,15 +59,23 @@ class _Line:
         return found
 
 
-class _Forward(logging.Handler):
-    """Sends records to the parent, which writes them with the id of the request."""
+class Forward(logging.Handler):
+    """Sends records to the service, which writes them with the id of the request.
 
-    def __init__(self, line: _Line) -> None:
+    Parameters:
+        send: takes a message; raises when it cannot be pickled.
+
+    Attributes:
+        request_id: of the piece of work at hand.
+    """
+
+    def __init__(self, send: Callable[[object], None]) -> None:
         super().__init__()
-        self._line = line
+        self._send = send
         self.request_id = ""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Send the text of a record and what of it can travel."""
         exception = record.exc_info[1] if record.exc_info else None
         if exception is not None and record.levelno >= logging.ERROR:
             setattr(exception, _RECORDED, self.request_id)
@@ -73,10 +84,10 @@ class _Forward(logging.Handler):
         if exception is not None:
             fields["exc_text"] = "".join(traceback.format_exception(exception))
         try:
-            self._line.send(("record", fields))
+            self._send(("record", fields))
         except Exception:
             plain = {name: value for name, value in fields.items() if isinstance(value, (str, int, float))}
-            self._line.send(("record", {**plain, "args": None, "exc_info": None}))
+            self._send(("record", {**plain, "args": None, "exc_info": None}))
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -116,21 +127,30 @@ def _failure(error: BaseException) -> tuple[str, str, str, bytes | None]:
     return "error", f"{kind.__module__}.{kind.__qualname__}", text, packed
 
 
-def _serve(line: _Line, forward: _Forward) -> None:
+def answer(request: Callable[[], Any], forward: Forward) -> bytes:
+    """Do a piece of work and return the packed message about its end.
+
+    Parameters:
+        request: returns the id of the request, the function and its arguments.
+        forward: where records go.
+    """
+    try:
+        forward.request_id, function, arguments = request()
+        message: object = ("result", function(*arguments))
+    except BaseException as error:
+        message = _failure(error)
+    try:
+        return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        return pickle.dumps(_failure(error), pickle.HIGHEST_PROTOCOL)
+
+
+def _serve(line: _Line, forward: Forward) -> None:
     while True:
         try:
-            forward.request_id, function, arguments = line.receive()
-            answer: object = ("result", function(*arguments))
-        except BaseException as error:
-            answer = _failure(error)
-        try:
-            line.send(answer)
+            line.send_packed(answer(line.receive, forward))
         except BrokenPipeError:
             os._exit(1)
-        except Exception as error:
-            line.send(_failure(error))
-        # Else the last piece's data stays until the next one comes.
-        function = arguments = answer = None
 
 
 def _main() -> None:
@@ -144,7 +164,7 @@ def _main() -> None:
     path, niceness, level = line.receive()
     sys.path[:] = path
     os.nice(niceness)
-    forward = _Forward(line)
+    forward = Forward(line.send)
     logging.basicConfig(handlers=[forward], level=level)
     logging.captureWarnings(True)
     line.send(("ready",))

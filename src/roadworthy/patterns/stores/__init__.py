@@ -42,7 +42,7 @@ class Transaction(Protocol):
     """What a store has begun for a unit of work. Either end gives back what the transaction holds."""
 
     async def commit(self) -> None:
-        """Make everything permanent. When it raises, nothing is."""
+        """Make everything permanent. When it raises, nothing is, but for ``OutcomeUnknownError``."""
 
     async def rollback(self) -> None:
         """Undo everything. It has to succeed, whatever state the transaction is in."""

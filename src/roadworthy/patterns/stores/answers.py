@@ -21,7 +21,8 @@ from sqlalchemy import (
     tuple_,
 )
 
-from ..idempotency import Answer
+from ..idempotency import Answer, KeyInUseError
+from ..transactions import current_unit
 from .database import Database
 
 __all__ = ("TableAnswers", "answers_table")
@@ -65,12 +66,24 @@ class TableAnswers:
         self._table = table
 
     async def find(self, principal: str, key: str, now: float) -> Answer | None:
-        """Return the unexpired answer, or None."""
+        """Return the unexpired answer, or None.
+
+        Inside a unit of work that may write, the key is kept for it until it ends.
+
+        Raises:
+            KeyInUseError: the unit of another process has it.
+        """
         table = self._table
+        unit = current_unit()
         statement = select(table).where(
             table.c.principal == principal, table.c.key == key, table.c.expires > now
         )
         async with self._database.connection() as connection:
+            if unit is not None and not unit.rules.read_only:
+                # Before it is looked for: an answer that is committed now is then found.
+                name = f"idempotency {table.fullname} {principal} {key}"
+                if not await self._database.backend.lock(connection, name):
+                    raise KeyInUseError(headers={"Retry-After": "1"})
             row: Any = (await connection.execute(statement)).mappings().first()
         if row is None:
             return None

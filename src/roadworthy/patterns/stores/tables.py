@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Delete, Insert, Select, Table, Update, delete, insert, select, update
+from sqlalchemy import Delete, Insert, Select, Table, Update, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,16 +14,20 @@ from ..repository import (
     LARGEST_KEY,
     Page,
     VersionConflictError,
-    already_in_use,
     check_limit,
     decode_cursor,
     encode_cursor,
     existing,
     not_found,
-    still_in_use,
 )
+from .adhoc import Compiled, is_expression
+from .constraints import Constraints, check_columns
 from .database import Database
-from .rows import field_names, maker
+from .driver import EVERY
+from .driver.compiler import Construct
+from .rows import Keyed, field_names, maker
+from .running import Runner
+from .statements import RefusedStatementError, Statement
 
 __all__ = ("TableRepository",)
 
@@ -33,16 +37,24 @@ _Key = TypeVar("_Key")
 _CHUNK = 500
 """Keys in one statement: every SQLite takes 999 variables (https://sqlite.org/limits.html)."""
 
-_KEY = "roadworthy_key"
+_KEY, _VERSION, _LIMIT, _WHERE = (
+    "roadworthy_key",
+    "roadworthy_version",
+    "roadworthy_limit",
+    "roadworthy_where_",
+)
+"""Names of parameters, which no column has."""
 
-_Pairs: TypeAlias = list[tuple[_Key, _Row]]
+_MOST_DECLARED = 256
+"""Statements that are kept: one for each set of fields that lists were asked for with."""
 
 
 class TableRepository(Generic[_Row, _Key]):
     """A :class:`~roadworthy.patterns.repository.Repository` whose rows are those of a table.
 
-    A service's own repository inherits from it and adds its statements with :meth:`select`, :meth:`fetch`,
-    :meth:`fetch_all` and :meth:`execute`, whose errors are translated in the same way.
+    A service's own repository inherits from it and adds its statements: :meth:`declare` for those that are
+    run often; :meth:`select`, :meth:`fetch`, :meth:`fetch_all` and :meth:`execute` for any other. Errors are
+    translated in the same way.
 
     Parameters:
         database: where the table is.
@@ -73,12 +85,9 @@ class TableRepository(Generic[_Row, _Key]):
         self.database = database
         self.table = table
         self.label = label
-        self._codes = dict(codes or {})
-        self._parents = dict(parents or {})
-        asked = {*(names or ()), *self._codes, *self._parents, *((version,) if version else ())}
-        unknown = sorted(asked - set(table.c.keys()))
-        if unknown:
-            raise ValueError(f"the table {table.name!r} has no column {', '.join(map(repr, unknown))}")
+        check_columns(
+            table, {*(names or ()), *(codes or ()), *(parents or ()), *((version,) if version else ())}
+        )
         keys = list(table.primary_key.columns)
         if len(keys) != 1:
             raise ValueError(f"the primary key of {table.name!r} is not one column")
@@ -86,7 +95,12 @@ class TableRepository(Generic[_Row, _Key]):
         self._key_type = cast("type[_Key]", self._key.type.python_type)
         self._version = None if version is None else table.c[version]
         self._columns = [column for column in table.c if names is None or column.name in names]
-        self._make = maker(row)
+        self._row = row
+        self._words: dict[str, Any] = {"label": label, "codes": codes, "parents": parents}
+        self._constraints = Constraints(database.backend, table, label, codes, parents)
+        self._runner = Runner(database, self._constraints)
+        self._compiled = Compiled(database.driver.dialect, row)
+        self._declared: dict[Hashable, Statement[Any]] = {}
 
     # -- one row
 
@@ -98,11 +112,20 @@ class TableRepository(Generic[_Row, _Key]):
         """Return a row, or None if it does not exist."""
         if not _can_be(key):
             return None
-        return await self.fetch(self.select().where(self._key == key))
+        statement = self._declared.get("find")
+        if statement is None:
+            statement = self._declare("find", self.select().where(self._key == bindparam(_KEY)))
+        return cast("_Row | None", await statement.first(roadworthy_key=key))
 
     async def insert(self, values: Mapping[str, Any]) -> _Row:
         """Store a new row."""
-        row = await self.fetch(insert(self.table).values(dict(values)).returning(*self._columns), values)
+        if any(map(is_expression, values.values())):
+            row = await self.fetch(insert(self.table).values(dict(values)).returning(*self._columns), values)
+        else:
+            statement = self._declared.get("insert")
+            if statement is None:
+                statement = self._declare("insert", insert(self.table).returning(*self._columns))
+            row = cast("_Row | None", await statement.first(**values))
         assert row is not None, "INSERT … RETURNING gives the row or raises"
         return row
 
@@ -111,12 +134,24 @@ class TableRepository(Generic[_Row, _Key]):
         if not _can_be(key):
             raise not_found(self.label)
         changes = dict(values)
+        counted: dict[str, Any] = {}
         if self._version is not None:
-            changes[self._version.name] = self._version + 1
-        if not changes:
+            changes.pop(self._version.name, None)
+            counted[self._version.name] = self._version + 1
+        if not changes and not counted:
             return await self.get(key)
-        statement = update(self.table).where(self._key == key, *self._of(version)).values(changes)
-        row = await self.fetch(statement.returning(*self._columns), values)
+        where = self._where(version)
+        if any(map(is_expression, changes.values())):
+            change = update(self.table).where(self._key == key, *self._of(version))
+            row = await self.fetch(change.values({**changes, **counted}).returning(*self._columns), values)
+        else:
+            statement = self._declared.get(("update", len(where)))
+            if statement is None:
+                change = update(self.table).where(*where).returning(*self._columns)
+                statement = self._declare(
+                    ("update", len(where)), change.values(counted) if counted else change
+                )
+            row = cast("_Row | None", await statement.first(**changes, **self._which(key, version)))
         if row is None:
             raise await self._absent(key)
         return row
@@ -125,7 +160,11 @@ class TableRepository(Generic[_Row, _Key]):
         """Remove a row, of the given version only."""
         if not _can_be(key):
             raise not_found(self.label)
-        if not await self.execute(delete(self.table).where(self._key == key, *self._of(version))):
+        where = self._where(version)
+        statement = self._declared.get(("delete", len(where)))
+        if statement is None:
+            statement = self._declare(("delete", len(where)), delete(self.table).where(*where))
+        if not await statement.execute(**self._which(key, version)):
             raise await self._absent(key)
 
     # -- many rows
@@ -133,32 +172,60 @@ class TableRepository(Generic[_Row, _Key]):
     async def get_many(self, keys: Sequence[_Key]) -> Sequence[_Row | None]:
         """Return one entry for each key, in the order asked; None where there is no such row."""
         wanted = [key for key in dict.fromkeys(keys) if _can_be(key)]
+        statement = self._declared.get("many")
+        if statement is None:
+            found_by = self._key.in_(bindparam(_KEY, expanding=True))
+            statement = self._declare("many", self._with_key().where(found_by), Keyed)
         found: dict[_Key, _Row] = {}
         for start in range(0, len(wanted), _CHUNK):
-            statement = self._with_key().where(self._key.in_(wanted[start : start + _CHUNK]))
-            found.update(await self._keyed(statement))
+            found.update(await statement.all(roadworthy_key=wanted[start : start + _CHUNK]))
         return [found.get(key) for key in keys]
 
     async def list(
         self, *, limit: int = 20, cursor: str | None = None, where: Mapping[str, Any] | None = None
     ) -> Page[_Row]:
         """Return a page of rows in the order of their keys."""
-        statement = self._with_key().order_by(self._key).limit(check_limit(limit) + 1)
-        asked = where or {}
+        check_limit(limit)
+        asked = dict(where or {})
         if not all(map(_can_be, asked.values())):
             return Page([], None)
-        statement = statement.where(*(self.table.c[name] == value for name, value in asked.items()))
+        given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        if any(map(is_expression, given.values())):
+            raise TypeError("what a list is asked for are values, not expressions")
+        shape = ("list", cursor is None, *sorted(asked), None, *sorted(given))
+        statement = self._declared.get(shape)
+        if statement is None:
+            conditions = [
+                self.table.c[name] == (bindparam(f"{_WHERE}{name}") if name in given else None)
+                for name in asked
+            ]
+            if cursor is not None:
+                conditions.append(self._key > bindparam(_KEY))
+            page = self._with_key().where(*conditions).order_by(self._key).limit(bindparam(_LIMIT))
+            statement = self._declare(shape, page, Keyed)
+        binds = {f"{_WHERE}{name}": value for name, value in given.items()}
         if cursor is not None:
-            statement = statement.where(self._key > decode_cursor(cursor, self._key_type))
-        rows = await self._keyed(statement)
-        items = rows[:limit]
-        return Page([row for _, row in items], encode_cursor(items[-1][0]) if len(rows) > limit else None)
+            binds[_KEY] = decode_cursor(cursor, self._key_type)
+        pairs = await statement.all(roadworthy_limit=limit + 1, **binds)
+        more = len(pairs) > limit
+        return Page([row for _, row in pairs[:limit]], encode_cursor(pairs[limit - 1][0]) if more else None)
 
     # -- a service's own statements
 
     def select(self) -> Select[Any]:
         """Return a SELECT of the columns that a row is made of."""
         return select(*self._columns)
+
+    def declare(self, construct: Construct) -> Statement[_Row]:
+        """Return a statement that gives rows of this repository, and whose errors are translated as its own.
+
+        Parameters:
+            construct: of the columns of a row, such as ``self.select().where(… == bindparam("name"))``.
+
+        Raises:
+            RefusedStatementError: it cannot be compiled for this database.
+        """
+        return Statement(self.database, construct, self._row, **self._words)
 
     async def fetch(
         self, statement: Select[Any] | Any, values: Mapping[str, Any] | None = None
@@ -172,39 +239,45 @@ class TableRepository(Generic[_Row, _Key]):
         Raises:
             ConflictError, NotFoundError, TransactionError: as :meth:`insert` does.
         """
-        async with self._reporting(values) as connection:
-            found = (await connection.execute(statement)).mappings().first()
-        return None if found is None else self._make(cast("Mapping[str, Any]", found))
+        rows = await self._fetch(statement, 1, values)
+        return rows[0] if rows else None
 
     async def fetch_all(self, statement: Select[Any] | Any) -> Sequence[_Row]:
         """Return the rows that a statement gives; raises as :meth:`fetch` does."""
-        async with self._reporting(None) as connection:
-            found = (await connection.execute(statement)).mappings().all()
-        return [self._make(cast("Mapping[str, Any]", one)) for one in found]
+        return await self._fetch(statement, EVERY, None)
 
     async def execute(
         self, statement: Insert | Update | Delete, values: Mapping[str, Any] | None = None
     ) -> int:
         """Run a change and return how many rows it met; raises as :meth:`fetch` does."""
-        async with self._reporting(values) as connection:
-            return (await connection.execute(statement)).rowcount
+        try:
+            _, sql, parameters = self._compiled.find(statement)
+        except RefusedStatementError:
+            async with self._reporting(values) as connection:
+                return (await connection.execute(statement)).rowcount
+        return await self._runner.execute(sql, parameters, values or {})
 
     # -- machinery
 
+    def _declare(self, name: Hashable, construct: Any, kind: Any = None) -> Statement[Any]:
+        row = self._row if kind is None else kind[self._row]
+        statement = Statement(self.database, construct, row, **self._words)
+        if len(self._declared) >= _MOST_DECLARED:
+            self._declared.pop(next(iter(self._declared)))
+        self._declared[name] = statement
+        return statement
+
     def _with_key(self) -> Select[Any]:
-        return select(*self._columns, self._key.label(_KEY))
+        return select(self._key.label(_KEY), *self._columns)
 
-    async def _keyed(self, statement: Select[Any]) -> _Pairs[_Key, _Row]:
-        async with self._reporting(None) as connection:
-            found = (await connection.execute(statement)).mappings().all()
-        pairs: _Pairs[_Key, _Row] = []
-        for one in found:
-            values = dict(cast("Mapping[str, Any]", one))
-            key = values.pop(_KEY)
-            pairs.append((key, self._make(values)))
-        return pairs
+    def _where(self, version: int | None) -> Sequence[Any]:
+        own = self._key == bindparam(_KEY)
+        return (own, *self._of(None if version is None else bindparam(_VERSION)))
 
-    def _of(self, version: int | None) -> Sequence[Any]:
+    def _which(self, key: _Key, version: int | None) -> dict[str, Any]:
+        return {_KEY: key} if version is None else {_KEY: key, _VERSION: version}
+
+    def _of(self, version: Any) -> Sequence[Any]:
         if version is None:
             return ()
         if self._version is None:
@@ -214,29 +287,27 @@ class TableRepository(Generic[_Row, _Key]):
     async def _absent(self, key: _Key) -> Exception:
         return not_found(self.label) if await self.find(key) is None else VersionConflictError()
 
+    async def _fetch(self, statement: Any, most: int, values: Mapping[str, Any] | None) -> Sequence[_Row]:
+        try:
+            query, sql, parameters = self._compiled.find(statement)
+        except RefusedStatementError:
+            make = maker(self._row)
+            async with self._reporting(values) as connection:
+                found = (await connection.execute(statement)).mappings()
+                rows = found.fetchmany(most) if most else found.all()
+            return [make(cast("Mapping[str, Any]", one)) for one in rows]
+        return await self._runner.fetch(query, (sql, parameters), most, values or {})
+
     @asynccontextmanager
     async def _reporting(self, values: Mapping[str, Any] | None) -> AsyncGenerator[AsyncConnection]:
-        backend = self.database.backend
         async with self.database.connection() as connection:
             try:
                 yield connection
             except IntegrityError as error:
-                # Asking first would leave a moment in which another request changes the answer.
-                taken = backend.unique_columns(error, self.table)
-                if taken:
-                    raise already_in_use(taken, self._codes.get(taken[0])) from error
-                missing = await backend.missing_parent(error, self.table, values or {}, connection)
-                if missing is not None:
-                    raise not_found(self._parents.get(missing) or _called(missing)) from error
-                if backend.is_referred_to(error):
-                    raise still_in_use(self.label) from error
+                await self._constraints.report(error, values or {}, connection)
                 raise
 
 
 def _can_be(value: object) -> bool:
     # Drivers raise OverflowError for a larger number, which a client may have asked for.
     return not isinstance(value, int) or -LARGEST_KEY - 1 <= value <= LARGEST_KEY
-
-
-def _called(column: str) -> str:
-    return column.removesuffix("_id").replace("_", " ").capitalize()

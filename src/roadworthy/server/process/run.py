@@ -69,7 +69,8 @@ def serve(
         announce: called once when the listener accepts; by default a record says so.
 
     Returns:
-        The exit code: 0 after a signal; 1 when the app did not start, or ended by ``exit_on_unhandled``.
+        The exit code: 0 after a signal; 1 when the app did not start, or ended by ``exit_on_unhandled``; 2
+        when its settings keep it from starting.
 
     Raises:
         ServeError: the process cannot serve as configured, such as on a busy port.
@@ -209,7 +210,7 @@ def _serve(
     except PortTakenError:
         raise busy_public(settings, public) from None
     except SystemExit:
-        return 1
+        return 2 if hosting.refused else 1
     return 1 if hosting.failed else 0
 
 

@@ -62,8 +62,8 @@ class Rehearsal:
         values: dict[str, Any] = pickle.loads(base64.b64decode(message["settings"]))  # noqa: S301
         return Settings.model_construct(None, **values), message["configuration"]
 
-    async def prepare(self) -> bool:
-        """Have done what is done once before any worker serves; return whether it went well.
+    async def prepare(self) -> int:
+        """Have done what is done once before any worker serves; return the exit code, 0 when it went well.
 
         Raises:
             StoppedError: the service has to end.
@@ -71,9 +71,10 @@ class Rehearsal:
         self._worker.send(do="prepare")
         message = await self._answer()
         if message is None or "refused" in message:
-            _log.error("not started: %s", (message or {}).get("refused", "the preparing process was ended"))
-            return False
-        return True
+            answer = message or {}
+            _log.error("not started: %s", answer.get("refused", "the preparing process was ended"))
+            return int(answer.get("code", 1))
+        return 0
 
     def end(self) -> None:
         """Wait for its end, and hasten it when it does not come; nothing the second time."""

@@ -113,7 +113,8 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT.
 
         Returns:
-            The exit code: 0 after a signal, 1 when the workers do not come up or had to be killed.
+            The exit code: 0 after a signal, 1 when the workers do not come up or had to be killed, 2 when a
+            setting keeps them from it.
 
         Raises:
             ServeError: the service cannot be served as configured.
@@ -202,8 +203,8 @@ class Supervisor:
         await open_operations(operations, settings, self._operations)
         try:
             _log.info("preparing %s", self._errand.target, extra={"app": self._errand.target})
-            if not await rehearsal.prepare():
-                return 1
+            if code := await rehearsal.prepare():
+                return code
             rehearsal.end()
             files = Files(Path(self._errand.folder.path)) if development else None
             self._files = files

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from ...layer import Layer
-from ...settings import Settings
+from ...settings import Settings, SettingsError
 from ..process.operations import configuration_of
 from ..process.uvicorn import PortTakenError, PublicServer, public_config, quiet
 from ..process.watchdog import Watchdog
@@ -135,9 +135,10 @@ def check(app: Layer, line: Line) -> int:
         app.hosting.configure_logging()
         try:
             await app.hosting.prepare()
-        except RuntimeError as error:
-            line.channel.send({"refused": str(error)})
-            return 1
+        except (RuntimeError, SettingsError) as error:
+            code = 2 if isinstance(error, SettingsError) else 1
+            line.channel.send({"refused": str(error), "code": code})
+            return code
         line.channel.send({"prepared": True})
         return 0
 

@@ -1,0 +1,273 @@
+"""The connections of one engine, lent in the order in which they are asked for.
+
+SQLAlchemy's pool keeps them; the gate before it bounds how many are out. So the pool itself never waits, and
+a connection that is free is taken without a switch to the greenlet in which SQLAlchemy waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from time import perf_counter
+from types import CodeType
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Transaction
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from ...errors import UnavailableError
+from ...layer.resources import PoolStats
+from .._to_the_end import to_the_end
+from .gate import Gate
+
+_logger = logging.getLogger("roadworthy.database")
+
+_BETWEEN = ("roadworthy.patterns.", "contextlib", "sqlalchemy.")
+"""Modules between a pool and the code that wants a connection."""
+
+__all__ = ("Direct", "Lease", "MustWaitError", "Pool")
+
+
+class MustWaitError(Exception):
+    """Raised in place of connecting, which takes a wait, where there is to be none."""
+
+
+class Direct(Protocol):
+    """What a driver does without a wait, where it can."""
+
+    at_once: bool
+    """Connecting is to raise :class:`MustWaitError`."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether SQLAlchemy's connection is closed without a wait, too."""
+        ...
+
+    def is_open(self, driver: Any) -> bool:
+        """Return whether the other side has not closed the connection."""
+        ...
+
+    def is_clean(self, driver: Any) -> bool:
+        """Return whether the connection has no transaction."""
+        ...
+
+    def abort(self, driver: Any) -> None:
+        """Close the connection now."""
+        ...
+
+    async def aborted(self) -> None:
+        """Wait until what was closed so is gone."""
+        ...
+
+
+class Lease:
+    """A connection that was taken from a :class:`Pool`, and goes back there."""
+
+    __slots__ = (
+        "_connection",
+        "_driver",
+        "_fairy",
+        "_place",
+        "_pool",
+        "_since",
+        "_transaction",
+        "begun",
+        "options",
+    )
+
+    def __init__(self, pool: Pool, fairy: PoolProxiedConnection, driver: Any) -> None:
+        self._since = perf_counter()
+        self._place = _place()
+        self._pool = pool
+        self._fairy = fairy
+        self._driver = driver
+        self._connection: AsyncConnection | None = None
+        self._transaction: Transaction | None = None
+        self.options: Mapping[str, Any] = {}
+        """Execution options of :attr:`connection`."""
+        self.begun = False
+        """Whether the driver has begun a transaction that SQLAlchemy is to take for its own."""
+
+    @property
+    def driver(self) -> Any:
+        """The driver's own connection; None when it was thrown away."""
+        return self._driver if self._fairy.is_valid else None
+
+    @property
+    def connection(self) -> AsyncConnection:
+        """SQLAlchemy's connection, made when it is first asked for."""
+        if self._connection is None:
+            engine = self._pool.engine
+            inner = Connection(engine.sync_engine, self._fairy)
+            if self.options:
+                inner.execution_options(**self.options)
+            if self.begun:
+                self._transaction = inner.begin()
+            self._connection = AsyncConnection(engine, inner)
+        return self._connection
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether SQLAlchemy has the connection, too."""
+        return self._connection is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nobody has ended its transaction through SQLAlchemy."""
+        return self._transaction is None or self._transaction.is_active
+
+    def report(self, longest: float) -> None:
+        """Log it, once, where it has been held for more than ``longest`` seconds, with who took it."""
+        held = perf_counter() - self._since
+        if held > longest and self._place is not None:
+            code, line = self._place
+            self._place = None
+            _logger.warning(
+                "a connection to the database has been held for %.1f s; it was taken in %s",
+                held,
+                code.co_qualname,
+                extra={"taken_in": f"{code.co_filename}:{line}"},
+            )
+
+    async def begin(self) -> None:
+        """Begin a transaction through SQLAlchemy."""
+        self._transaction = (await self.connection.begin()).sync_transaction
+
+    async def discard(self) -> None:
+        """Close the connection; it is still to be given back."""
+        direct = self._pool.direct
+        if direct is None:
+            await self.connection.invalidate()
+        elif self._fairy.is_valid:
+            direct.abort(self._driver)
+
+    async def give_back(self) -> None:
+        """Let the next one have it, also when cancelled."""
+        direct = self._pool.direct
+        self.report(self._pool.longest)
+        try:
+            if direct is None:
+                await to_the_end(self.connection.close())
+                return
+            if self._fairy.is_valid and not direct.is_clean(self._driver):
+                direct.abort(self._driver)
+            if self._connection is None:
+                self._pool.keep(self._fairy)
+            elif not direct.is_quiet:
+                await to_the_end(self._connection.close())
+            elif self._connection.sync_connection is not None:
+                self._connection.sync_connection.close()
+        finally:
+            self._pool.returned(self)
+
+
+class Pool:
+    """The connections of one engine.
+
+    Parameters:
+        engine: its pool has no limit of its own (``max_overflow=-1``): a pool that waits would want a
+            greenlet for it.
+        size: most connections at a time.
+        wait: seconds that a task waits for one.
+        longest: seconds that one may be held without a record of it.
+        direct: of a driver whose connections are taken and given back without a wait.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        size: int,
+        wait: float,
+        longest: float,
+        direct: Direct | None = None,
+    ) -> None:
+        self.engine = engine
+        self.longest = longest
+        self._gate = Gate(size)
+        self._lent: set[Lease] = set()
+        self.direct = direct
+        self._idle: list[PoolProxiedConnection] = []
+        self._size = size
+        self._wait = wait
+
+    async def take(self) -> Lease:
+        """Take a connection.
+
+        Raises:
+            UnavailableError: none was free in time.
+        """
+        if not self._gate.enter_now():
+            try:
+                await self._gate.enter(self._wait)
+            except TimeoutError:
+                raise UnavailableError("No connection to the database became free in time") from None
+        try:
+            while True:
+                fairy = self._idle.pop() if self._idle else await self._checkout()
+                driver = fairy.driver_connection
+                if self.direct is None or self.direct.is_open(driver):
+                    lease = Lease(self, fairy, driver)
+                    self._lent.add(lease)
+                    return lease
+                # Closed by the other side while it was idle, as all are when a server restarts.
+                fairy.invalidate()
+                fairy.close()
+        except BaseException:
+            self._gate.leave()
+            raise
+
+    def keep(self, fairy: PoolProxiedConnection) -> None:
+        """Keep for the next one what nobody uses now and SQLAlchemy has made no connection of.
+
+        Going back to SQLAlchemy's pool, and coming from there, costs half of what a read by a key does.
+        """
+        self._idle.append(fairy)
+
+    def returned(self, lease: Lease) -> None:
+        """Let the next one in."""
+        self._lent.discard(lease)
+        self._gate.leave()
+
+    def report_held(self) -> None:
+        """Log the connections that have been held for too long and are still lent."""
+        for lease in tuple(self._lent):
+            lease.report(self.longest)
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        while self._idle:
+            self._idle.pop().close()
+        await self.engine.dispose()
+        if self.direct is not None:
+            await self.direct.aborted()
+
+    def stats(self) -> PoolStats:
+        """Return how many are open and lent."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool), "engines with a file or a server have one"
+        used = pool.checkedout() - len(self._idle)
+        return PoolStats(pool.checkedout() + pool.checkedin(), used, self._gate.waiting, self._size)
+
+    async def _checkout(self) -> PoolProxiedConnection:
+        pool, direct = self.engine.pool, self.direct
+        if direct is not None and isinstance(pool, QueuePool) and pool.checkedin():
+            direct.at_once = True
+            try:
+                return pool.connect()
+            except MustWaitError:  # that one was thrown away, and another is to be opened in its place
+                pass
+            finally:
+                direct.at_once = False
+        return await self.engine.raw_connection()
+
+
+def _place() -> tuple[CodeType, int] | None:
+    """Return whose code asked for a connection, as cheaply as it can be kept."""
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return frame.f_code, frame.f_lineno
