@@ -180,16 +180,36 @@ class PostgresServer:
 
 
 class StandbyServer(PostgresServer):
-    """A copy of another server that follows it, for every COMMIT there to wait for, until it is promoted.
+    """A copy of another server that follows it, until it is promoted.
 
     Parameters:
         primary: the other, which runs.
         network, settings: as for a server.
+        synchronous: every COMMIT there waits for it.
     """
 
-    def __init__(self, primary: PostgresServer, network: str | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        primary: PostgresServer,
+        network: str | None = None,
+        *,
+        synchronous: bool = True,
+        **settings: object,
+    ) -> None:
         super().__init__(network, **settings)
         self._primary = primary
+        self._is_synchronous = synchronous
+
+    def fall_behind(self) -> None:
+        """Carry out nothing more of what the primary writes: return when it does so."""
+        self.psql("SELECT pg_wal_replay_pause()")
+        self._until("SELECT pg_get_wal_replay_pause_state()", b"paused")
+
+    def catch_up(self) -> None:
+        """Carry out all that the primary has written by now."""
+        position = self._primary.psql("SELECT pg_current_wal_insert_lsn()").stdout.strip().decode()
+        self.psql("SELECT pg_wal_replay_resume()")
+        self._until(f"SELECT pg_last_wal_replay_lsn() >= '{position}'", b"t")
 
     def promote(self) -> None:
         """Make it the primary: return when it takes writes."""
@@ -202,7 +222,15 @@ class StandbyServer(PostgresServer):
             [self._programs / "pg_basebackup", *flags, "-D", self.folder / "data"], options
         ).check_returncode()
 
+    def _until(self, question: str, answer: bytes) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while self.psql(question).stdout.strip() != answer:
+            assert time.monotonic() < deadline, f"the standby does not follow: {question}"
+            time.sleep(0.05)
+
     def _fill(self) -> None:
+        if not self._is_synchronous:
+            return
         self._primary.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self._primary.psql("SELECT pg_reload_conf()")
         synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"

@@ -49,6 +49,6 @@ def _refusal(item: Callable[[], object], sources: dict[str, str]) -> Problem | N
 
 
 def _redis(settings: Settings) -> object:
-    from .limiter.redis import connect
+    from .redis_link import connect
 
     return settings.redis_url and connect(settings.redis_url.get_secret_value())

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -27,7 +27,8 @@ from ..layer.request_fields import join_fields
 from ..layer.routes import path_below, template_pattern
 from ..layer.user_key import RequestInfo, checked_function, checked_key
 from ..types import ASGIApp, Headers, Message, Receive, Scope, Send
-from ._request import name_route, user_key
+from ._principal import whose
+from ._request import name_route
 from .transactions import UnitOfWork, unit_of_work
 
 __all__ = ("Answer", "AnswerStore", "KeyInUseError", "KeyReusedError", "Principal", "idempotent")
@@ -42,11 +43,6 @@ anywhere."""
 
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 _REPLAYED = (b"idempotency-replayed", b"true")
-
-_SESSION = re.compile(rb"sess|sid|auth|login|token|jwt|remember", re.IGNORECASE)
-_FORGERY = re.compile(rb"csrf|xsrf", re.IGNORECASE)
-"""Names of cookies that carry a session, in the defaults of the frameworks (``sessionid``, ``connect.sid``,
-``JSESSIONID``, ``remember_token``); and of the ones against forgery, which change within a session."""
 
 _NOT_KEPT = frozenset(
     {
@@ -337,29 +333,12 @@ def _key(given: list[bytes]) -> str:
 def _principal(scope: Scope, principal: Principal | None) -> str | None:
     fields = join_fields(scope["headers"])[0]
     if principal is None:
-        return _whose(fields)
+        return whose(fields)
     client = scope.get("client")
     request = RequestInfo(
         fields, scope["method"], scope["path"], scope.get("query_string", b""), client[0] if client else ""
     )
     return checked_key("principal", principal(request))
-
-
-def _whose(fields: Mapping[bytes, bytes]) -> str | None:
-    user = user_key()
-    if user is not None:
-        return user
-    given = fields.get(b"authorization") or _session(fields.get(b"cookie", b""))
-    # A secret is not to lie in a table.
-    return hashlib.sha256(given).hexdigest() if given else None
-
-
-def _session(cookies: bytes) -> bytes:
-    """Return the cookies that say whose session it is; all where no name shows it."""
-    pairs = [pair.strip() for pair in cookies.split(b";")]
-    names = {pair: pair.partition(b"=")[0] for pair in pairs}
-    named = [pair for pair, name in names.items() if _SESSION.search(name) and not _FORGERY.search(name)]
-    return b";".join(sorted(named or pairs))
 
 
 def _short(principal: str) -> str:

@@ -20,7 +20,7 @@ _MASK = "***"
 
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(.*)", re.DOTALL)
-_SHOWN_URLS = frozenset({"database_url", "redis_url"})
+_SHOWN_URLS = frozenset({"database_url", "database_replica_urls", "redis_url"})
 """Secrets of which all but the credentials helps an operator. A webhook's path can be the secret itself."""
 
 

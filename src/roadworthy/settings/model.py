@@ -313,6 +313,12 @@ class Settings(BrowserSettings, CompatibilitySettings, OffloadSettings):
         description="Instances of the service that share one PostgreSQL server, at least 1. The start "
         "compares instances × workers × `pool_size` with what the server gives.",
     )
+    replica_lag: Duration = Field(
+        default=10.0,
+        ge=1,
+        description="Seconds that a replica of the database may be behind, at least 1. Farther behind, it is "
+        "not read from. Whoever has written reads from no replica that does not have it yet.",
+    )
 
     exit_on_unhandled: bool = Field(
         default=False,

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from .mistakes import PlainMistake
 from .rules import WrittenRule
-from .values import Duration, Port, Text, Word
+from .values import Duration, Port, SecretUrls, Text, Word
 
 __all__ = ("ProcessSettings",)
 
@@ -86,10 +86,17 @@ class ProcessSettings(BaseSettings):
         description="URL of the database, with its password. A file by default, so that a service starts "
         "without any server.",
     )
+    database_replica_urls: SecretUrls = Field(
+        default=(),
+        description="URLs of standbys of the PostgreSQL server at `database_url`, separated by commas, which "
+        "then carry out units of work that are `read_only`; needs `redis_url`. None by default: the primary "
+        "does all.",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="URL of a Redis or Valkey server that shares rate limits between machines; none by "
-        "default, when limits are shared between the workers of one machine.",
+        description="URL of a Redis or Valkey server that shares between machines: rate limits, and who has "
+        "written what a replica may not have yet. None by default, when limits are shared between the "
+        "workers of one machine.",
     )
 
     worker_group: str | None = Field(

@@ -7,8 +7,8 @@ characters, the generated marker) and the lists of words that templates put wher
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import unquote
 
 from pydantic import SecretBytes, SecretStr
@@ -51,12 +51,18 @@ def weak_among(model: type[BaseModel], values: Mapping[str, Any], names: Mapping
     return [
         Problem(names[name], message)
         for name, info in model.model_fields.items()
-        if _holds_secret(info.annotation) and (message := _weakness(values.get(name))) is not None
+        if _holds_secret(info.annotation)
+        for value in _each(values.get(name))
+        if (message := _weakness(value)) is not None
     ]
 
 
 def _holds_secret(annotation: Any) -> bool:
     return annotation in (SecretStr, SecretBytes) or any(map(_holds_secret, get_args(annotation)))
+
+
+def _each(value: object) -> Sequence[object]:
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else (value,)
 
 
 def _weakness(value: object) -> str | None:

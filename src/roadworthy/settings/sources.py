@@ -42,6 +42,7 @@ WELL_KNOWN: Mapping[str, str] = {
     "workers": "WEB_CONCURRENCY",
     "ops_port": "OPS_PORT",
     "database_url": "DATABASE_URL",
+    "database_replica_urls": "DATABASE_REPLICA_URLS",
     "redis_url": "REDIS_URL",
     "log_level": "LOG_LEVEL",
 }

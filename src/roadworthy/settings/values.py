@@ -7,7 +7,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from .mistakes import PlainMistake
@@ -21,6 +21,7 @@ __all__ = (
     "Port",
     "Rate",
     "RateSetting",
+    "SecretUrls",
     "Size",
     "Text",
     "Word",
@@ -40,6 +41,7 @@ OPENER_POLICIES: tuple[str, ...] = get_args(OpenerPolicy)
 _SOURCE = re.compile(
     r"[a-z][a-z0-9+.-]*:|(?:[a-z][a-z0-9+.-]*://)?(?:\*\.)?[a-z0-9_.-]+(?::(?:\d{1,5}|\*))?(?:/[^\s;,'\"]*)?"
 )
+_BETWEEN_URLS = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|^\s+|\s+$")
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -144,6 +146,11 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _split_urls(value: Any) -> Any:
+    # A URL of several hosts has commas, too.
+    return [part for part in _BETWEEN_URLS.split(value) if part] if isinstance(value, str) else value
+
+
 def _lower(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -169,6 +176,7 @@ Networks = Annotated[
     NoDecode,
     BeforeValidator(_split),
 ]
+SecretUrls = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_urls)]
 Ancestors = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_frame_ancestors)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Word = BeforeValidator(_lower)

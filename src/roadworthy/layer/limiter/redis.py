@@ -1,8 +1,7 @@
 """Counts in Redis or Valkey, shared by all machines: one script, one connection per worker, a bounded wait.
 
 Decisions that are asked for while an answer is under way go out together in the next run of the script. No
-request ever holds the connection, so one that is cancelled cannot leave its reply behind for another
-(redis-py#2665, CVE-2023-28858 and -28859), and a worker opens one connection however many requests wait.
+request ever holds the connection, so a worker opens one however many requests wait.
 
 The server's own clock counts (``TIME``, which makes the script need Redis 5 or later), so machines may
 disagree about the time. It is a wall clock: when an operator sets it forward, bursts are refilled early.
@@ -16,24 +15,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from ..redis_link import RedisAwayError, RedisLink
 from .policy import Room
 
 if TYPE_CHECKING:
     from .policy import Policy, Store
 
-__all__ = ("RedisStore", "connect")
+__all__ = ("RedisStore",)
 
-_SLICE = 0.01
-_SLICES = 5
-"""Five waits of 10 ms: the server has 50 ms to answer, and a healthy one needs a few. In slices, because a
-handler that holds the loop for longer than that is no outage: it uses up one of them."""
-_PAUSE = 1.0
-"""Seconds between two attempts to reach a server that failed."""
 _BATCH = 256
 """Decisions in one run of the script, which Redis does not interrupt."""
 _SCRIPT = """
@@ -77,13 +70,11 @@ class RedisStore:
     """
 
     def __init__(self, url: str, local: Store, *, fail_open: bool = True) -> None:
-        self._client = connect(url)
+        self._link = RedisLink(url)
         self._local = local
         self._fail_open = fail_open
         self._waiting: list[_Waiting] = []
         self._sender: asyncio.Task[None] | None = None
-        self._down = False
-        self._retry_at = 0.0
         self.decisions = 0
         self.fallbacks = 0
         self._refused = 0
@@ -101,10 +92,9 @@ class RedisStore:
     def take(self, policy: Policy, key: str) -> Room | Awaitable[Room]:
         """Count one request of ``key``; waits for the server as long as it answers in time."""
         self.decisions += 1
-        now = time.monotonic()
         # While the server is away, one round trip a second finds out whether it is back; nobody else waits
         # for it.
-        if self._down and (self._sender is not None or now < self._retry_at):
+        if self._link.is_down and (self._sender is not None or self._link.is_resting):
             return self._fall_back(policy, key)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Room] = loop.create_future()
@@ -126,7 +116,7 @@ class RedisStore:
                     batch += self._waiting
                     self._waiting = []
                     self._settle(batch, [None] * len(batch))
-                    await self._hang_up()
+                    await self._link.hang_up()
                 else:
                     self._settle(batch, rooms)
         finally:
@@ -149,34 +139,17 @@ class RedisStore:
     async def _ask_in_time(self, batch: list[_Waiting]) -> list[int] | None:
         """Return the rooms of a batch, or None when the server did not give them in time."""
         questions = [(policy, key) for policy, key, _ in batch]
-        asking = asyncio.get_running_loop().create_task(self._ask(questions))
+        was_down = self._link.is_down
         try:
-            for _ in range(_SLICES):
-                await asyncio.wait((asking,), timeout=_SLICE)
-                if asking.done():
-                    break
-        finally:
-            asking.cancel()
-        failure: str
-        try:
-            rooms = await asking
-        except asyncio.CancelledError:
-            failure = "no answer in time"
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-        except Exception as error:  # whatever is wrong with the server, the service goes on
-            failure = type(error).__name__
-        else:
-            if self._down:
-                self._down = False
-                _log.warning("rate limits are counted in Redis again")
-            return rooms
-        self._retry_at = time.monotonic() + _PAUSE
-        if not self._down:
-            self._down = True
-            policy = "in this process" if self._fail_open else "by refusing every request"
-            _log.error("rate limits cannot be counted in Redis (%s): until it is back, %s", failure, policy)
-        return None
+            rooms = await self._link.ask(self._ask(questions))
+        except RedisAwayError as error:
+            if not was_down:
+                policy = "in this process" if self._fail_open else "by refusing every request"
+                _log.error("rate limits cannot be counted in Redis (%s): until it is back, %s", error, policy)
+            return None
+        if was_down:
+            _log.warning("rate limits are counted in Redis again")
+        return rooms
 
     async def _ask(self, questions: list[tuple[Policy, str]]) -> list[int]:
         from redis.exceptions import NoScriptError
@@ -187,55 +160,15 @@ class RedisStore:
             arguments += (policy.interval, policy.burst)
         rooms: list[int]
         try:
-            rooms = await self._client.execute_command("EVALSHA", _DIGEST, *arguments)
+            rooms = await self._link.client.execute_command("EVALSHA", _DIGEST, *arguments)
         except NoScriptError:
             # What the server did not know it did not count. The script itself makes it known from here on.
-            rooms = await self._client.execute_command("EVAL", _SCRIPT, *arguments)
+            rooms = await self._link.client.execute_command("EVAL", _SCRIPT, *arguments)
         return rooms
-
-    async def _hang_up(self) -> None:
-        """Drop the connection: whatever is still on its way must not be taken for a later answer."""
-        try:
-            async with asyncio.timeout(_SLICE):
-                await self._client.connection_pool.disconnect(inuse_connections=True)
-        except Exception as error:
-            _log.debug("the connection to Redis did not close: %s", type(error).__name__)
 
     async def close(self) -> None:
         """Close the connection once the decisions under way are taken."""
         if self._sender is not None:
             await asyncio.wait((self._sender,))
-        await self._client.aclose()
+        await self._link.close()
         await self._local.close()
-
-
-def connect(url: str) -> Any:
-    """Return a client of the server at ``url``; nothing is sent yet.
-
-    Raises:
-        RuntimeError: the package is missing.
-        ValueError: it is not a URL of such a server.
-    """
-    try:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-    except ImportError:
-        raise RuntimeError(
-            'ROADWORTHY_REDIS_URL: the package redis is missing: pip install "roadworthy[redis]"'
-        ) from None
-    client: Any = Redis
-    try:
-        # redis-py's own defaults (5 s, ten retries) held a request up for a minute on a stopped server
-        # (redis/redis-py#4082). Our deadline ends a wait; the timeouts here are what remains when it cannot.
-        return client.from_url(
-            url,
-            protocol=2,
-            socket_timeout=1.0,
-            socket_connect_timeout=1.0,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-            single_connection_client=False,
-        )
-    except ValueError:
-        raise ValueError("ROADWORTHY_REDIS_URL: write a redis://, rediss:// or unix:// URL") from None

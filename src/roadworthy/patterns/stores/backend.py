@@ -99,3 +99,7 @@ class Backend(Protocol):
     def is_referred_to(self, error: Exception) -> bool:
         """Return whether a row cannot go because rows of other tables name it."""
         ...
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from ..transactions import current_unit
 from . import Rules, Savepoint, TransactionError
 from .backend import OVER, Backend
 from .driver import Driver
-from .opening import Options, backend_for
+from .opening import Options, ReplicaError, backend_for
 from .pool import Lease
 from .strangers import OWN
 
@@ -57,10 +57,14 @@ class Database:
         longest: seconds that a connection may be held without a record that says where it was taken. With 10,
             a third of the time that a request has by default.
         name: for records, metrics and health.
+        replica_urls: of standbys of the PostgreSQL server, which then carry out the units of work that are
+            ``read_only``, each with a pool of ``size``. A client reads what it has written.
+        replica_lag: seconds that a replica may be behind for everybody else. Farther behind, it is not used.
+        redis_url: of the Redis or Valkey server that remembers who has written up to where.
 
     Raises:
-        ValueError: the URL is invalid, or names an unknown kind of database. The message does not
-            repeat it.
+        ValueError: a URL is invalid, or names an unknown kind of database, or there are replicas and no
+            Redis. The message does not repeat it.
     """
 
     def __init__(
@@ -75,11 +79,29 @@ class Database:
         instances: int = 1,
         longest: float = 10.0,
         name: str = "database",
+        replica_urls: Sequence[str] = (),
+        replica_lag: float = 10.0,
+        redis_url: str | None = None,
     ) -> None:
         self.name = name
         self.url = url
         """As it was given, with its password."""
-        self._backend = backend_for(url, Options(wait, readers, size, timeout, workers, instances, longest))
+        self._backend = backend_for(
+            url,
+            Options(
+                wait=wait,
+                readers=readers,
+                size=size,
+                timeout=timeout,
+                workers=workers,
+                instances=instances,
+                longest=longest,
+                name=name,
+                replicas=replica_urls,
+                lag=replica_lag,
+                redis=redis_url,
+            ),
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings, *, name: str = "database") -> Self:
@@ -92,6 +114,7 @@ class Database:
         Raises:
             SettingsError: ``database_url`` is invalid, or its driver is not installed.
         """
+        redis = settings.redis_url
         try:
             return cls(
                 settings.database_url.get_secret_value(),
@@ -101,7 +124,12 @@ class Database:
                 workers=settings.workers,
                 instances=settings.instances,
                 name=name,
+                replica_urls=[url.get_secret_value() for url in settings.database_replica_urls],
+                replica_lag=settings.replica_lag,
+                redis_url=None if redis is None else redis.get_secret_value(),
             )
+        except ReplicaError as error:
+            raise SettingsError([Problem("DATABASE_REPLICA_URLS", str(error))]) from None
         except (ValueError, ModuleNotFoundError) as error:
             raise SettingsError([Problem("DATABASE_URL", str(error))]) from None
 
@@ -151,9 +179,7 @@ class Database:
 
     async def stop(self) -> None:
         """Close every connection."""
-        await self._backend.driver.stop()
-        for pool in self._backend.pools:
-            await pool.stop()
+        await self._backend.stop()
 
     def stats(self) -> PoolStats | None:
         """Return how many connections are open and in use, for the metrics."""

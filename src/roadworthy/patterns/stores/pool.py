@@ -75,6 +75,7 @@ class Lease:
         "_transaction",
         "begun",
         "options",
+        "writes",
     )
 
     def __init__(self, pool: Pool, fairy: PoolProxiedConnection, driver: Any) -> None:
@@ -89,6 +90,8 @@ class Lease:
         """Execution options of :attr:`connection`."""
         self.begun = False
         """Whether the driver has begun a transaction that SQLAlchemy is to take for its own."""
+        self.writes = False
+        """Whether that transaction may write."""
 
     @property
     def driver(self) -> Any:

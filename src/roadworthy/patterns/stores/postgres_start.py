@@ -19,7 +19,6 @@ __all__ = ("Capacity", "ParsedUrl", "check", "connected", "parsed_url")
 
 _logger = logging.getLogger("roadworthy.database")
 
-_URL = "DATABASE_URL"
 _OLDEST = 13
 """Major version. Older ones get no fixes any more (https://www.postgresql.org/support/versioning/)."""
 _AGAIN = 0.25
@@ -144,8 +143,13 @@ class Capacity:
             )
 
 
-async def connected(connect: Callable[[], Awaitable[Any]], wait: float) -> Any:
+async def connected(connect: Callable[[], Awaitable[Any]], wait: float, setting: str) -> Any:
     """Return a connection, trying for a while where nobody answers yet.
+
+    Parameters:
+        connect: opens one.
+        wait: seconds to try.
+        setting: that holds the URL.
 
     Raises:
         SettingsError: the server refuses, or the URL cannot be used. The message repeats none of it.
@@ -164,18 +168,19 @@ async def connected(connect: Callable[[], Awaitable[Any]], wait: float) -> Any:
             if problem is None and not passing:
                 raise
         if problem is not None:
-            raise SettingsError([Problem(_URL, problem)]) from None
+            raise SettingsError([Problem(setting, problem)]) from None
         if not passing or asyncio.get_running_loop().time() + _AGAIN > until:
             raise UnavailableError("Nobody answers at the address of the database") from None
         await asyncio.sleep(_AGAIN)
 
 
-async def check(driver: Any, capacity: Capacity | None) -> None:
+async def check(driver: Any, capacity: Capacity | None, setting: str) -> None:
     """Check version and room.
 
     Parameters:
         driver: a connection.
         capacity: None behind a pooler, which has connections of its own.
+        setting: that holds the URL.
 
     Raises:
         SettingsError: the server is too old, or gives too few connections.
@@ -183,7 +188,7 @@ async def check(driver: Any, capacity: Capacity | None) -> None:
     version = driver.get_server_version()
     if version.major < _OLDEST:
         raise SettingsError(
-            [Problem(_URL, f"the server is PostgreSQL {version.major}; {_OLDEST} or newer is needed")]
+            [Problem(setting, f"the server is PostgreSQL {version.major}; {_OLDEST} or newer is needed")]
         )
     if capacity is not None:
         capacity.check(await driver.fetchrow(_ROOM))

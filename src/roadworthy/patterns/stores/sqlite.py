@@ -61,6 +61,12 @@ class SqliteBackend:
         dialect = self._reader.engine.dialect
         self.driver = SqliteDriver(dialect, partial(_reader, path, dialect), readers, wait)
 
+    async def stop(self) -> None:
+        """Close every connection."""
+        await self.driver.stop()
+        for pool in self.pools:
+            await pool.stop()
+
     async def prepare(self) -> None:
         """Leave it to :meth:`open`, which each process repeats without harm."""
 

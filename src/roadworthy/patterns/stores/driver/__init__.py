@@ -79,7 +79,3 @@ class Driver(Protocol):
     ) -> AsyncGenerator[list[Any]]:
         """Give the rows, ``size`` at a time."""
         ...
-
-    async def stop(self) -> None:
-        """Close what is open besides the connections of the pool."""
-        ...

@@ -97,9 +97,6 @@ class AsyncpgDriver:
             if own is not None:
                 await own.rollback()
 
-    async def stop(self) -> None:
-        """Close nothing: the pool has all connections."""
-
     def _translated(self, error: Exception, sql: str, connection: Any) -> Exception:
         if isinstance(error, DBAPIError):
             return error
