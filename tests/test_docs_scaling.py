@@ -10,6 +10,7 @@ import pytest
 
 from roadworthy.patterns.stores.postgres_start import Capacity, parsed_url
 from roadworthy.settings import load_settings
+from roadworthy.settings.masking import masked_settings
 
 from .hosts.site import block_of_the_docs, settings_of_the_docs
 
@@ -39,6 +40,20 @@ def test_the_arithmetic_is_right(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         Capacity(10, 4, 3).check(_ROOM)
     assert caplog.messages == [block_of_the_docs("warning").strip()]
+
+
+def test_replicas_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The URLs of two replicas are two, and shown without their passwords."""
+    for name, value in settings_of_the_docs("replicas").items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert [url.get_secret_value().split("@")[1] for url in settings.database_replica_urls] == [
+        "10.0.0.51/app",
+        "10.0.0.52/app",
+    ]
+    assert settings.replica_lag == 10
+    shown = masked_settings(settings)["database_replica_urls"]
+    assert shown == ["postgresql://app:***@10.0.0.51/app", "postgresql://app:***@10.0.0.52/app"]
 
 
 def test_a_standby_is_named() -> None:

@@ -167,6 +167,7 @@ def site(
     count: int = 3,
     *,
     store: PostgresServer | None = None,
+    replica: PostgresServer | None = None,
     lan: Lan | None = None,
     with_redis: bool = False,
     with_nginx: bool = True,
@@ -178,6 +179,7 @@ def site(
         folder: for files.
         count: hosts.
         store: another PostgreSQL than one of its own; it belongs to ``lan``.
+        replica: of it.
         lan: the wire with at least so many hosts; one of its own when left out.
         with_redis: limits are shared.
         with_nginx: there is one in front.
@@ -200,6 +202,8 @@ def site(
             "ROADWORTHY_POOL_TIMEOUT": str(REQUEST / 2),
             "ROADWORTHY_LOG_LEVEL": "warning",
         }
+        if replica is not None:
+            shared["DATABASE_REPLICA_URLS"] = replica.url.replace("127.0.0.1", wire.gateway)
         del shared["REDIS_URL"]
         if with_redis:
             listens = ("--bind", "127.0.0.1", wire.gateway, "--protected-mode", "no")

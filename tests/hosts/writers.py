@@ -36,10 +36,11 @@ async def user(client: Client, name: str) -> int:
     return int(json.loads(outcome.body)["id"])
 
 
-async def post(client: Client, owner: int, key: str, title: str | None = None) -> Outcome:
+async def post(client: Client, owner: int, key: str, title: str | None = None, fields: str = "") -> Outcome:
     """Write a post with an Idempotency-Key, which is its title too when none is given."""
     body = json.dumps({"title": title or key, "body": ""}).encode()
-    return await client.ask(f"/api/users/{owner}/posts", "POST", body, f"{_JSON}Idempotency-Key: {key}\r\n")
+    lines = f"{_JSON}Idempotency-Key: {key}\r\n{fields}"
+    return await client.ask(f"/api/users/{owner}/posts", "POST", body, lines)
 
 
 class Writers:

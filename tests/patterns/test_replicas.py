@@ -128,8 +128,8 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_units_that_only_read_are_on_the_standby(site: Site) -> None:
-    """What may write, what asks for more than a standby has, and what is read outside units stays where it was."""
+async def test_units_that_only_read_are_on_the_standby(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """What may write, what asks for SERIALIZABLE, and what is read outside units is on the primary."""
     async with _opened(site) as service:
         on_standby: dict[str, bool] = {"outside": await service.is_on_standby()}
         async with unit_of_work(read_only=True):
@@ -143,6 +143,7 @@ async def test_units_that_only_read_are_on_the_standby(site: Site) -> None:
             async with unit_of_work(read_only=True):
                 on_standby["part of what writes"] = await service.is_on_standby()
     assert {name for name, on in on_standby.items() if on} == {"read only", "repeatable read"}
+    assert "cannot be read from" not in caplog.text
 
 
 async def test_a_write_on_the_standby_is_refused(site: Site) -> None:
@@ -217,9 +218,7 @@ async def test_a_standby_that_is_far_behind_is_not_used(site: Site) -> None:
         assert await _ask(other, "GET", "/accounts", "bob", "10.0.0.2") == [["a"], True]
 
 
-async def test_a_standby_that_is_away_costs_no_request(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_standby_that_is_away_costs_no_request(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """The primary is read from, with one warning, until the standby is back."""
     async with _opened(site) as service:
         await service.add("a")
@@ -352,12 +351,11 @@ async def test_a_replica_that_refuses_stops_the_start(site: Site) -> None:
 
 async def test_a_full_replica_refuses_as_a_full_primary_does(site: Site) -> None:
     """Whoever gets no connection in time is refused, and the primary is not overrun."""
-    async with _opened(site, size=1, wait=0.1) as service:
-        async with unit_of_work(read_only=True):
-            assert await service.is_on_standby()
-            with pytest.raises(UnavailableError):
-                await asyncio.create_task(service.emails(), context=_nothing())
-            assert not await asyncio.create_task(service.is_on_standby(), context=_nothing())
+    async with _opened(site, size=1, wait=0.1) as service, unit_of_work(read_only=True):
+        assert await service.is_on_standby()
+        with pytest.raises(UnavailableError):
+            await asyncio.create_task(service.emails(), context=_nothing())
+        assert not await asyncio.create_task(service.is_on_standby(), context=_nothing())
 
 
 def _nothing() -> Any:

@@ -31,6 +31,7 @@ class PostService:
             raise NotFoundError("Post not found")
         return post
 
+    @transactional(read_only=True)
     async def list(self, user_id: int, page: PageRequest) -> PostList:
         """Return one page of a user's posts.
 
