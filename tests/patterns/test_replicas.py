@@ -206,7 +206,7 @@ async def test_a_standby_that_is_far_behind_is_not_used(site: Site) -> None:
             await _ask(one, "POST", "/accounts/a", "ada", "10.0.0.1")
 
             async def everybody() -> bool:
-                return await _ask(other, "GET", "/accounts", "bob", "10.0.0.2") == [["a"], False]
+                return bool(await _ask(other, "GET", "/accounts", "bob", "10.0.0.2") == [["a"], False])
 
             await _until(everybody)
             # Also when nothing is remembered of it any more.
