@@ -24,6 +24,7 @@ from tests.patience import DEADLINE
 from tests.postgres_server import PASSWORD, PostgresServer, account
 
 from .accounts import Accounts, Entries, accounts, emptied, later
+from .cutting import cutting
 
 pytestmark = pytest.mark.anyio
 
@@ -448,47 +449,13 @@ async def _add_inside(database: Database, email: str) -> None:
         await connection.execute(insert(accounts).values(email=email))
 
 
-@asynccontextmanager
-async def _cutting(port: int, *, before: bool) -> AsyncIterator[int]:
-    """Stand before a server and cut the connection at COMMIT: before it arrives, or before the answer."""
-
-    async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        server, to_server = await asyncio.open_connection("127.0.0.1", port)
-        silent, answered = asyncio.Event(), asyncio.Event()
-
-        async def back() -> None:
-            while data := await server.read(65536):
-                if silent.is_set():
-                    break
-                to_client.write(data)
-            answered.set()
-            to_client.close()
-
-        back_again = asyncio.create_task(back())
-        while data := await client.read(65536):
-            if b"COMMIT\0" in data:
-                silent.set()
-                if before:
-                    break
-                to_server.write(data)
-                await answered.wait()
-                break
-            to_server.write(data)
-        to_server.close()
-        await back_again
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
-
-
 @pytest.mark.parametrize("before", [True, False])
 async def test_a_commit_without_an_answer_is_not_repeated(
     postgres: PostgresServer, url: str, before: bool
 ) -> None:
     """Whether COMMIT was lost or its answer, the error says that nobody knows, and a key settles it."""
     rounds = 20
-    async with _cutting(postgres.port, before=before) as port:
+    async with cutting(postgres.port, before=before) as port:
         through = f"{url.replace(f':{postgres.port}/', f':{port}/')}?sslmode=disable"
         async with _opened(through) as database, _opened(url) as direct:
             attempts = 0

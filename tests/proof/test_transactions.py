@@ -17,7 +17,8 @@ from sqlalchemy import func, insert, select, text
 from roadworthy import Settings, roadworthy
 from roadworthy.patterns import Database, TableAnswers, idempotent, transactional, unit_of_work
 
-from ..patterns.accounts import Accounts, accounts, answers, create, later
+from ..patterns.accounts import Accounts, accounts, answers, create, emptied, later
+from ..patterns.cutting import cutting
 from ..patterns.stateful import compare
 from ..patterns.test_transactions import cancel_many
 from ..postgres_server import PostgresServer
@@ -63,9 +64,19 @@ def _app(database: Database) -> FastAPI:
     return app
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database of each kind, with the tables and nothing in them."""
+    if request.param == "sqlite":
+        create(tmp_path / "data.db")
+        return f"sqlite:///{tmp_path / 'data.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return await emptied(server.url)
+
+
 @asynccontextmanager
-async def _serving(path: Path, wait: float = 5.0) -> AsyncIterator[tuple[Database, httpx.AsyncClient]]:
-    database = Database(f"sqlite:///{path}", wait=wait)
+async def _serving(url: str, wait: float = 5.0) -> AsyncIterator[tuple[Database, httpx.AsyncClient]]:
+    database = Database(url, wait=wait)
     settings = Settings(rate_limit="off", log_level="critical")
     async with served(roadworthy(_app(database), settings=settings, resources=[database])) as client:
         yield database, client
@@ -90,10 +101,9 @@ async def _rows(database: Database) -> int:
         return int((await connection.execute(select(func.count()).select_from(accounts))).scalar_one())
 
 
-async def test_commit_breaks_a_constraint(tmp_path: Path, record_property: Record) -> None:
+async def test_commit_breaks_a_constraint(url: str, record_property: Record) -> None:
     """COMMIT fails in 1,000 requests by a deferred constraint: no 2xx, no row, and all works afterwards."""
-    create(tmp_path / "data.db")
-    async with _serving(tmp_path / "data.db") as (database, client):
+    async with _serving(url) as (database, client):
         seen = await _statuses(client, "broken", broken=True)
         rows = await _rows(database)
         good = await _statuses(client, "good")
@@ -102,6 +112,35 @@ async def test_commit_breaks_a_constraint(tmp_path: Path, record_property: Recor
     record_property("answered 2xx", sum(count for status, count in seen.items() if status < 300))
     record_property("rows", rows)
     assert (seen, rows, good) == ({409: _REQUESTS}, 0, {201: _REQUESTS})
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_commit_is_cut(postgres: PostgresServer, before: bool, record_property: Record) -> None:
+    """In 1,000 requests COMMIT, or its answer, is lost: no 2xx, and what has a key is settled by it."""
+    url = await emptied(postgres.url)
+    async with cutting(postgres.port, before=before) as port:
+        through = f"{url.replace(f':{postgres.port}/', f':{port}/')}?sslmode=disable"
+        async with _serving(through) as (_, client):
+            seen = await _statuses(client, "cut")
+    async with _serving(url) as (database, client):
+        rows = await _rows(database)
+        again = Counter(
+            [
+                (
+                    await client.post("/service", params={"email": email}, headers={"Idempotency-Key": email})
+                ).status_code
+                for email in (f"cut-{number}" for number in range(2, _REQUESTS, 3))
+            ]
+        )
+        settled = await _rows(database)
+    keys = len(range(2, _REQUESTS, 3))
+    record_property("requests whose COMMIT is cut", sum(seen.values()))
+    record_property("answered 2xx", sum(count for status, count in seen.items() if status < 300))
+    record_property("rows", rows)
+    record_property("sent again with the same key", keys)
+    record_property("rows after that", settled)
+    assert (seen, rows) == ({503: _REQUESTS}, 0 if before else _REQUESTS)
+    assert (again, settled) == ({201: keys}, keys if before else _REQUESTS)
 
 
 @pytest.fixture
@@ -121,7 +160,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_disk_full(small_disk: Path, record_property: Record) -> None:
     """On a full disk 1,000 requests get no 2xx and leave no row; with room again all works as before."""
     create(small_disk / "data.db")
-    async with _serving(small_disk / "data.db") as (database, client):
+    async with _serving(f"sqlite:///{small_disk / 'data.db'}") as (database, client):
         assert (await client.post("/service", params={"email": "first"})).status_code == 201
         with (small_disk / "ballast").open("wb", buffering=0) as ballast:
             step = 1 << 16
@@ -176,12 +215,11 @@ async def test_increments(tmp_path: Path, record_property: Record) -> None:
     assert exact == 20
 
 
-async def test_cancelled_requests(tmp_path: Path, record_property: Record) -> None:
+async def test_cancelled_requests(url: str, record_property: Record) -> None:
     """1,000 requests cancelled at random times leave no transaction open and the pool as it was."""
-    create(tmp_path / "data.db")
     moments = random.Random(1000)
     cancelled = 0
-    async with _serving(tmp_path / "data.db", wait=2.0) as (database, client):
+    async with _serving(url, wait=2.0) as (database, client):
 
         async def one(number: int) -> None:
             nonlocal cancelled
