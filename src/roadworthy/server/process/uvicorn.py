@@ -102,15 +102,34 @@ def _config(app: ASGIApp, **more: Any) -> uvicorn.Config:
 
 
 def quiet() -> None:
-    """Drop uvicorn's progress records below warning: the layer records each step of the process's life.
+    """Drop what uvicorn records of the process's life: the layer records each step of it.
 
     Apps write records of their own to uvicorn's logger; these stay.
     """
-    logging.getLogger("uvicorn.error").addFilter(_is_no_progress)
+    news = _News()
+    logging.getLogger("roadworthy.lifespan").addFilter(news.noted)
+    logging.getLogger("uvicorn.error").addFilter(news.is_new)
 
 
-def _is_no_progress(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or not record.pathname.startswith(_UVICORN)
+class _News:
+    """Knows which of uvicorn's records have been made already."""
+
+    def __init__(self) -> None:
+        self._noted = ""
+
+    def noted(self, record: logging.LogRecord) -> bool:
+        """Remember why the layer does not start."""
+        self._noted = record.getMessage()
+        return True
+
+    def is_new(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is an app's, or reports what nobody else does."""
+        if not record.pathname.startswith(_UVICORN):
+            return True
+        message = record.getMessage()
+        # That it ends is seen, and why is in the record before.
+        is_repeated = message == "Application startup failed. Exiting." or self._noted.endswith(message)
+        return record.levelno >= logging.WARNING and not is_repeated
 
 
 class PortTakenError(Exception):
