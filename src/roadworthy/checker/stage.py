@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import TargetLost
+from .errors import ControlFailed, TargetLost
 from .manifest.model import Manifest
 from .phases import PHASES, Phase, Profile
 from .read.masking import Masker
@@ -116,6 +116,10 @@ class Stage:
                     self._target = await self.context.launch(Launch(limited=plan.limited))
             return self._target
 
+    def shares(self, target: Target | None) -> bool:
+        """Return whether this is the shared process."""
+        return target is not None and target is self._target
+
     @property
     def lost(self) -> str:
         """Why the shared process has ended without being asked to; empty while it runs."""
@@ -135,12 +139,29 @@ class Stage:
 
     @asynccontextmanager
     async def launch(self, options: Launch) -> AsyncGenerator[Target]:
-        """Start a process for one probe; ended with the block."""
+        """Start a process for one probe; ended with the block.
+
+        Where the port is fixed the shared process ends before: whoever wants it next gets a fresh one.
+
+        Raises:
+            ControlFailed: the port is fixed, and another process of the probe has it.
+        """
+        if not self.context.manifest.movable:
+            await self._free_port()
         target = await self.context.launch(options)
         try:
             yield target
         finally:
             await self.context.close(target)
+
+    async def _free_port(self) -> None:
+        if self._target is not None:
+            await self.replace_target()
+        if any(one.service is not None and one.service.alive for one in self.context.open_targets):
+            raise ControlFailed(
+                "this takes two processes at the same time, and the service has one port; name the variable "
+                "that sets it (listen.port_env in the manifest)"
+            )
 
     async def once(self, key: object, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return what ``make`` returned when it was first called for this key in this phase."""

@@ -72,6 +72,7 @@ class Bench(Resources, Judgement):
 
         Raises:
             StartFailed: it ended or did not become ready; with ``wait=False`` only when it cannot be started.
+            ControlFailed: the service has a fixed port, and another process of the probe has it.
         """
         options = Launch(
             env=env or {},
@@ -88,12 +89,15 @@ class Bench(Resources, Judgement):
             cwd=cwd,
         )
         before = self._target
+        shared = self.stage.shares(before)
         async with self.stage.launch(options) as target:
             self._target = target
             try:
                 yield target
             finally:
                 self._target = before
+        if shared and not self.stage.shares(before):
+            await self.use_shared()  # it had to end, so that this one could have its port
 
     async def shared(self, collect: Callable[[Bench], Awaitable[_T]]) -> _T:
         """Return what ``collect`` found; it runs once per phase, for whichever probe asks first.

@@ -20,7 +20,10 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "time": ("time", "timestamp", "ts", "@timestamp", "datetime", "asctime", "t"),
     "level": ("level", "severity", "levelname", "log.level", "lvl", "loglevel", "severity_text"),
     "message": ("message", "msg", "event", "body"),
-    "method": ("method", "http.method", "http.request.method", "request.method", "req.method", "http_method"),
+    "method": (
+        *("method", "http.method", "http.request.method", "request.method", "req.method", "http_method"),
+        *("request_method", "requestmethod", "verb"),
+    ),
     "path": (
         "path",
         "route",
@@ -31,14 +34,26 @@ _ALIASES: dict[str, tuple[str, ...]] = {
         "uri",
         "request.path",
         "req.url",
+        *(
+            "request.uri",
+            "request.url",
+            "req.path",
+            "request_uri",
+            "request_path",
+            "requestpath",
+            "requesturi",
+        ),
+        *("http.url", "http.path", "url.original", "url.full", "request.originalurl", "req.originalurl"),
     ),
     "status": (
         *("status", "status_code", "http.status_code", "http.response.status_code", "statuscode", "code"),
-        *("response.status", "res.statuscode", "response.status_code"),
+        *("response.status", "res.statuscode", "response.status_code", "res.status", "response_code"),
+        *("downstreamstatus", "originstatus", "meta.res.statuscode", "response.statuscode"),
     ),
     "duration": (
         *("duration", "duration_ms", "duration_s", "elapsed", "elapsed_ms", "latency", "latency_ms", "took"),
-        *("responsetime", "response_time", "request_time", "seconds", "http.duration"),
+        *("responsetime", "response_time", "request_time", "seconds", "http.duration", "elapsedmilliseconds"),
+        *("event.duration", "time_taken", "timetaken", "latency_human", "duration_us", "duration_ns"),
     ),
     "request_id": (
         *("request_id", "requestid", "req_id", "reqid", "correlation_id", "correlationid", "x-request-id"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ __all__ = ("Exit", "Line", "Service", "free_port", "is_free", "require_free")
 # More than a check reads; a service that writes without end must not fill the memory of the checker.
 _MOST_LINES = 400_000
 _LONGEST_LINE = 1 << 20
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 _handed_out: set[int] = set()
 
 
@@ -44,6 +46,11 @@ class Line:
     at: float
     stream: str
     text: str
+
+    @property
+    def plain(self) -> str:
+        """Its text without control sequences, which colour it for a terminal (ECMA-48 §5.4 and §5.6)."""
+        return _CONTROL.sub("", self.text) if "\x1b" in self.text else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from ...store.faults import Fault, SqliteFile
 from ...store.postgres_client import AskFailed, ask
 from ...verdict import Verdict
 from ..shared.together import end, many
+from ..shared.workers import serving
 from .work import Touch, find_touch, is_file, measure_load, processes, settled, store_of
 
 __all__ = ("PROBES",)
@@ -102,7 +103,7 @@ async def _dropped_connections_are_replaced(bench: Bench) -> Verdict:
         store, touch = store_of(bench), await find_touch(bench)
         await many(touch, 40, 10)
         live = store.live
-        before = {(one.pid, one.started) for one in bench.target.process.tree()}
+        before = await serving(bench)
         bench.control(f"there were connections to drop ({live})", live > 0)
         allowed = max(bench.manifest.database.pool_max or live, 5)
         for fault in (Fault.RESET, Fault.BLACK_HOLE):

@@ -21,6 +21,7 @@ from ...read.leaks import internals
 from ...read.shapes import members
 from ...verdict import Lines, Verdict
 from ..shared.failures import errors_of, request_id_of
+from ..shared.workers import serving
 from .faults import a_dead_store_is_bounded
 
 __all__ = ("PROBES",)
@@ -241,7 +242,7 @@ async def _the_process_survives(bench: Bench) -> Verdict:
         live = bench.manifest.health.live or "/"
         good = await bench.get(live)
         bench.control("the service answers before", good.complete and good.status < 500)
-        before = {(one.pid, one.started) for one in target.process.tree()}
+        before = await serving(bench)
         fails = bench.manifest.routes.by_role.get("fails")
         create = bench.manifest.routes.by_role.get("create") or fails
         for _ in range(20):

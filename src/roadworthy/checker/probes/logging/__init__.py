@@ -26,6 +26,7 @@ from .traffic import (
     access_lines,
     collect,
     elsewhere,
+    is_split,
     request_id,
     traffic,
 )
@@ -58,6 +59,12 @@ async def _one_record_each(bench: Bench) -> Verdict:
     expected = "one that names its path or its request id"
     if missing:
         got = f"{len(missing)} of {len(seen.sent)} requests left none"
+        if all(is_split(seen.lines, one) for one in missing):
+            shown = _shown(
+                "the lines of one request", [line for line in seen.lines if missing[0].is_in(line)]
+            )
+            title, got = "a record is split over lines", f"{len(missing)} of {len(seen.sent)} records are"
+            return bench.fail(title, "one line each", got, missing[0].answer, evidence=shown)
         if await _comes_at_the_end(bench):
             return bench.warn("records stay in a buffer until the process ends", "at once", got)
         bench.fail("a request leaves no record", expected, got, missing[0].answer)

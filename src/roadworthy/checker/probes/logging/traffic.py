@@ -13,9 +13,21 @@ from ...read.records import Record, parse_record, records
 from ...read.shapes import members
 from ...service.process import Line
 
-__all__ = ("COUNT", "Sent", "Traffic", "access_lines", "collect", "elsewhere", "request_id", "traffic")
+__all__ = (
+    "COUNT",
+    "Sent",
+    "Traffic",
+    "access_lines",
+    "collect",
+    "elsewhere",
+    "is_split",
+    "request_id",
+    "traffic",
+)
 
 COUNT = 25
+_LINES = 20
+"""Lines of one record that is printed for people to read."""
 _ID_FIELDS = ("x-request-id", "request-id", "x-correlation-id", "x-trace-id", "x-amzn-requestid")
 
 
@@ -126,7 +138,7 @@ def access_lines(lines: Sequence[Line], one: Sent, form: str = "json") -> list[L
 def _reports(line: Line, answer: Answer, form: str) -> bool:
     record = parse_record(line, form)
     if record is None:
-        return _says(line.text, answer)
+        return _says(line.plain, answer)
     # Some write a record when a request arrives, too; only the one with an outcome is its access record.
     outcome = re.fullmatch(r"[1-5]\d\d", str(record.get("status"))) or record.get("duration") is not None
     named = record.get("method") is not None or record.get("path") is not None
@@ -136,8 +148,18 @@ def _reports(line: Line, answer: Answer, form: str) -> bool:
 def _says(text: str, answer: Answer) -> bool:
     """Tell whether a text is an access line, such as ``127.0.0.1 - "GET /a HTTP/1.1" 404``."""
     path = answer.request.path.partition("?")[0]
-    pattern = rf"\b{re.escape(answer.request.method)}\b.*{re.escape(path)}.*\b{answer.status}\b"
-    return re.search(pattern, text) is not None
+    request = rf"\b{re.escape(answer.request.method)}\b.*{re.escape(path)}"
+    return re.search(rf"{request}.*\b{answer.status}\b|\b{answer.status}\b.*{request}", text) is not None
+
+
+def is_split(lines: Sequence[Line], one: Sent) -> bool:
+    """Tell whether a request has a record whose method, path and status stand in lines behind each other."""
+    at = next((number for number, line in enumerate(lines) if one.is_in(line)), None)
+    if at is None:
+        return False
+    near = [line.plain for line in lines[max(0, at - _LINES) : at + _LINES]]
+    words = (one.answer.request.method, str(one.answer.status))
+    return all(any(re.search(rf"\b{word}\b", text) for text in near) for word in words)
 
 
 def _is_error(line: Line, form: str) -> bool:

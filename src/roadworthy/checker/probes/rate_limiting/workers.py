@@ -11,8 +11,8 @@ from ...manifest.routes import Route
 from ...needs import Need
 from ...phases import Phase
 from ...probe import probe
-from ...service.linux import established
 from ...verdict import Table, Verdict
+from ..shared.workers import owners
 from .clients import (
     Burst,
     Client,
@@ -104,7 +104,7 @@ async def _workers(bench: Bench) -> set[int]:
             connection
             for _, connection in await asyncio.gather(*(_hold(bench, live, Client()) for _ in range(8)))
         ]
-        found |= set(_owners(bench, held).values())
+        found |= set(owners(bench, held).values())
         await _close(held)
         await asyncio.sleep(0.1)
     return found
@@ -128,10 +128,10 @@ async def _burst(
                 await connection.close()
 
     await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
-    owners = _owners(bench, [connection for _, connection in held])
+    taken = owners(bench, [connection for _, connection in held])
     for answer, connection in held:
-        if connection in owners:
-            takers.setdefault(owners[connection], []).append(answer)
+        if connection in taken:
+            takers.setdefault(taken[connection], []).append(answer)
     await _close([connection for _, connection in held])
     return burst, takers
 
@@ -152,17 +152,6 @@ async def _hold(bench: Bench, route: Route, client: Client) -> tuple[Answer, Con
 async def _close(connections: list[Connection]) -> None:
     for connection in connections:
         await connection.close()
-
-
-def _owners(bench: Bench, connections: list[Connection]) -> dict[Connection, int]:
-    """Return which process has the other end of each connection."""
-    ports = {int(connection.sock.getsockname()[1]): connection for connection in connections}
-    return {
-        ports[port]: one.pid
-        for one in bench.target.process.tree()
-        for _, (_, port) in established([one.pid])
-        if port in ports
-    }
 
 
 PROBES = (_all_workers_count_together,)

@@ -1,0 +1,44 @@
+"""Servers as other people write them, one for each word: ``python other_server.py WORD``.
+
+All but ``fixed`` words listen on ``PORT``, those on the port that is given behind them.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+_WORD = sys.argv[1]
+_BODY = b'{"a":1}'
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path in ("/livez", "/a") else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(_BODY)))
+        self.end_headers()
+        self.wfile.write(_BODY)
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        record = {"method": self.command, "path": self.path, "status": int(code)}
+        if "silent" in _WORD:
+            return
+        if _WORD == "coloured":
+            print(f"\x1b[0m{self.command} {self.path} \x1b[31m{int(code)}\x1b[0m 1.2 ms\x1b[0m", flush=True)
+        elif _WORD == "split":
+            print(json.dumps(record, indent=2), flush=True)
+        else:
+            print(json.dumps(record), flush=True)
+
+
+if _WORD == "helper":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.7)"])
+_port = int(sys.argv[2]) if len(sys.argv) > 2 else int(os.environ["PORT"])
+http.server.ThreadingHTTPServer(("127.0.0.1", _port), _Handler).serve_forever()

@@ -1,0 +1,61 @@
+"""Servers that nobody here wrote have habits of their own, and get the verdict that they deserve."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from roadworthy.checker import Options, Result, Verdict, parse_manifest, run_check
+from tests.free_port import free_port
+
+_SERVER = Path(__file__).with_name("other_server.py")
+
+
+def _judged(word: str, assertion: str, folder: Path) -> Result:
+    port = free_port() if "fixed" in word else 0
+    command = [sys.executable, "-P", str(_SERVER), word, *([str(port)] if port else [])]
+    listen = f"port = {port}" if port else 'port_env = "PORT"'
+    text = f"""
+version = 1
+[start]
+command = {command}
+[listen]
+{listen}
+[health]
+live = "/livez"
+[routes]
+list = {{ path = "/a" }}
+"""
+    manifest = parse_manifest(text.replace("'", '"'), folder=folder)
+    run = asyncio.run(run_check(manifest, Options(only=(assertion,), calibrated=False)))
+    return run.results[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "assertion", "verdict", "title"),
+    [
+        ("plain", "ERR-5", Verdict.PASS, ""),
+        ("fixed", "ERR-5", Verdict.PASS, ""),
+        ("fixed-silent", "LOG-1", Verdict.FAIL, "a request leaves no record"),
+        ("silent", "LOG-1", Verdict.FAIL, "a request leaves no record"),
+        ("coloured", "LOG-1", Verdict.PASS, ""),
+        ("split", "LOG-1", Verdict.FAIL, "a record is split over lines"),
+        ("helper", "ERR-5", Verdict.PASS, ""),
+    ],
+)
+def test_the_verdict_is_right(
+    word: str, assertion: str, verdict: Verdict, title: str, tmp_path: Path
+) -> None:
+    """A fixed port, colours, records over several lines and helpers that end are no reason to err."""
+    result = _judged(word, assertion, tmp_path)
+    assert (result.verdict, result.reason) == (verdict, "")
+    assert {finding.title for finding in result.findings} == ({title} if title else set())
+
+
+def test_two_processes_do_not_share_one_port(tmp_path: Path) -> None:
+    """What needs two at the same time is not tried on a fixed port, and the reason names what to declare."""
+    result = _judged("fixed", "RTL-6", tmp_path)
+    assert result.verdict in {Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE}
