@@ -28,6 +28,8 @@ command = {command}
 live = "/livez"
 [routes]
 list = {{ path = "/a" }}
+[cors]
+policy = "public"
 """
     manifest = parse_manifest(text.replace("'", '"'), folder=folder)
     run = asyncio.run(run_check(manifest, Options(only=(assertion,), calibrated=False)))
@@ -44,12 +46,13 @@ list = {{ path = "/a" }}
         ("coloured", "LOG-1", Verdict.PASS, ""),
         ("split", "LOG-1", Verdict.FAIL, "a record is split over lines"),
         ("helper", "ERR-5", Verdict.PASS, ""),
+        ("star", "COR-4", Verdict.PASS, ""),
     ],
 )
 def test_the_verdict_is_right(
     word: str, assertion: str, verdict: Verdict, title: str, tmp_path: Path
 ) -> None:
-    """A fixed port, colours, records over several lines and helpers that end are no reason to err."""
+    """A fixed port, colours, split records, helpers that end, a grant on successes: no reason to err."""
     result = _judged(word, assertion, tmp_path)
     assert (result.verdict, result.reason) == (verdict, "")
     assert {finding.title for finding in result.findings} == ({title} if title else set())

@@ -15,6 +15,10 @@ TWINS = (
     Twin("cor-1-null", "COR-1"),
     Twin("cor-1-ends-with", "COR-1"),
     Twin("cor-1-begins-with", "COR-1"),
+    Twin("cor-1-on-create", "COR-1"),
+    Twin("cor-1-on-refusal", "COR-1"),
+    Twin("cor-1-on-delete", "COR-1"),
+    Twin("cor-1-on-live", "COR-1"),
     # Credentials that nobody declared are told by COR-3 as well.
     Twin(
         "cor-2-star",

@@ -32,6 +32,7 @@ SAMPLE = {
     "cmp-3-substring",
     "cmp-8-image",
     "cor-1-ends-with",
+    "cor-1-on-create",
     "cor-4-only-when-granted",
     "cor-5-lacks-delete",
     "hdr-1-not-on-errors",

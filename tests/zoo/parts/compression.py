@@ -53,7 +53,8 @@ class Compression(Part):
             return
         coding = _chosen(request.fields.get("accept-encoding"))
         if not faulty("cmp-2-none") and (coding or not faulty("cmp-2-coded-only")):
-            response.set("Vary", "Accept-Encoding")
+            varies = response.get("Vary")
+            response.set("Vary", f"{varies}, Accept-Encoding" if varies else "Accept-Encoding")
         if not coding or faulty("cmp-1-none"):
             _revalidate(request, response)
             return

@@ -54,6 +54,9 @@ class Cors(Part):
         if faulty("cor-8-bare-413") and response.status == 413:
             return
         granted = self._grant(request, response)
+        if self._reflects(request, response):
+            response.set("Access-Control-Allow-Origin", request.fields.get("origin", "null"))
+            response.set("Access-Control-Allow-Credentials", "true")
         if not faulty("cor-4-no-vary") and (granted or not faulty("cor-4-only-when-granted")):
             varies = response.get("Vary")
             response.set("Vary", f"{varies}, Origin" if varies else "Origin")
@@ -61,6 +64,14 @@ class Cors(Part):
             response.set("Access-Control-Expose-Headers", _EXPOSED)
         if granted and faulty("cor-9-preflight-fields"):
             response.set("Access-Control-Allow-Methods", _METHODS)
+
+    def _reflects(self, request: Request, response: Response) -> bool:
+        return (
+            (faulty("cor-1-on-create") and request.method == "POST" and response.status == 201)
+            or (faulty("cor-1-on-refusal") and request.method == "POST" and response.status in (400, 422))
+            or (faulty("cor-1-on-delete") and request.method == "DELETE")
+            or (faulty("cor-1-on-live") and request.path == "/livez")
+        )
 
     def _grant(self, request: Request, response: Response) -> bool:
         origin = request.fields.get("origin", "")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from ...checklist import Severity
 from ..bench import Bench
+from ..errors import ControlFailed
 from ..http.fetch_standard import cors_check, preflight_check, words
 from ..http.wire import Answer
 from ..manifest.routes import Route
@@ -23,6 +28,13 @@ _EVIL = "https://evil.example"
 _COOKIE = {"Cookie": "session=roadworthy"}
 # Chromium keeps a preflight for at most two hours, Firefox for a day.
 _LONGEST = 86_400
+_EVERYWHERE = 2
+"""Kinds of hostile origins, the first, that are tried on everything."""
+_ALWAYS = 2
+"""Requests, the first, that every kind is tried on; and every how manieth of the others."""
+
+_Ask: TypeAlias = Callable[[dict[str, str]], Awaitable[Answer]]
+"""Sends a request with these fields."""
 
 
 def _origins(bench: Bench) -> tuple[str, ...]:
@@ -84,7 +96,7 @@ def _judge_hostile(bench: Bench, kind: str, origin: str, answer: Answer) -> bool
 
 @probe("COR-1", phase=Phase.SERVE, samples=4)
 async def _strangers_are_not_granted(bench: Bench) -> Verdict:
-    """Comes with a cookie to each route, from origins that resemble an allowed one and from another."""
+    """Comes with a cookie to each route by each method, from origins like an allowed one and from others."""
     policy, path = bench.manifest.cors.policy, _path(bench)
     allowed = await bench.get(path, {"Origin": origin_of(bench), **_COOKIE})
     if policy in {"origins", "public"}:
@@ -92,19 +104,58 @@ async def _strangers_are_not_granted(bench: Bench) -> Verdict:
         bench.control(f"an allowed origin is granted ({failed or 'it is'})", not failed)
     else:
         bench.control(f"a request with an Origin is answered ({path}: {allowed})", allowed.status)
-    routes = bench.manifest.routes.by_role
-    roles = ("read", "html", "child_list", "overview")
-    more = [routes[role].path.replace("{id}", "1") for role in roles if role in routes]
-    paths = [path, bench.unknown_path(), *more]
-    for kind, origin in _hostile(bench):
+    asks = [ask async for ask in _asks(bench, path)]
+    for number, (kind, origin) in enumerate(_hostile(bench)):
         if origin in bench.manifest.cors.origins:
             continue
-        for each in paths:
-            answer = await bench.get(each, {"Origin": origin, **_COOKIE})
+        # The two that need no declaration are tried everywhere, the others by turns.
+        chosen = asks if number < _EVERYWHERE else [*asks[:_ALWAYS], *asks[_ALWAYS + number :: _ALWAYS]]
+        for ask in chosen:
+            answer = await ask({"Origin": origin, **_COOKIE})
             if _judge_hostile(bench, kind, origin, answer):
                 # One route shows it; the same finding for each of them would bury the next kind.
                 break
     return bench.verdict()
+
+
+async def _asks(bench: Bench, path: str) -> AsyncIterator[_Ask]:
+    """Yield requests to all routes, by all methods and with every class of status, those that read first."""
+    routes = bench.manifest.routes.by_role
+    yield partial(bench.get, path)
+    yield partial(bench.get, bench.unknown_path())
+    for role in ("read", "html", "child_list", "overview", "large", "fails"):
+        if (route := routes.get(role)) is not None and route.method == "GET":
+            yield partial(_call, bench, route)
+    for each in filter(
+        None, (bench.manifest.health.live, bench.manifest.health.ready, bench.manifest.openapi)
+    ):
+        yield partial(bench.get, each)
+    create = routes.get("create")
+    if create is None or create.body is None:
+        return
+    yield partial(_call, bench, create)
+    yield partial(_send, bench, create, b'{"a": ')
+    yield partial(_send, bench, create, b"{}")
+    # Sent again and again: where something in it is unique, all but the first are conflicts.
+    yield partial(_send, bench, create, json.dumps(bench.fresh(create.body)).encode())
+    for role in ("update", "delete"):
+        if (route := routes.get(role)) is not None:
+            yield partial(_call_created, bench, route)
+
+
+async def _call(bench: Bench, route: Route, fields: dict[str, str]) -> Answer:
+    return await bench.call(route, headers=fields)
+
+
+async def _send(bench: Bench, route: Route, body: bytes, fields: dict[str, str]) -> Answer:
+    given = {"Content-Type": "application/json", **route.headers, **fields}
+    return await bench.request(route.method, route.path, given, body)
+
+
+async def _call_created(bench: Bench, route: Route, fields: dict[str, str]) -> Answer:
+    with suppress(ControlFailed):
+        return await bench.call(route, (await bench.create()).id, headers=fields)
+    return await bench.call(route, headers=fields)
 
 
 async def _grants(bench: Bench) -> dict[str, Answer]:
@@ -178,7 +229,7 @@ async def _allowed_origins_are_granted(bench: Bench) -> Verdict:
 
 @probe("COR-4", phase=Phase.SERVE, samples=6)
 async def _vary_says_origin(bench: Bench) -> Verdict:
-    """Compares responses to an allowed origin, to another and to none, on a route and on a 404."""
+    """Compares responses to an allowed origin, to another and to none, of a route and of a 404."""
     answers = {kind: one for kind, one in (await bench.shared(_grants)).items() if "preflight" not in kind}
     granting = _granting(answers)
     if not granting:
@@ -186,18 +237,22 @@ async def _vary_says_origin(bench: Bench) -> Verdict:
     bench.control(f"a grant was seen ({', '.join(granting)})")
     route = answers["allowed origin"]
     bench.control(f"the route answers ({route})", route.ok)
-    depends = len(set(granting.values())) > 1 or len(granting) < len(answers)
-    for kind, answer in answers.items():
-        varies = {word.lower() for word in words(answer, "vary")}
-        bench.expect(
-            not depends or varies & {"origin", "*"},
-            f"the grant depends on the origin, but the response has no Vary: Origin ({kind})",
-            "Vary: Origin",
-            f"Vary: {answer.field('vary')}" if varies else "no Vary",
-            answer,
-        )
-    if not depends:
-        bench.note(f"the grant is the same for everybody ({next(iter(granting.values()))})")
+    # Each by itself: caches keep resources apart (Fetch, "CORS protocol and HTTP caches").
+    for is_missing in (False, True):
+        one = {kind: answer for kind, answer in answers.items() if kind.endswith(", 404") is is_missing}
+        grants = _granting(one)
+        depends = len(set(grants.values())) > 1 or 0 < len(grants) < len(one)
+        for kind, answer in one.items():
+            varies = {word.lower() for word in words(answer, "vary")}
+            bench.expect(
+                not depends or varies & {"origin", "*"},
+                f"the grant depends on the origin, but the response has no Vary: Origin ({kind})",
+                "Vary: Origin",
+                f"Vary: {answer.field('vary')}" if varies else "no Vary",
+                answer,
+            )
+        if grants and not depends:
+            bench.note(f"the grant is the same for everybody ({next(iter(grants.values()))})")
     return bench.verdict()
 
 
