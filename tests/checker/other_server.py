@@ -10,16 +10,21 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 _WORD = sys.argv[1]
 _BODY = b'{"a":1}'
+_counts: Counter[tuple[str, int]] = Counter()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self._answer_metrics()
+            return
         self.send_response(200 if self.path in ("/livez", "/a") else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(_BODY)))
@@ -28,7 +33,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(_BODY)
 
+    def _answer_metrics(self) -> None:
+        lines = [
+            "# HELP upstream_requests_total Requests to our supplier.",
+            "# TYPE upstream_requests_total counter",
+        ]
+        lines.append(f"upstream_requests_total {_counts.total() // 3}")
+        if _WORD != "upstream":
+            lines += ["# HELP http_requests_total Requests.", "# TYPE http_requests_total counter"]
+        for (method, status), count in _counts.items() if _WORD != "upstream" else ():
+            lines.append(f'http_requests_total{{method="{method}",status="{status}"}} {count}')
+        body = "\n".join([*lines, ""]).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        if self.path != "/metrics":
+            _counts[self.command, int(code)] += 1
         record = {"method": self.command, "path": self.path, "status": int(code)}
         if "silent" in _WORD:
             return

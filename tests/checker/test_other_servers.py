@@ -28,6 +28,8 @@ command = {command}
 live = "/livez"
 [routes]
 list = {{ path = "/a" }}
+[metrics]
+path = "/metrics"
 [cors]
 policy = "public"
 """
@@ -47,6 +49,7 @@ policy = "public"
         ("split", "LOG-1", Verdict.FAIL, "a record is split over lines"),
         ("helper", "ERR-5", Verdict.PASS, ""),
         ("star", "COR-4", Verdict.PASS, ""),
+        ("plain", "MET-4", Verdict.PASS, ""),
     ],
 )
 def test_the_verdict_is_right(
@@ -56,6 +59,14 @@ def test_the_verdict_is_right(
     result = _judged(word, assertion, tmp_path)
     assert (result.verdict, result.reason) == (verdict, "")
     assert {finding.title for finding in result.findings} == ({title} if title else set())
+
+
+def test_a_counter_of_something_else_is_none_of_requests(tmp_path: Path) -> None:
+    """A series that moves when requests come, and not by them, proves nothing; the manifest may name one."""
+    result = _judged("upstream", "MET-4", tmp_path)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "upstream_requests_total" in result.reason
+    assert "metrics.requests" in result.reason
 
 
 def test_two_processes_do_not_share_one_port(tmp_path: Path) -> None:

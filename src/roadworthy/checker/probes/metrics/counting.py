@@ -12,7 +12,16 @@ from ...bench import Bench
 from ...http.wire import Answer
 from ...read.exposition import Sample
 
-__all__ = ("Moved", "Scraper", "durations", "request_counter", "split", "tally", "worst_growth")
+__all__ = (
+    "Moved",
+    "Scraper",
+    "durations",
+    "request_counter",
+    "resembling",
+    "split",
+    "tally",
+    "worst_growth",
+)
 
 _METHODS = ("method", "http_method", "request_method", "http_request_method", "verb")
 _STATUSES = ("status", "code", "status_code", "http_status", "http_response_status_code", "status_class")
@@ -59,21 +68,30 @@ class Scraper:
 
 
 def request_counter(bench: Bench, moved: Mapping[Sample, float], count: int) -> str:
-    """Return the name of the series that count requests: the declared one, or what moved like one.
+    """Return the name of the series that count requests: the declared one, or what moved exactly like one.
 
     Parameters:
-        count: how many requests were made; of several that moved, the one that comes nearest.
+        count: how many requests were made.
     """
     if bench.manifest.metrics.requests:
         return bench.manifest.metrics.requests
-    sums: Counter[str] = Counter()
-    for sample, value in moved.items():
-        fits = re.search(r"request", sample.name) and re.search(r"(_total|_count)$", sample.name)
-        if fits and not re.search(r"bytes|size", sample.name):
-            sums[sample.name] += round(value)
-    named = {name: value for name, value in sums.items() if value > 0}
+    exact = [name for name, value in _growing(moved).items() if value == count]
     # A counter has status and method more often than the count of a histogram does.
-    return min(named, key=lambda name: (abs(named[name] - count), name.endswith("_count"), name), default="")
+    return min(exact, key=lambda name: (name.endswith("_count"), name), default="")
+
+
+def resembling(moved: Mapping[Sample, float]) -> dict[str, float]:
+    """Return the series that may count requests by their name, and how far they moved."""
+    return {name: value for name, value in _growing(moved).items() if "request" in name}
+
+
+def _growing(moved: Mapping[Sample, float]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for sample, value in moved.items():
+        counts = re.search(r"(_total|_count)$", sample.name) and not re.search(r"bytes|size", sample.name)
+        if counts:
+            sums[sample.name] = sums.get(sample.name, 0.0) + value
+    return {name: value for name, value in sums.items() if value > 0}
 
 
 def split(moved: Mapping[Sample, float], name: str) -> dict[tuple[str, str], float]:

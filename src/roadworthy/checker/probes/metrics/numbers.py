@@ -6,6 +6,7 @@ import asyncio
 import re
 
 from ...bench import Bench
+from ...errors import ControlFailed
 from ...http.request import build_request
 from ...http.wire import Answer
 from ...needs import Need
@@ -13,13 +14,14 @@ from ...phases import Phase
 from ...probe import Probe, probe
 from ...read.exposition import Sample, total
 from ...verdict import Table, Verdict
-from .counting import Scraper, durations, request_counter, split, tally
+from .counting import Scraper, durations, request_counter, resembling, split, tally
 
 __all__ = ("PROBES",)
 
 # Primes, so that no two sums of them are mistaken for each other; 137 in all.
 _PLAN = (("list", 53), ("unknown", 31), ("create", 23), ("malformed", 17), ("lost", 13))
 _ALL = sum(count for _, count in _PLAN)
+_MORE = 41
 # Other units are off by 60 and more; a busy machine makes the client's times longer than the service's.
 _SLACK = 5.0
 _IN_FLIGHT = re.compile(r"in_?flight|in_?progress|active_requests|requests_active|concurrent_requests")
@@ -58,8 +60,10 @@ async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
     moved = await scraper.settle(arrived)
     name = request_counter(bench, moved, _ALL)
     if not name:
-        bench.fail("no counter of requests moves", f"+{_ALL}", "nothing that is called requests")
+        _judge_none(bench, moved)
         return
+    if not bench.manifest.metrics.requests:
+        await _verify(bench, scraper, name)
     found = split(moved, name)
     grown = sum(found.values())
     rows = tuple(
@@ -82,6 +86,30 @@ async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
         )
         text = ", ".join(f"{method} {status} {count:g}" for (method, status), count in expected.items())
         bench.fail("the counter does not separate methods and statuses", text, got, evidence=shown)
+
+
+def _judge_none(bench: Bench, moved: dict[Sample, float]) -> None:
+    if others := resembling(moved):
+        seen = ", ".join(f"{name} +{value:g}" for name, value in sorted(others.items())[:3])
+        raise ControlFailed(
+            f"no series moved by the {_ALL} requests that were sent ({seen}); if one counts them, name it "
+            "(metrics.requests in the manifest)"
+        )
+    bench.fail("no counter of requests moves", f"+{_ALL}", "nothing that is called requests")
+
+
+async def _verify(bench: Bench, scraper: Scraper, name: str) -> None:
+    """Hold when a series that nobody declared stands still without requests, and moves with the next."""
+    rested = sum(split(await scraper.settle(lambda _: True), name).values()) - _ALL
+    more = [await _ask(bench, "unknown") for _ in range(_MORE)]
+    wanted = _ALL + len(more)
+    moved = await scraper.settle(lambda moved: sum(split(moved, name).values()) >= wanted)
+    grown = sum(split(moved, name).values()) - _ALL
+    bench.control(
+        f"{name} counts requests (+{rested:g} without any, +{grown:g} with {_MORE}); if it does not, name "
+        "the one that does (metrics.requests in the manifest)",
+        rested == 0 and grown == _MORE,
+    )
 
 
 @probe("MET-4", phase=Phase.SERVE, needs=(Need.METRICS,), samples=_ALL, seconds=90)
