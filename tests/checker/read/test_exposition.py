@@ -171,3 +171,22 @@ def test_what_prometheus_client_writes_is_valid() -> None:
     assert problems(generate_latest(registry).decode()) == []
     encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
     assert problems(encode(registry).decode(), OPENMETRICS) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "media_type", "scraped"),
+    [
+        ("# TYPE a counter\n# TYPE a counter\na 1\n", "text/plain", True),
+        ("# HELP a b\n# HELP a b\na 1\n", "text/plain", True),
+        ("a 1\nb 1\na 1 5\n", "text/plain", False),
+        ('a{x="1"} 1\nb 1\na{x="2"} 1\n', "text/plain", True),
+        ("a 1\n# TYPE a counter\n", "text/plain", True),
+        ("a one\n", "text/plain", False),
+        ("# TYPE a gauge\n# TYPE a gauge\na 1\n# EOF\n", OPENMETRICS, False),
+    ],
+)
+def test_what_prometheus_takes_all_the_same(text: str, media_type: str, scraped: bool) -> None:
+    """A breach that costs no sample is told apart from one that does."""
+    found = read_exposition(text.encode(), media_type)
+    assert found.problems
+    assert found.is_scraped is scraped

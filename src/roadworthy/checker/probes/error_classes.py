@@ -17,6 +17,9 @@ from .shared import contract
 
 __all__ = ("PROBES",)
 
+_MESSAGES = ("detail", "message", "msg", "title", "description", "reason", "error")
+"""Names of the words for one detail: that of RFC 9457 §3 first, then those of the seven stacks."""
+
 _CODE = re.compile(r"[A-Za-z][\w.-]*")
 # The variables that name the environment for the seven stacks and this project.
 _ENVIRONMENT = ("ROADWORTHY_ENV", "NODE_ENV", "APP_ENV", "ENVIRONMENT", "ENV", "GO_ENV", "FLASK_ENV")
@@ -126,8 +129,8 @@ def _judge_entries(bench: Bench, route: str, wanted: list[str], answer: Answer) 
         ", ".join(sorted(named)) or f"no field ({answer})",
         answer,
     )
-    if any(not isinstance(entry.get("message", entry.get("msg")), str) for entry in entries):
-        bench.fail(f"a detail has no message ({route})", "message: a text", "none", answer)
+    if not all(any(isinstance(entry.get(name), str) for name in _MESSAGES) for entry in entries):
+        bench.fail(f"a detail has no message ({route})", "detail or message: a text", "none", answer)
 
 
 @probe("ECL-3", phase=Phase.SERVE, needs=(Need.FAILS,), samples=3)

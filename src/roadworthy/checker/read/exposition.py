@@ -83,11 +83,24 @@ class Exposition:
         samples: the value of each series, in the order of the text; the last where it is repeated.
         families: the samples of each name with its HELP, TYPE and UNIT, to be judged.
         problems: what is wrong: the number of a line and words. Such a line has no sample.
+        is_open_metrics: whether it is in the stricter format.
     """
 
     samples: dict[Sample, float] = field(default_factory=dict[Sample, float])
     families: dict[str, Family] = field(default_factory=dict[str, Family])
     problems: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    is_open_metrics: bool = False
+
+    @property
+    def is_scraped(self) -> bool:
+        """Whether Prometheus reads it whole in spite of the problems.
+
+        Its parser of the text format takes HELP and TYPE as they come, and samples in any order.
+        """
+        return not self.is_open_metrics and all(_TOLERATED.search(text) for _, text in self.problems)
+
+
+_TOLERATED = re.compile(r"^a second (?:HELP|TYPE) of |is not in one group|comes after its samples$")
 
 
 class _Malformed(Exception):
@@ -129,7 +142,7 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 class _Reader:
     def __init__(self, openmetrics: bool) -> None:
-        self.found = Exposition()
+        self.found = Exposition(is_open_metrics=openmetrics)
         self._open = openmetrics
         self._current = ""
         self._finished: set[str] = set()

@@ -82,12 +82,15 @@ async def _every_line_is_valid(bench: Bench) -> Verdict:
                 for number, text in found.problems[:20]
             )
             number, text = found.problems[0]
+            # What Prometheus scrapes all the same loses nobody a number.
+            severity = Severity.LOW if found.is_scraped else None
             bench.fail(
                 f"the exposition is not valid: {text}",
                 "every line as the format has it",
                 f"{len(found.problems)} breaches, the first in line {number}",
                 answer,
                 evidence=(Lines(f"breaches in {media_type or 'a scrape'}", shown),),
+                severity=severity,
             )
     return bench.verdict()
 

@@ -12,8 +12,10 @@ Policy = dict[str, tuple[str, ...]]
 """The directives of one policy with their sources, in lower case but for nonces and hashes."""
 
 _ANYWHERE = frozenset({"*", "http:", "https:", "data:", "blob:"})
-# CSP Level 3 §2.3.1: with one of these in the list, 'unsafe-inline' is ignored.
-_CHOSEN = re.compile(r"'(?:nonce-|sha(?:256|384|512)-)", re.I)
+_ANY_HOST = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?\*(?::(?:[0-9]+|\*))?(?:/.*)?", re.I)
+"""``https://*`` and ``*:443`` are host-sources whose host is any (CSP Level 3 §2.3.1)."""
+_CHOSEN = re.compile(r"'(?:nonce|sha256|sha384|sha512)-[A-Za-z0-9+/_-]+={0,2}'", re.I)
+"""nonce-source and hash-source, whole: what is not one is ignored (CSP Level 3 §2.3.1, base64-value)."""
 
 
 def policies_of(answer: Answer) -> list[Policy]:
@@ -31,18 +33,37 @@ def policies_of(answer: Answer) -> list[Policy]:
 
 
 def scripts(policy: Policy) -> str:
-    """Return why a policy does not keep scripts out, or nothing."""
-    sources = policy.get("script-src", policy.get("default-src"))
+    """Return why a policy does not keep scripts out, or nothing.
+
+    Elements and attributes have directives of their own, which fall back on ``script-src``; what is evaluated
+    has not (CSP Level 3 §6.1 and §6.8.4).
+    """
+    name, sources = _effective(policy, "script-src")
+    for kind in ("script-src-elem", "script-src-attr"):
+        if why := _lets_in(*_effective(policy, kind), elements=kind.endswith("elem")):
+            return why
+    if "'unsafe-eval'" in {source.lower() for source in sources or ()}:
+        return f"{name} with 'unsafe-eval'"
+    return ""
+
+
+def _effective(policy: Policy, name: str) -> tuple[str, tuple[str, ...] | None]:
+    """Return the directive that counts for another, and its sources; None where there is none."""
+    names = dict.fromkeys((name, "script-src", "default-src"))
+    return next(((each, policy[each]) for each in names if each in policy), (name, None))
+
+
+def _lets_in(name: str, sources: tuple[str, ...] | None, *, elements: bool) -> str:
     if sources is None:
         return "neither script-src nor default-src"
     plain = {source.lower() for source in sources}
-    if "'unsafe-eval'" in plain:
-        return "script-src with 'unsafe-eval'"
-    chosen = any(_CHOSEN.match(source) for source in sources)
-    if "'unsafe-inline'" in plain and not chosen and "'strict-dynamic'" not in plain:
-        return "script-src with 'unsafe-inline'"
-    if plain & _ANYWHERE and "'strict-dynamic'" not in plain:
-        return f"script-src with {', '.join(sorted(plain & _ANYWHERE))}"
+    is_strict = "'strict-dynamic'" in plain
+    # A nonce, a hash or 'strict-dynamic' make 'unsafe-inline' ineffective (CSP Level 3 §6.7.3.2).
+    if "'unsafe-inline'" in plain and not is_strict and not any(map(_CHOSEN.fullmatch, sources)):
+        return f"{name} with 'unsafe-inline'"
+    anywhere = sorted(source for source in plain if source in _ANYWHERE or _ANY_HOST.fullmatch(source))
+    if elements and anywhere and not is_strict:
+        return f"{name} with {', '.join(anywhere)}"
     return ""
 
 
