@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -67,6 +68,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             print(json.dumps(record), flush=True)
 
 
+if _WORD == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if _WORD == "helper":
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.7)"])
 _port = int(sys.argv[2]) if len(sys.argv) > 2 else int(os.environ["PORT"])

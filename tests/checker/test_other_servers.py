@@ -22,6 +22,7 @@ def _judged(word: str, assertion: str, folder: Path) -> Result:
 version = 1
 [start]
 command = {command}
+grace = "1s"
 [listen]
 {listen}
 [health]
@@ -50,12 +51,15 @@ policy = "public"
         ("helper", "ERR-5", Verdict.PASS, ""),
         ("star", "COR-4", Verdict.PASS, ""),
         ("plain", "MET-4", Verdict.PASS, ""),
+        ("plain", "SHUT-3", Verdict.PASS, ""),
+        ("plain", "SHUT-8", Verdict.PASS, ""),
+        ("stubborn", "SHUT-3", Verdict.FAIL, "the process does not end"),
     ],
 )
 def test_the_verdict_is_right(
     word: str, assertion: str, verdict: Verdict, title: str, tmp_path: Path
 ) -> None:
-    """A fixed port, colours, split records, helpers that end, a grant on successes: no reason to err."""
+    """Habits, and what was not declared, are no reason for a false alarm or for no verdict."""
     result = _judged(word, assertion, tmp_path)
     assert (result.verdict, result.reason) == (verdict, "")
     assert {finding.title for finding in result.findings} == ({title} if title else set())

@@ -24,6 +24,7 @@ from .watched_stop import (
     IN_FLIGHT,
     SIGNAL_AFTER,
     Stop,
+    flight,
     in_flight_control,
     same,
     slow_route,
@@ -124,7 +125,7 @@ async def _lasting(bench: Bench) -> tuple[Route | None, Answer | None]:
     return None, None
 
 
-@probe("SHUT-3", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
+@probe("SHUT-3", phase=Phase.SHUTDOWN, needs=(Need.COMMAND,), seconds=180)
 async def _it_ends_in_time(bench: Bench) -> Verdict:
     """Measures from the signal, and from the last response, to the exit, with an idle connection open."""
     stop = await bench.shared(watched_stop)
@@ -152,7 +153,7 @@ async def _it_ends_in_time(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("SHUT-4", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
+@probe("SHUT-4", phase=Phase.SHUTDOWN, needs=(Need.COMMAND,), seconds=180)
 async def _the_exit_status_is_clean(bench: Bench) -> Verdict:
     """Reads the exit status of a stop; the signal itself counts as clean when nothing was dropped."""
     stop = await bench.shared(watched_stop)
@@ -273,7 +274,7 @@ async def _connections_are_told_to_end(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("SHUT-8", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), seconds=180)
+@probe("SHUT-8", phase=Phase.SHUTDOWN, needs=(Need.COMMAND,), seconds=180)
 async def _nothing_is_left(bench: Bench) -> Verdict:
     """Looks for processes of the session and for the listener two seconds after the exit."""
     stop = await bench.shared(watched_stop)
@@ -342,7 +343,7 @@ async def _write(bench: Bench, target: Target, acknowledged: list[Created], refu
             await asyncio.sleep(0.02)
 
 
-@probe("SHUT-10", phase=Phase.SHUTDOWN, needs=(Need.COMMAND, Need.SLOW), samples=3, seconds=120)
+@probe("SHUT-10", phase=Phase.SHUTDOWN, needs=(Need.COMMAND,), samples=3, seconds=120)
 async def _other_signals_and_the_last_record(bench: Bench) -> Verdict:
     """Stops with SIGINT, and with SIGTERM twice, a request in flight; then reads the end of the log."""
 
@@ -361,15 +362,17 @@ async def _other_signals_and_the_last_record(bench: Bench) -> Verdict:
 async def _stop_by(bench: Bench, name: str, stop_it: Callable[[Target], Awaitable[None]]) -> None:
     own = bench.beside()
     async with own.launch(draining=True) as target:
-        plain = await own.call(slow_route(bench))
-        bench.control("the slow route answers", plain.ok)
-        flying = asyncio.create_task(own.call(slow_route(bench), seconds=30))
+        flown = await flight(own)
+        plain = flown.plain if flown else await own.get(bench.manifest.health.live or "/")
+        bench.control(f"the service answers before the signal ({plain})", plain.complete)
+        flying = asyncio.ensure_future(flown.send()) if flown else None
         await asyncio.sleep(SIGNAL_AFTER)
         since = bench.now()
         await stop_it(target)
-        answer = await flying
-        title = f"{name} cuts off what is in flight"
-        bench.expect(same(answer, plain), title, str(plain), str(answer), answer)
+        if flown and flying:
+            answer = await flying
+            title = f"{name} cuts off what is in flight"
+            bench.expect(same(answer, plain), title, str(plain), str(answer), answer)
         ended = await target.process.wait_end(bench.patience(bench.manifest.start.grace))
         bench.expect(ended is not None, f"{name} does not end the process", "an exit", "it still runs")
         await target.process.wait_silence(1.0)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 from ...bench import Bench
@@ -14,12 +17,23 @@ from ...service.process import Exit, is_free
 from ...service.target import Target
 from ...verdict import Point, Timeline
 
-__all__ = ("IN_FLIGHT", "SIGNAL_AFTER", "Stop", "in_flight_control", "same", "slow_route", "watched_stop")
+__all__ = (
+    "IN_FLIGHT",
+    "SIGNAL_AFTER",
+    "Stop",
+    "flight",
+    "in_flight_control",
+    "same",
+    "slow_route",
+    "watched_stop",
+)
 
 # Signal after the requests in flight began: late enough to be in the handler, early enough to be still there.
 SIGNAL_AFTER = 0.4
 IN_FLIGHT = 8
 _ORPHANS_AFTER = 2.0
+_UPLOAD = 1.5
+"""Seconds for an upload that is to be under way at the signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +107,49 @@ def slow_route(bench: Bench) -> Route:
     return bench.manifest.routes.by_role["slow"]
 
 
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A request that lasts until after the signal.
+
+    Parameters:
+        plain: how it is answered without one.
+        send: sends it once more.
+    """
+
+    plain: Answer
+    send: Callable[[], Awaitable[Answer]]
+
+
+async def flight(bench: Bench) -> Flight | None:
+    """Return what can be in flight at the signal: the slow route, else an upload that comes byte by byte.
+
+    None where neither is declared: then a connection that idles is all that a stop can be tried with.
+    """
+    routes = bench.manifest.routes.by_role
+    if "slow" in routes:
+        plain = await bench.call(routes["slow"])
+        bench.control("the slow route answers", plain.ok)
+        bench.control(f"it takes long enough ({plain.seconds:.2f} s)", plain.seconds > SIGNAL_AFTER + 0.1)
+        return Flight(plain, partial(bench.call, routes["slow"], seconds=30))
+    create = routes.get("create")
+    if create is None or create.body is None:
+        return None
+    plain = await bench.call(create)
+    bench.control("what routes.create sends is answered", plain.ok)
+    count = len(str(plain.request)) + len(json.dumps(create.body)) + 200  # head and body, about
+    return Flight(plain, partial(bench.call, create, seconds=30, interval=_UPLOAD / count))
+
+
 async def watched_stop(bench: Bench) -> Stop:
     """Stop a service with requests in flight, an idle connection, and new connections all the time."""
     async with bench.launch(draining=True) as target:
-        plain = await bench.call(slow_route(bench))
-        bench.control("the slow route answers", plain.ok)
-        bench.control(f"it takes long enough ({plain.seconds:.2f} s)", plain.seconds > SIGNAL_AFTER + 0.1)
+        flown = await flight(bench)
         live, ready = bench.manifest.health.live or "/", bench.manifest.health.ready
         idle = await bench.connect()
         async with idle:
-            await idle.exchange("GET", live, bench.headers())
-            stop = await _stopped(bench, target, plain, idle, [path for path in (ready, live) if path])
+            answered = await idle.exchange("GET", live, bench.headers())
+            stop = Stop(0.0, flown.plain if flown else answered)
+            await _stopped(bench, target, stop, flown, idle, [path for path in (ready, live) if path])
         stop.left = await _left(target)
         stop.port_free = is_free(target.address.host, target.address.port)
         stop.command = " ".join(target.process.command)
@@ -111,10 +157,12 @@ async def watched_stop(bench: Bench) -> Stop:
         return stop
 
 
-async def _stopped(bench: Bench, target: Target, plain: Answer, idle: Connection, paths: list[str]) -> Stop:
-    flying = [asyncio.create_task(bench.call(slow_route(bench), seconds=30)) for _ in range(IN_FLIGHT)]
+async def _stopped(
+    bench: Bench, target: Target, stop: Stop, flown: Flight | None, idle: Connection, paths: list[str]
+) -> None:
+    flying = [asyncio.ensure_future(flown.send()) for _ in range(IN_FLIGHT)] if flown else []
     await asyncio.sleep(SIGNAL_AFTER)
-    stop = Stop(target.process.signal(), plain)
+    stop.signalled = target.process.signal()
     watchers = [
         asyncio.create_task(_poll(bench, target, stop, paths)),
         asyncio.create_task(_watch_idle(idle, stop)),
@@ -129,7 +177,6 @@ async def _stopped(bench: Bench, target: Target, plain: Answer, idle: Connection
         if not task.cancelled():
             task.result()
     await target.process.wait_silence(1.0)
-    return stop
 
 
 async def _poll(bench: Bench, target: Target, stop: Stop, paths: list[str]) -> None:
@@ -167,6 +214,10 @@ async def _left(target: Target) -> tuple[str, ...]:
 
 
 def in_flight_control(bench: Bench, stop: Stop) -> None:
-    """Make sure that the requests really were in flight."""
+    """Make sure that the requests, where there are any, really were in flight."""
+    if not stop.in_flight:
+        bench.control(f"the service answered before the signal ({stop.plain})", stop.plain.complete)
+        bench.note("nothing was in flight at the signal (routes.slow, routes.create), but an idle connection")
+        return
     began = [answer for answer in stop.in_flight if answer.began and answer.began < stop.signalled]
     bench.control(f"{len(began)} requests were in flight at the signal", len(began) == IN_FLIGHT)
