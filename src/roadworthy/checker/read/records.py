@@ -17,9 +17,9 @@ __all__ = ("Record", "parse_record", "records")
 
 # Names that loggers of the seven stacks and common collectors give to the same thing.
 _ALIASES: dict[str, tuple[str, ...]] = {
-    "time": ("time", "timestamp", "ts", "@timestamp", "datetime", "asctime", "t"),
-    "level": ("level", "severity", "levelname", "log.level", "lvl", "loglevel", "severity_text"),
-    "message": ("message", "msg", "event", "body"),
+    "time": ("time", "timestamp", "ts", "@timestamp", "datetime", "asctime", "t", "@t", "start_time"),
+    "level": ("level", "severity", "levelname", "log.level", "lvl", "loglevel", "severity_text", "@l"),
+    "message": ("message", "msg", "event", "body", "@m"),
     "method": (
         *("method", "http.method", "http.request.method", "request.method", "req.method", "http_method"),
         *("request_method", "requestmethod", "verb"),
@@ -44,16 +44,18 @@ _ALIASES: dict[str, tuple[str, ...]] = {
             "requesturi",
         ),
         *("http.url", "http.path", "url.original", "url.full", "request.originalurl", "req.originalurl"),
+        "requested_uri",
     ),
     "status": (
         *("status", "status_code", "http.status_code", "http.response.status_code", "statuscode", "code"),
         *("response.status", "res.statuscode", "response.status_code", "res.status", "response_code"),
-        *("downstreamstatus", "originstatus", "meta.res.statuscode", "response.statuscode"),
+        *("downstreamstatus", "originstatus", "response.statuscode"),
     ),
     "duration": (
         *("duration", "duration_ms", "duration_s", "elapsed", "elapsed_ms", "latency", "latency_ms", "took"),
         *("responsetime", "response_time", "request_time", "seconds", "http.duration", "elapsedmilliseconds"),
         *("event.duration", "time_taken", "timetaken", "latency_human", "duration_us", "duration_ns"),
+        *("elapsed_time", "response.latency"),
     ),
     "request_id": (
         *("request_id", "requestid", "req_id", "reqid", "correlation_id", "correlationid", "x-request-id"),
@@ -61,6 +63,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "error": ("error", "err", "exception", "exc_info", "stack", "stack_trace", "stacktrace", "traceback"),
 }
+_WRAPPERS = ("meta", "properties", "attributes", "fields", "data", "context", "extra", "mdc")
+"""Objects that loggers put around what a service says (winston, Serilog, OpenTelemetry, Monolog, MDC)."""
 # No name that is looked for is longer; names of what is nested have those around it in front.
 _LONGEST_NAME = 256
 _PAIR = re.compile(r'([A-Za-z_@][\w.@-]*+)=(?:"((?:[^"\\]++|\\.)*+)"|([^\s"]*+))(?:\s++|$)')
@@ -85,9 +89,11 @@ class Record:
     def get(self, name: str) -> Any:
         """Return a field by its meaning: ``time``, ``level``, ``message``, … (the keys of ``_ALIASES``)."""
         for alias in _ALIASES[name]:
-            if alias in self.fields:
+            # Only an error is itself an object; around others, as ``url``, stands what is looked for.
+            if alias in self.fields and (name == "error" or not isinstance(self.fields[alias], dict)):
                 return self.fields[alias]
-        return None
+        wrapped = (f"{wrapper}.{alias}" for wrapper in _WRAPPERS for alias in _ALIASES[name])
+        return next((self.fields[each] for each in wrapped if each in self.fields), None)
 
     @property
     def rank(self) -> int:

@@ -126,8 +126,14 @@ async def traffic(bench: Bench, count: int) -> Traffic:
 
 
 def access_lines(lines: Sequence[Line], one: Sent, form: str = "json") -> list[Line]:
-    """Return the lines that report a request with its status, whatever their form."""
-    found = [line for line in lines if one.is_in(line) and _reports(line, one.answer, form)]
+    """Return the lines that report a request with its status, whatever their form.
+
+    Some write one record when a request arrives and another, which has only its id, when it is answered.
+    """
+    named = [line for line in lines if one.is_in(line)]
+    found = [line for line in named if _reports(line, one.answer, form)]
+    if not found and (ids := {identifier for line in named if (identifier := _id(line, form))}):
+        found = [line for line in lines if _id(line, form) in ids and _has_outcome(line, form)]
     if len(found) > 1:
         # A handled error may be recorded with its status too; that is no second access record.
         plain = [line for line in found if not _is_error(line, form)]
@@ -135,14 +141,31 @@ def access_lines(lines: Sequence[Line], one: Sent, form: str = "json") -> list[L
     return found
 
 
+def _id(line: Line, form: str) -> str:
+    record = parse_record(line, form)
+    return str(record.get("request_id") or "") if record is not None else ""
+
+
+def _has_outcome(line: Line, form: str) -> bool:
+    record = parse_record(line, form)
+    return record is not None and re.fullmatch(r"[1-5]\d\d", str(record.get("status"))) is not None
+
+
 def _reports(line: Line, answer: Answer, form: str) -> bool:
     record = parse_record(line, form)
     if record is None:
         return _says(line.plain, answer)
     # Some write a record when a request arrives, too; only the one with an outcome is its access record.
-    outcome = re.fullmatch(r"[1-5]\d\d", str(record.get("status"))) or record.get("duration") is not None
+    outcome = _has_outcome(line, form) or record.get("duration") is not None
     named = record.get("method") is not None or record.get("path") is not None
-    return bool(outcome and named) or _says(str(record.get("message")), answer)
+    return bool(outcome and (named or _names(line.plain, answer))) or _says(
+        str(record.get("message")), answer
+    )
+
+
+def _names(text: str, answer: Answer) -> bool:
+    """Tell whether a text has the request line, as in ``"request":"GET /a HTTP/1.1"``."""
+    return f"{answer.request.method} {answer.request.path.partition('?')[0]}" in text
 
 
 def _says(text: str, answer: Answer) -> bool:
