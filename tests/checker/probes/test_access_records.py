@@ -159,7 +159,7 @@ def test_an_object_is_known(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(_OBJECTS) - {"log4j", "nginx"}))
 def test_its_fields_are_known(name: str) -> None:
     """Method, path and status are found under the names that the logger gives them."""
-    record = parse_record(*_lines(json.dumps(_OBJECTS[name])))
+    record = parse_record(_lines(json.dumps(_OBJECTS[name]))[0])
     assert record is not None
     assert (record.get("method"), record.get("path"), str(record.get("status"))) == ("GET", _PATH, "404")
 
