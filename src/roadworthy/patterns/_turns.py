@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .stores import TransactionError
+from .stores.gate import Gate
 
 __all__ = ("Lent", "Turns")
 
 _Lent = TypeVar("_Lent")
 
 
-class Turns:
+class Turns(Gate):
     """The turns of a unit of work, or of a nested part of one.
 
     A nested part takes one turn of what it stands in, for all its time: what a sibling did meanwhile would be
@@ -24,9 +25,8 @@ class Turns:
     """
 
     def __init__(self, outer: Turns | None = None) -> None:
+        super().__init__(1)
         self._outer = outer
-        self._root: Turns = self if outer is None else outer._root
-        self._lock = asyncio.Lock()
         self._holder: asyncio.Task[object] | None = None
         self._hold: object | None = None
         self.over = False
@@ -38,18 +38,17 @@ class Turns:
         """Whether a nested part of another task has all turns."""
         return self._nested_by not in {None, asyncio.current_task()}
 
-    def take(self) -> AbstractAsyncContextManager[None]:
-        """Keep other tasks of the unit from its transaction; whoever holds it may ask again.
+    def take_now(self) -> bool:
+        """Take the turn if nobody has it; return whether it was taken. :meth:`leave` gives it back.
 
-        Raises:
-            TransactionError: a task that was begun by the holder, who may wait for it, asks as well.
+        For what asks for no turn while it has this one, and starts no task.
         """
-        return _Turn(self)
+        return _here.get() is None and self.enter_now()
 
     @asynccontextmanager
     async def nest(self) -> AsyncGenerator[Turns]:
         """Take one turn for a nested part, whose tasks take turns among themselves."""
-        async with self.take():
+        async with _Turn(self):
             inner = Turns(self.innermost())
             before, nested_by = _here.get(), self._nested_by
             _here.set(inner)
@@ -71,9 +70,15 @@ class Turns:
     def innermost(self) -> Turns:
         """Return the turns of the innermost part that the running code stands in."""
         found = _here.get()
-        while found is not None and (found.over or found._root is not self._root):
+        while found is not None and (found.over or found._root() is not self._root()):
             found = found._outer
         return found or self
+
+    def _root(self) -> Turns:
+        found = self
+        while found._outer is not None:
+            found = found._outer
+        return found
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None]:
@@ -95,7 +100,7 @@ class Turns:
                 "the connection of this unit of work is held by the block that began this task; "
                 "leave `async with database.connection()` before fan_out, gather and the like"
             )
-        await self._lock.acquire()
+        await self.enter()
         self._holder, self._hold = task, object()
         _held.set(self._hold)
         return True
@@ -108,11 +113,17 @@ class Turns:
         """
         self._holder = self._hold = None
         _held.set(before)
-        self._lock.release()
+        self.leave()
 
 
 class _Turn(AbstractAsyncContextManager[None]):
-    # A class: each statement of a unit takes a turn, and a generator costs three times as much.
+    """A turn; whoever has it may ask again.
+
+    Raises:
+        TransactionError: a task that was begun by the holder, who may wait for it, asks as well.
+    """
+
+    # A class: a generator costs three times as much.
     __slots__ = ("_before", "_taken", "_turns")
 
     def __init__(self, turns: Turns) -> None:
@@ -152,7 +163,7 @@ class Lent(AbstractAsyncContextManager[_Lent]):
     def __init__(self, turns: Turns, owner: Any, find: Callable[[Any], Awaitable[_Lent]]) -> None:
         self._owner = owner
         self._find = find
-        self._turn = turns.take()
+        self._turn = _Turn(turns)
 
     async def __aenter__(self) -> _Lent:
         await self._turn.__aenter__()

@@ -32,29 +32,34 @@ class Gate:
             return True
         return False
 
-    async def enter(self, wait: float) -> None:
+    async def enter(self, wait: float | None = None) -> None:
         """Take a place.
 
         Parameters:
-            wait: seconds to wait for it.
+            wait: seconds to wait for it; without an end when left out.
 
         Raises:
             TimeoutError: none was free in time.
         """
         if self.enter_now():
             return
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
         self._queue.append(turn)
+        # One callback: asyncio.timeout costs several times as much, and where there is one writer all wait.
+        timer = None if wait is None else loop.call_later(wait, _refuse, turn)
         try:
-            async with asyncio.timeout(wait):
-                await turn
+            await turn
         except BaseException:
-            if turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.leave()  # it was this one's turn when it gave up
+            else:
                 with suppress(ValueError):
                     self._queue.remove(turn)
-            else:  # it was this one's turn when it gave up
-                self.leave()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def leave(self) -> None:
         """Give the place to whoever has waited longest."""
@@ -64,3 +69,8 @@ class Gate:
                 turn.set_result(None)
                 return
         self._free += 1
+
+
+def _refuse(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(TimeoutError())

@@ -43,7 +43,7 @@ class AsyncpgDriver:
         """Read on a connection of the pool, each statement a transaction of its own."""
         lease = await self._lend()
         try:
-            return await self.fetch(lease.driver, query, sql, parameters, most)
+            return await self.fetch(lease.bare, query, sql, parameters, most)
         finally:
             await self._end(lease)
 
