@@ -36,20 +36,26 @@ async def to_the_end(work: Awaitable[None]) -> None:
 
 
 @coroutine
-def to_the_end_here(work: Coroutine[Any, Any, None]) -> Generator[Any, None, None]:
+def to_the_end_here(
+    work: Coroutine[Any, Any, None], ended: asyncio.Future[None]
+) -> Generator[Any, None, None]:
     """Do as :func:`to_the_end` without a task of its own, which costs as much as a short COMMIT.
 
     Parameters:
         work: awaits only what others complete, and cancels nothing to bound it: ``asyncio.timeout`` in it
             would be taken for a cancellation from outside.
+        ended: hears how the work ended, for others who wait for it.
     """
     kept = _Kept()
     while True:
         try:
             awaited = work.send(None)
         except StopIteration:
+            ended.set_result(None)
             break
-        except BaseException:
+        except BaseException as error:
+            ended.set_exception(error)
+            ended.exception()  # raised here, too
             if kept.cancelled is not None:  # it is what is raised
                 break
             raise

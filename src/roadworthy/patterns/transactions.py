@@ -90,9 +90,8 @@ class UnitOfWork:
 
     def begun_in(self, store: Store[_TransactionT]) -> _TransactionT | None:
         """Return the transaction of ``store``, None where it is to be asked for by :meth:`transaction_of`."""
-        if self._store is not store or self.ended:
-            return None
-        return cast("_TransactionT | None", self._transaction)
+        begun: Any = self._transaction
+        return None if self._store is not store or self.ended else begun
 
     async def transaction_of(self, store: Store[_TransactionT]) -> _TransactionT:
         """Return the transaction of ``store``, begun now if none is, to who has the turn; raises as
@@ -127,22 +126,14 @@ class UnitOfWork:
                 raise mistake from self._broken_by
             self.ended = True
             if self._transaction is not None and getattr(self._transaction, "ends_by_itself", False):
-                await to_the_end_here(self._commit_here(self._transaction))
-            elif self._transaction is not None:
+                # Cancelled, this task hears of nothing else; who waits besides hears how COMMIT ended.
+                self._ending = asyncio.get_running_loop().create_future()
+                await to_the_end_here(self._transaction.commit(), self._ending)
+                return
+            if self._transaction is not None:
                 self._ending = asyncio.ensure_future(self._transaction.commit())
         if self._ending is not None:  # also where a response that leaves has begun it: both wait for COMMIT
             await to_the_end(self._ending)
-
-    async def _commit_here(self, transaction: Transaction) -> None:
-        # Cancelled, this task hears of nothing else; who waits besides hears how COMMIT ended.
-        self._ending = ending = asyncio.get_running_loop().create_future()
-        try:
-            await transaction.commit()
-        except BaseException as error:
-            ending.set_exception(error)
-            ending.exception()  # raised here already
-            raise
-        ending.set_result(None)
 
     async def rollback(self) -> None:
         """Undo everything now."""

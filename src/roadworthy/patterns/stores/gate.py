@@ -18,12 +18,12 @@ class Gate:
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[None]] | None = None  # until somebody waits
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return sum(not one.done() for one in self._queue)
+        return sum(not one.done() for one in self._queue or ())
 
     def enter_now(self) -> bool:
         """Take a place if one is free; return whether it was."""
@@ -45,6 +45,8 @@ class Gate:
             return
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append(turn)
         # One callback: asyncio.timeout costs several times as much, and where there is one writer all wait.
         timer = None if wait is None else loop.call_later(wait, _refuse, turn)

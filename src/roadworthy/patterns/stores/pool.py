@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from math import inf
 from time import perf_counter
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Transaction
@@ -27,6 +27,8 @@ _logger = logging.getLogger("roadworthy.database")
 
 _BETWEEN = ("roadworthy.patterns.", "contextlib", "sqlalchemy.")
 """Modules between a pool and the code that wants a connection."""
+
+_known_between: set[str] = set()
 
 _NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -286,9 +288,12 @@ class Pool:
 
 def _place() -> tuple[CodeType, int] | None:
     """Return whose code asks for a connection, as cheaply as it can be kept."""
-    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_globals.get("__name__", "").startswith(_BETWEEN):
-        if frame.f_back is None:
-            return None
+    frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module not in _known_between:
+            if not module.startswith(_BETWEEN):
+                return frame.f_code, frame.f_lineno
+            _known_between.add(module)
         frame = frame.f_back
-    return frame.f_code, frame.f_lineno
+    return None

@@ -134,7 +134,8 @@ class Statement(Generic[_Row]):
         rows = self._runner.at_once(query, values) if query.is_point else None
         if rows is None:
             rows = await self._runner.fetch(query, query.plan.bind(values), 1, values)
-        return cast("_Row", rows[0]) if rows else None
+        row: _Row | None = rows[0] if rows else None
+        return row
 
     async def one(self, /, **values: Any) -> _Row:
         """Return the only row; raises as :meth:`all` does, and besides:
@@ -149,7 +150,8 @@ class Statement(Generic[_Row]):
             rows = await self._runner.fetch(query, query.plan.bind(values), 2, values)
         if len(rows) > 1:
             raise MultipleResultsFound("one row was asked for, and there are more")
-        return cast("_Row", existing(rows[0] if rows else None, self._label))
+        row: _Row | None = rows[0] if rows else None
+        return existing(row, self._label)
 
     async def scalar(self, /, **values: Any) -> Any:
         """Return the first column of the first row, None where there is none; raises as :meth:`all` does."""

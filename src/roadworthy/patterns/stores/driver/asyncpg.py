@@ -61,7 +61,7 @@ class AsyncpgDriver:
             rows = await connection.fetch(sql, *parameters)
         except Exception as error:
             raise self._translated(error, sql, connection) from error
-        return make(rows if most == EVERY else rows[:most])
+        return make(rows if most == EVERY or len(rows) <= most else rows[:most])
 
     async def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> int:
         """Return how many rows a change met, which the end of PostgreSQL's answer says: ``UPDATE 3``."""
