@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 
+from .sweep import Sweep
+
 __all__ = ("Gate",)
 
 
@@ -14,10 +16,12 @@ class Gate:
 
     Parameters:
         places: how many.
+        wait: seconds that each waits; without an end when left out.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, wait: float | None = None) -> None:
         self._free = places
+        self._sweep = None if wait is None else Sweep(wait)
         self._queue: deque[asyncio.Future[None]] | None = None  # until somebody waits
 
     @property
@@ -32,24 +36,19 @@ class Gate:
             return True
         return False
 
-    async def enter(self, wait: float | None = None) -> None:
+    async def enter(self) -> None:
         """Take a place.
-
-        Parameters:
-            wait: seconds to wait for it; without an end when left out.
 
         Raises:
             TimeoutError: none was free in time.
         """
         if self.enter_now():
             return
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
+        turn = asyncio.get_running_loop().create_future()
         if self._queue is None:
             self._queue = deque()
         self._queue.append(turn)
-        # One callback: asyncio.timeout costs several times as much, and where there is one writer all wait.
-        timer = None if wait is None else loop.call_later(wait, _refuse, turn)
+        watched = None if self._sweep is None else self._sweep.watch(_refuse, turn)
         try:
             await turn
         except BaseException:
@@ -60,8 +59,8 @@ class Gate:
                     self._queue.remove(turn)
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            if watched is not None:
+                watched.is_over = True
 
     def leave(self) -> None:
         """Give the place to whoever has waited longest."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from time import perf_counter
 from types import CodeType, FrameType
@@ -101,7 +101,7 @@ class Lease:
 
     @property
     def driver(self) -> Any:
-        """The driver's own connection; None when it was thrown away. Who asks first is whose place is kept."""
+        """The driver's own connection; None when it was thrown away. Who asks first is named in records."""
         if self._place is None:
             self._place = _place()
         return self.bare if self._fairy.is_valid else None
@@ -205,12 +205,13 @@ class Pool:
     ) -> None:
         self.engine = engine
         self.longest = longest
-        self._gate = Gate(size)
+        self._gate = Gate(size, wait)
         self._lent: set[Lease] = set()
         self.direct = direct
         self._idle: list[tuple[PoolProxiedConnection, Any]] = []
         self._size = size
-        self._wait = wait
+        self.besides: Callable[[], PoolStats] | None = None
+        """Counts connections that belong to the pool for who looks at it, and that it does not lend."""
 
     async def take(self) -> Lease:
         """Take a connection.
@@ -220,7 +221,7 @@ class Pool:
         """
         if not self._gate.enter_now():
             try:
-                await self._gate.enter(self._wait)
+                await self._gate.enter()
             except TimeoutError:
                 raise UnavailableError("No connection to the database became free in time") from None
         try:
@@ -271,7 +272,14 @@ class Pool:
         pool = self.engine.pool
         assert isinstance(pool, QueuePool), "engines with a file or a server have one"
         used = pool.checkedout() - len(self._idle)
-        return PoolStats(pool.checkedout() + pool.checkedin(), used, self._gate.waiting, self._size)
+        own = PoolStats(pool.checkedout() + pool.checkedin(), used, self._gate.waiting, self._size)
+        more = PoolStats(0, 0) if self.besides is None else self.besides()
+        return PoolStats(
+            own.size + more.size,
+            own.in_use + more.in_use,
+            self._gate.waiting + (more.waiting or 0),
+            self._size + (more.max or 0),
+        )
 
     async def _checkout(self) -> PoolProxiedConnection:
         pool, direct = self.engine.pool, self.direct

@@ -99,9 +99,7 @@ def _expression(kind: type[Any], names: Sequence[str], values: Sequence[str]) ->
         return values[0], ""
     fields = field_names(kind)
     pairs = [
-        (name, value)
-        for name, value in zip(names, values, strict=True)
-        if fields is None or name in fields
+        (name, value) for name, value in zip(names, values, strict=True) if fields is None or name in fields
     ]
     in_order = "".join(f"{value}, " for _, value in pairs)
     by_name = "{" + ", ".join(f"{str.__repr__(name)}: {value}" for name, value in pairs) + "}"

@@ -67,6 +67,12 @@ class Runner:
         """Run a change for each of the lists of parameters."""
         return self._in_unit(current_unit(), {}, self._driver.execute_many, sql, parameters)
 
+    def fetch_many(
+        self, query: Query, sql: str, parameters: Sequence[Sequence[Any]]
+    ) -> Coroutine[Any, Any, list[Any]]:
+        """Run a change for each of the lists of parameters; return the rows of all."""
+        return self._in_unit(current_unit(), {}, self._driver.fetch_many, query, sql, parameters)
+
     @asynccontextmanager
     async def stream(
         self, query: Query, sql: str, parameters: Sequence[Any], size: int
