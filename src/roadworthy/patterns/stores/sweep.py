@@ -27,10 +27,10 @@ class Sweep:
 
     def watch(self, late: Callable[[Any], object], what: Any) -> _Watched:
         """Call ``late(what)`` unless it is over in time."""
-        loop = asyncio.get_running_loop()
-        watched = self._watched
-        if loop is not self._loop:  # the one before is closed
-            self._loop, self._timer = loop, None
+        watched, loop = self._watched, self._loop
+        if loop is None or loop.is_closed():  # asking for the running one is a system call in Python 3.11
+            loop = self._loop = asyncio.get_running_loop()
+            self._timer = None
             watched.clear()
         while watched and watched[0].is_over:
             watched.popleft()
