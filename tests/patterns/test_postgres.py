@@ -4,6 +4,7 @@ import asyncio
 import builtins
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -473,6 +474,32 @@ async def test_a_commit_without_an_answer_is_not_repeated(
             assert {tuple(end.headers) for end in ends if isinstance(end, OutcomeUnknownError)} == {()}
             assert attempts == rounds
             assert await _asked(direct, "SELECT count(*) FROM accounts") == (0 if before else rounds)
+
+
+@pytest.mark.parametrize("by", ["connection", "statement"])
+async def test_a_commit_without_an_answer_is_bounded(by: str) -> None:
+    """A server that falls silent at COMMIT costs its unit of work some seconds, and a named error."""
+    with PostgresServer() as server:
+        await emptied(server.url)
+        async with _opened(server.url, size=1) as database:
+            add = Statement(database, insert(accounts))
+            begun = time.monotonic()
+
+            @transactional
+            async def silenced() -> None:
+                if by == "connection":
+                    await _add_inside(database, "a@b.c")
+                else:
+                    await add.execute(email="a@b.c")
+                server.signal(signal.SIGSTOP)
+
+            try:
+                with pytest.raises(OutcomeUnknownError):
+                    await silenced()
+                assert 4 < time.monotonic() - begun < DEADLINE
+            finally:
+                server.signal(signal.SIGCONT)
+            assert await _asked(database, "SELECT 1") == 1
 
 
 async def test_a_connection_that_is_held_is_reported(url: str, caplog: pytest.LogCaptureFixture) -> None:
