@@ -26,7 +26,7 @@ async def _in_a_task(work: Any, ended: asyncio.Future[None]) -> None:
 
 async def _nested(work: Any, ended: asyncio.Future[None]) -> None:
     inner = asyncio.get_running_loop().create_future()
-    await to_the_end_here(to_the_end_here(work, inner), ended)  # type: ignore[arg-type]
+    await to_the_end_here(to_the_end_here(work, inner), ended)
 
 
 _WAYS: list[Callable[..., Awaitable[None]]] = [_in_a_task, to_the_end_here, _nested]
