@@ -77,46 +77,46 @@ def rows_maker(
     """
     # Python makes a mapping, or calls something, from names that stand in the code itself in half the time
     # that it takes with names in a list; so dataclasses and named tuples generate their code, too.
-    names_of = names[1:] if issubclass(kind, Keyed) else names
-    row = kind.row if issubclass(kind, Keyed) else kind
+    is_keyed = issubclass(kind, Keyed)
+    row = kind.row if is_keyed else kind
     known: dict[str, Any] = {"row": row}
     values: list[str] = []
     for index, process in enumerate(processors):
         if process is not None:
             known[f"process{index}"] = process
         values.append(f"v{index}" if process is None else f"process{index}(v{index})")
-    made, given = _expression(row, names_of, values[len(names) - len(names_of) :])
-    if row is not kind:
+    if issubclass(row, BaseModel):
+        # Of a model that was declared before what it refers to, pydantic makes it when it is asked for.
+        known["validate"] = (
+            row.model_validate if _validates_by_itself(row) else row.__pydantic_validator__.validate_python
+        )
+    made = _expression(row, names[is_keyed:], values[is_keyed:])
+    if is_keyed:
         made = f"({values[0]}, {made})"
     columns = "".join(f"v{index}, " for index in range(len(names)))
-    code = f"lambda rows: [{made}{given} for {columns} in rows]"
+    code = f"lambda rows: [{made} for {columns} in rows]"
     return cast("Rows", eval(code, known))  # noqa: S307 - no text of it is foreign, but for names in quotes
 
 
-def _expression(kind: type[Any], names: Sequence[str], values: Sequence[str]) -> tuple[str, str]:
-    """Return what makes a row from the values of its columns, and what stands before the loop over rows."""
+def _expression(kind: type[Any], names: Sequence[str], values: Sequence[str]) -> str:
+    """Return what makes a row from the values of its columns."""
     if is_value(kind):
-        return values[0], ""
+        return values[0]
     fields = field_names(kind)
     pairs = [
         (name, value) for name, value in zip(names, values, strict=True) if fields is None or name in fields
     ]
     in_order = "".join(f"{value}, " for _, value in pairs)
     by_name = "{" + ", ".join(f"{str.__repr__(name)}: {value}" for name, value in pairs) + "}"
-    if issubclass(kind, tuple):
-        if fields is not None:
-            return f"row(**{by_name})", ""
-        return f"({in_order})" if kind is tuple else f"row(({in_order}))", ""
+    if issubclass(kind, tuple) and fields is None:
+        return f"({in_order})" if kind is tuple else f"row(({in_order}))"
     if issubclass(kind, dict):
-        return by_name if kind is dict else f"row({by_name})", ""
+        return by_name if kind is dict else f"row({by_name})"
     if issubclass(kind, BaseModel):
-        if _validates_by_itself(kind):
-            return f"row.model_validate({by_name})", ""
-        # Asked for each time: pydantic replaces it where a model was declared before what it refers to.
-        return f"validate({by_name})", " for validate in (row.__pydantic_validator__.validate_python,)"
-    if _takes_in_order(kind, [name for name, _ in pairs]):
-        return f"row({in_order})", ""
-    return f"row(**{by_name})", ""
+        return f"validate({by_name})"
+    if not issubclass(kind, tuple) and _takes_in_order(kind, [name for name, _ in pairs]):
+        return f"row({in_order})"
+    return f"row(**{by_name})"
 
 
 def _validates_by_itself(kind: type[BaseModel]) -> bool:
