@@ -22,6 +22,8 @@ class Turns(Gate):
 
     A nested part takes one turn of what it stands in, for all its time: what a sibling did meanwhile would be
     undone with it. Its own tasks take the turns that the part has.
+
+    :meth:`enter_now` and :meth:`leave` are for what asks for no other turn and starts no task meanwhile.
     """
 
     def __init__(self, outer: Turns | None = None) -> None:
@@ -37,13 +39,6 @@ class Turns(Gate):
     def is_nested_elsewhere(self) -> bool:
         """Whether a nested part of another task has all turns."""
         return self._nested_by not in {None, asyncio.current_task()}
-
-    def take_now(self) -> bool:
-        """Take the turn if nobody has it; return whether it was taken. :meth:`leave` gives it back.
-
-        For what asks for no turn while it has this one, and starts no task.
-        """
-        return _here.get() is None and self.enter_now()
 
     @asynccontextmanager
     async def nest(self) -> AsyncGenerator[Turns]:

@@ -110,7 +110,7 @@ class Runner:
         transaction = unit.begun_in(database)
         try:
             # A session runs the service's own code when it is flushed, which may ask for the turn again.
-            if (transaction is not None and transaction.session is not None) or not unit.turns.take_now():
+            if (transaction is not None and transaction.session is not None) or not unit.turns.enter_now():
                 return await self._in_turn(unit, values, run, args)
             try:
                 if transaction is None:
