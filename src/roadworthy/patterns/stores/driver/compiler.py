@@ -121,7 +121,7 @@ class Plan:
         self._expansions: dict[tuple[int, ...], _Bound] = {}
         self._bound = None if self.has_lists else _Bound(self.sql, self._order, self._processors)
         is_plain = not (self._defaults or self._callables or self._constants or self._renames)
-        self._plain = self._bound if is_plain and self.required == set(self._order) else None
+        self._plain = self._bound if is_plain and self.required == frozenset(self._order) else None
 
     def result_processors(self, types_of_driver: Sequence[Any] | None = None) -> Sequence[_Processor]:
         """Return what makes the values of columns from the driver's, None for a column that needs nothing.
