@@ -4,6 +4,7 @@ import asyncio
 import builtins
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import String, func, insert, select, text, update
 
 from roadworthy import ConflictError, UnavailableError
 from roadworthy.errors import OutcomeUnknownError, TimeoutError
-from roadworthy.patterns import Database, TransactionError, transactional, unit_of_work
+from roadworthy.patterns import Database, Statement, TransactionError, transactional, unit_of_work
 from roadworthy.patterns.stores import Isolation, postgres_start
 from roadworthy.settings import SettingsError
 from tests.patience import DEADLINE
@@ -475,27 +476,86 @@ async def test_a_commit_without_an_answer_is_not_repeated(
             assert await _asked(direct, "SELECT count(*) FROM accounts") == (0 if before else rounds)
 
 
+@pytest.mark.parametrize("by", ["connection", "statement"])
+async def test_a_commit_without_an_answer_is_bounded(by: str) -> None:
+    """A server that falls silent at COMMIT costs its unit of work some seconds, and a named error."""
+    with PostgresServer() as server:
+        await emptied(server.url)
+        async with _opened(server.url, size=1) as database:
+            add = Statement(database, insert(accounts))
+            begun = time.monotonic()
+
+            @transactional
+            async def silenced() -> None:
+                if by == "connection":
+                    await _add_inside(database, "a@b.c")
+                else:
+                    await add.execute(email="a@b.c")
+                server.signal(signal.SIGSTOP)
+
+            try:
+                with pytest.raises(OutcomeUnknownError):
+                    await silenced()
+                assert 4 < time.monotonic() - begun < DEADLINE
+            finally:
+                server.signal(signal.SIGCONT)
+            assert await _asked(database, "SELECT 1") == 1
+
+
 async def test_a_connection_that_is_held_is_reported(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Who holds a connection for too long is named, once, when it is asked for or when it comes back."""
 
     def named(name: str) -> int:
         return sum(name in record.getMessage() for record in caplog.records)
 
-    async with _opened(url, longest=0.01) as database:
+    async with _opened(url, longest=0.5) as database:
+        slow = Statement(database, select(func.pg_sleep(0.6).cast(String)), str)
 
         async def while_it_is_held() -> None:
             async with database.connection():
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.6)
                 await database.ping()
                 assert named("while_it_is_held") == 1
 
         async def when_it_comes_back() -> None:
             async with unit_of_work(), database.connection():
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.6)
 
-        await while_it_is_held()
-        await when_it_comes_back()
-    assert (named("while_it_is_held"), named("when_it_comes_back")) == (1, 1)
+        async def in_a_unit() -> None:
+            async with unit_of_work():
+                await slow.one()
+
+        async def of_one_statement() -> None:
+            await slow.one()
+
+        holders = (while_it_is_held, when_it_comes_back, in_a_unit, of_one_statement)
+        for hold in holders:
+            await hold()
+    assert [named(hold.__name__) for hold in holders] == [1] * len(holders)
+
+
+async def test_a_read_on_a_broken_connection_is_repeated(postgres: PostgresServer, url: str) -> None:
+    """A statement that reads outside a unit of work goes to another connection when its own was ended."""
+    async with _opened(url, size=1) as database:
+        pid = Statement(database, select(func.pg_backend_pid()), int)
+        for _ in range(3):
+            before = await pid.one()
+            await asyncio.to_thread(postgres.psql, f"SELECT pg_terminate_backend({before})")
+            assert await pid.one() != before
+
+
+async def test_a_read_is_repeated_once(url: str) -> None:
+    """A statement that ends its own session each time is refused after two of them."""
+    ended = text("SELECT sessions_killed FROM pg_stat_database WHERE datname = current_database()")
+    ending = select(func.pg_terminate_backend(func.pg_backend_pid()))
+    async with _opened(url) as database:
+        before = await _asked(database, ended.text)
+        with pytest.raises(UnavailableError):
+            await Statement(database, ending, bool).one()
+        async with asyncio.timeout(DEADLINE):  # they count themselves when they are gone
+            while await _asked(database, ended.text) < before + 2:
+                await asyncio.sleep(0.01)
+        assert await _asked(database, ended.text) == before + 2
 
 
 @pytest.mark.parametrize("error", [OSError, ConnectionResetError, builtins.TimeoutError])

@@ -408,6 +408,42 @@ async def test_many_takes_equal_names_only(database: Database) -> None:
     assert await Statement(database, select(accounts.c.id), int).all() == []
 
 
+async def test_many_with_returning_gives_the_rows_in_order(database: Database) -> None:
+    """A bulk insert returns a row for each, a bulk update or delete those that it met."""
+    add = Statement(database, insert(accounts).returning(*accounts.c), Account)
+    gone = delete(accounts).where(accounts.c.email == bindparam("which")).returning(accounts.c.email)
+    remove = Statement(database, gone, str)
+    emails = [f"{number}@b.c" for number in (3, 1, 2)]
+    async with unit_of_work():
+        added = await add.returning({"email": email, "balance": 7} for email in emails)
+        assert await add.returning([]) == []
+    assert [row.email for row in added] == emails
+    assert {(type(row), row.balance, row.version) for row in added} == {(Account, 7, 1)}
+    assert [row.id for row in added] == sorted({row.id for row in added})
+    async with unit_of_work():
+        removed = await remove.returning([{"which": which} for which in (emails[2], "none", emails[0])])
+    assert removed == [emails[2], emails[0]]
+
+
+async def test_a_bulk_change_is_one_or_nothing(database: Database) -> None:
+    """A row that is refused undoes all of the unit; the wrong method of the two names the right one."""
+    add = Statement(database, insert(accounts).returning(accounts.c.id), int)
+    plain = Statement(database, insert(accounts))
+    with pytest.raises(ConflictError):
+        async with unit_of_work():
+            await add.returning([{"email": "a@b.c"}, {"email": "a@b.c"}])
+    async with unit_of_work():
+        with pytest.raises(TypeError, match=r"returning\(\)"):
+            await add.many([{"email": "a@b.c"}])
+        with pytest.raises(TypeError):
+            await plain.returning([{"email": "a@b.c"}])
+        with pytest.raises(TypeError):
+            await add.returning([{"email": "a"}, {"email": "b", "balance": 1}])
+    with pytest.raises(TransactionError):
+        await add.returning([{"email": "a@b.c"}])
+    assert await Statement(database, select(accounts.c.id), int).all() == []
+
+
 async def test_defaults_of_columns(database: Database) -> None:
     """Defaults that Python makes are written, as SQLAlchemy does."""
     async with unit_of_work():

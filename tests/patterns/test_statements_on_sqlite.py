@@ -117,19 +117,30 @@ async def test_what_is_cancelled_is_interrupted(database: Database) -> None:
 
 
 async def test_more_reads_than_threads_wait_in_order(path: Path) -> None:
-    """A read that gets no thread in time is refused, and the next one is served."""
+    """A read that gets no thread in time is refused, and the next one is served; both are counted."""
     database = Database(f"sqlite:///{path}", wait=0.05, readers=1)
     await database.start()
+    before = database.stats()
     numbers = select(literal(1, Integer).label("n")).cte("numbers", recursive=True)
     numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < 10**10))
     endless = Statement(database, select(func.count()).select_from(numbers), int)
     count = Statement(database, select(func.count()).select_from(accounts), int)
     busy = asyncio.create_task(endless.one())
     await asyncio.sleep(0)
+    waiting = asyncio.create_task(count.one())
+    await asyncio.sleep(0)
+    during = database.stats()
     with pytest.raises(UnavailableError):
-        await count.one()
+        await waiting
+    assert before is not None
+    assert during is not None
+    assert (before.in_use, before.waiting, before.max) == (0, 0, 3)
+    assert (during.size, during.in_use, during.waiting) == (before.size + 1, 1, 1)
     busy.cancel()
     with pytest.raises(asyncio.CancelledError):
         await busy
     assert await count.one() == 0
+    after = database.stats()
+    assert after is not None
+    assert (after.in_use, after.waiting) == (0, 0)
     await database.stop()

@@ -75,6 +75,12 @@ async def _cpu_us(run: Callable[[int], Awaitable[None]], times: int) -> float:
     return (time.process_time() - before) / times * 1e6
 
 
+def _in_turn(names: list[str], number: int) -> list[str]:
+    """Have another one begin each round: whoever follows another operation finds less in the caches."""
+    first = number % len(names)
+    return names[first:] + names[:first]
+
+
 async def _measure(url: str, rounds: int, times: int) -> dict[str, dict[str, list[float]]]:
     await _fill(url)
     peers = _peers(url)
@@ -85,7 +91,8 @@ async def _measure(url: str, rounds: int, times: int) -> dict[str, dict[str, lis
         await peer.open(url)
     for number in range(rounds + 1):
         for operation in _OPERATIONS:
-            for name, peer in peers.items():
+            for name in _in_turn(list(peers), number):
+                peer = peers[name]
 
                 async def run(key: int, peer: Peer = peer, operation: str = operation) -> None:
                     await _once(peer, operation, key)

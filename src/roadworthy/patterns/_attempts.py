@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
 
 from ._request import time_left
@@ -55,20 +55,20 @@ class _Lane:
 
 
 _lane = _Lane()
-_AT_ONCE = nullcontext()
 
 
 class Attempts:
-    """The attempts of one unit of work.
+    """The attempts of one unit of work after the first, which has failed.
 
     Parameters:
         most: how many after the first.
+        begun: when the first began, in the seconds of ``perf_counter``.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, begun: float) -> None:
         self._most = most
         self._made = 0
-        self._until = perf_counter() + min(_BUDGET, time_left())
+        self._until = min(begun + _BUDGET, perf_counter() + time_left())
 
     async def pause(self) -> bool:
         """Wait for a random time before the next attempt; False, at once, where there is to be none."""
@@ -80,7 +80,5 @@ class Attempts:
         return True
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        """Hold the turn of those that begin again while the unit is at work; the first attempt needs none."""
-        if not self._made:
-            return _AT_ONCE
+        """Hold the turn of those that begin again while the unit is at work."""
         return _lane.turn(min(_LONGEST_PAUSE, max(0.0, self._until - perf_counter())))

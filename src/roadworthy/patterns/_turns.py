@@ -10,23 +10,25 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .stores import TransactionError
+from .stores.gate import Gate
 
 __all__ = ("Lent", "Turns")
 
 _Lent = TypeVar("_Lent")
 
 
-class Turns:
+class Turns(Gate):
     """The turns of a unit of work, or of a nested part of one.
 
     A nested part takes one turn of what it stands in, for all its time: what a sibling did meanwhile would be
     undone with it. Its own tasks take the turns that the part has.
+
+    :meth:`enter_now` and :meth:`leave` are for what asks for no other turn and starts no task meanwhile.
     """
 
     def __init__(self, outer: Turns | None = None) -> None:
+        super().__init__(1)
         self._outer = outer
-        self._root: Turns = self if outer is None else outer._root
-        self._lock = asyncio.Lock()
         self._holder: asyncio.Task[object] | None = None
         self._hold: object | None = None
         self.over = False
@@ -38,18 +40,10 @@ class Turns:
         """Whether a nested part of another task has all turns."""
         return self._nested_by not in {None, asyncio.current_task()}
 
-    def take(self) -> AbstractAsyncContextManager[None]:
-        """Keep other tasks of the unit from its transaction; whoever holds it may ask again.
-
-        Raises:
-            TransactionError: a task that was begun by the holder, who may wait for it, asks as well.
-        """
-        return _Turn(self)
-
     @asynccontextmanager
     async def nest(self) -> AsyncGenerator[Turns]:
         """Take one turn for a nested part, whose tasks take turns among themselves."""
-        async with self.take():
+        async with _Turn(self):
             inner = Turns(self.innermost())
             before, nested_by = _here.get(), self._nested_by
             _here.set(inner)
@@ -71,9 +65,15 @@ class Turns:
     def innermost(self) -> Turns:
         """Return the turns of the innermost part that the running code stands in."""
         found = _here.get()
-        while found is not None and (found.over or found._root is not self._root):
+        while found is not None and (found.over or found._root() is not self._root()):
             found = found._outer
         return found or self
+
+    def _root(self) -> Turns:
+        found = self
+        while found._outer is not None:
+            found = found._outer
+        return found
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None]:
@@ -95,7 +95,7 @@ class Turns:
                 "the connection of this unit of work is held by the block that began this task; "
                 "leave `async with database.connection()` before fan_out, gather and the like"
             )
-        await self._lock.acquire()
+        await self.enter()
         self._holder, self._hold = task, object()
         _held.set(self._hold)
         return True
@@ -108,11 +108,17 @@ class Turns:
         """
         self._holder = self._hold = None
         _held.set(before)
-        self._lock.release()
+        self.leave()
 
 
 class _Turn(AbstractAsyncContextManager[None]):
-    # A class: each statement of a unit takes a turn, and a generator costs three times as much.
+    """A turn; whoever has it may ask again.
+
+    Raises:
+        TransactionError: a task that was begun by the holder, who may wait for it, asks as well.
+    """
+
+    # A class: a generator costs three times as much.
     __slots__ = ("_before", "_taken", "_turns")
 
     def __init__(self, turns: Turns) -> None:
@@ -152,7 +158,7 @@ class Lent(AbstractAsyncContextManager[_Lent]):
     def __init__(self, turns: Turns, owner: Any, find: Callable[[Any], Awaitable[_Lent]]) -> None:
         self._owner = owner
         self._find = find
-        self._turn = turns.take()
+        self._turn = _Turn(turns)
 
     async def __aenter__(self) -> _Lent:
         await self._turn.__aenter__()

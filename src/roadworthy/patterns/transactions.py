@@ -20,6 +20,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
+from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
@@ -63,9 +64,10 @@ class UnitOfWork:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self.turns = Turns()
+        """Who of its tasks may use its transaction."""
         self._store: Store[Transaction] | None = None
         self._transaction: Transaction | None = None
-        self._turns = Turns()
         self._ending: asyncio.Future[None] | None = None
         self._broken_by: BaseException | None = None
         self._parts: dict[asyncio.Task[Any] | None, int] = {}
@@ -84,9 +86,17 @@ class UnitOfWork:
             TransactionError: the unit has ended, or has begun in another store: two stores cannot be
                 committed as one. Or the block that began this task holds the transaction.
         """
-        return Lent(self._turns, store, self._transaction_of)
+        return Lent(self.turns, store, self.transaction_of)
 
-    async def _transaction_of(self, store: Store[_TransactionT]) -> _TransactionT:
+    def begun_in(self, store: Store[_TransactionT]) -> _TransactionT | None:
+        """Return the transaction of ``store``, None where it is to be asked for by :meth:`transaction_of`."""
+        begun: Any = self._transaction
+        return None if self._store is not store or self.ended else begun
+
+    async def transaction_of(self, store: Store[_TransactionT]) -> _TransactionT:
+        """Return the transaction of ``store``, begun now if none is, to who has the turn; raises as
+        :meth:`use` does.
+        """
         if self.ended:
             raise TransactionError(
                 "this unit of work has ended; a task that outlives it needs one of its own"
@@ -116,26 +126,14 @@ class UnitOfWork:
                 raise mistake from self._broken_by
             self.ended = True
             if self._transaction is not None and getattr(self._transaction, "ends_by_itself", False):
-                await self._commit_here(self._transaction)
-            elif self._transaction is not None:
+                # Cancelled, this task hears of nothing else; who waits besides hears how COMMIT ended.
+                self._ending = asyncio.get_running_loop().create_future()
+                await to_the_end_here(self._transaction.commit(), self._ending)
+                return
+            if self._transaction is not None:
                 self._ending = asyncio.ensure_future(self._transaction.commit())
         if self._ending is not None:  # also where a response that leaves has begun it: both wait for COMMIT
             await to_the_end(self._ending)
-
-    async def _commit_here(self, transaction: Transaction) -> None:
-        self._ending = ending = asyncio.get_running_loop().create_future()
-
-        async def commit() -> None:
-            # Cancelled, this task hears of nothing else; who waits besides hears how COMMIT ended.
-            try:
-                await transaction.commit()
-            except BaseException as error:
-                ending.set_exception(error)
-                ending.exception()  # raised here already
-                raise
-            ending.set_result(None)
-
-        await to_the_end_here(commit())
 
     async def rollback(self) -> None:
         """Undo everything now."""
@@ -157,7 +155,7 @@ class UnitOfWork:
             TransactionError: such a part is open. A dependency with ``yield`` below a BaseHTTPMiddleware
                 ends after the response, which would wait for it.
         """
-        if self._turns.is_nested_elsewhere:
+        if self.turns.is_nested_elsewhere:
             raise TransactionError(
                 "a part with nested=True is still open where the response leaves, and ends only after it; "
                 "open it in the method that needs it, not in a dependency"
@@ -194,24 +192,35 @@ class UnitOfWork:
             if not is_production():
                 return TransactionError(_STRANGER)
             warn_once(_STRANGER)
-        current = asyncio.current_task()
-        if any(task is not current and task is not None and not task.done() for task in self._parts):
+        if self._parts and self._is_at_work_elsewhere():
             return TransactionError(
                 "a task started in this unit of work is still at work in it; wait for it before the unit ends"
             )
         return None
 
-    async def __aenter__(self) -> Self:
+    def _is_at_work_elsewhere(self) -> bool:
+        current = asyncio.current_task()
+        return any(task is not current and task is not None and not task.done() for task in self._parts)
+
+    def enter(self) -> None:
+        """Become the unit that the running code takes part in, until :meth:`leave`."""
         if not _watching and "sqlalchemy.orm" in sys.modules:
             _watch_sessions()
         self._outer = _current.get()
         _current.set(self)
+
+    def leave(self) -> None:
+        """Give way to the unit before it."""
+        _current.set(self._outer)
+
+    async def __aenter__(self) -> Self:
+        self.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _current.set(self._outer)
+        self.leave()
         if error is None:
             await self.commit()
         else:
@@ -252,7 +261,7 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def _nested(self) -> AsyncGenerator[None]:
-        async with self._turns.nest() as turns:
+        async with self.turns.nest() as turns:
             broken_before = self._broken_by
             savepoint = None if self._transaction is None else await self._transaction.savepoint()
             try:
@@ -408,20 +417,32 @@ def transactional(
             if outer is not None:
                 async with outer.part(rules, nested):
                     return await method(*args, **kwargs)
-            attempts = Attempts(retries)
+            attempts: Attempts | None = None
+            begun = perf_counter()
             while True:
                 unit = UnitOfWork(rules)
                 try:
+                    if attempts is None:
+                        return await once(unit, args, kwargs)
                     async with attempts.turn():
                         return await once(unit, args, kwargs)
                 except Exception as error:
+                    attempts = attempts or Attempts(retries, begun)
                     if not unit.is_passing(error) or not await attempts.pause():
                         _raise_translated(unit, error)
                         raise
 
         async def once(unit: UnitOfWork, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Result:
-            async with unit:
+            # As ``async with unit`` does, whose two calls cost as much as the rest of an empty unit.
+            unit.enter()
+            try:
                 result = await method(*args, **kwargs)
+            except BaseException:
+                unit.leave()
+                await unit.rollback()
+                raise
+            unit.leave()
+            await unit.commit()
             if unit.is_idle and not read_only:
                 warn_once(
                     f"{method.__qualname__} is one unit of work and used no store that takes part in "

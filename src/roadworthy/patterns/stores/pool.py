@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from time import perf_counter
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Transaction
@@ -26,6 +27,10 @@ _logger = logging.getLogger("roadworthy.database")
 
 _BETWEEN = ("roadworthy.patterns.", "contextlib", "sqlalchemy.")
 """Modules between a pool and the code that wants a connection."""
+
+_known_between: set[str] = set()
+
+_NO_OPTIONS: Mapping[str, Any] = {}
 
 __all__ = ("Direct", "Lease", "MustWaitError", "Pool")
 
@@ -67,26 +72,27 @@ class Lease:
 
     __slots__ = (
         "_connection",
-        "_driver",
         "_fairy",
         "_place",
         "_pool",
         "_since",
         "_transaction",
+        "bare",
         "begun",
         "options",
         "writes",
     )
 
-    def __init__(self, pool: Pool, fairy: PoolProxiedConnection, driver: Any) -> None:
+    def __init__(self, pool: Pool, fairy: PoolProxiedConnection, bare: Any) -> None:
         self._since = perf_counter()
-        self._place = _place()
+        self._place: tuple[CodeType, int] | None = None
         self._pool = pool
         self._fairy = fairy
-        self._driver = driver
+        self.bare = bare
+        """The driver's own connection, for what gives it back before other code of the service runs."""
         self._connection: AsyncConnection | None = None
         self._transaction: Transaction | None = None
-        self.options: Mapping[str, Any] = {}
+        self.options: Mapping[str, Any] = _NO_OPTIONS
         """Execution options of :attr:`connection`."""
         self.begun = False
         """Whether the driver has begun a transaction that SQLAlchemy is to take for its own."""
@@ -95,13 +101,17 @@ class Lease:
 
     @property
     def driver(self) -> Any:
-        """The driver's own connection; None when it was thrown away."""
-        return self._driver if self._fairy.is_valid else None
+        """The driver's own connection; None when it was thrown away. Who asks first is named in records."""
+        if self._place is None:
+            self._place = _place()
+        return self.bare if self._fairy.is_valid else None
 
     @property
     def connection(self) -> AsyncConnection:
         """SQLAlchemy's connection, made when it is first asked for."""
         if self._connection is None:
+            if self._place is None:
+                self._place = _place()
             engine = self._pool.engine
             inner = Connection(engine.sync_engine, self._fairy)
             if self.options:
@@ -122,11 +132,15 @@ class Lease:
         return self._transaction is None or self._transaction.is_active
 
     def report(self, longest: float) -> None:
-        """Log it, once, where it has been held for more than ``longest`` seconds, with who took it."""
+        """Log it, once, where it has been held for more than ``longest`` seconds, with who took it.
+
+        One that is lent for a single statement is reported when it comes back: until then nobody asked for
+        the place, which costs as much as the rest of lending.
+        """
         held = perf_counter() - self._since
         if held > longest and self._place is not None:
             code, line = self._place
-            self._place = None
+            self._since = inf
             _logger.warning(
                 "a connection to the database has been held for %.1f s; it was taken in %s",
                 held,
@@ -144,26 +158,29 @@ class Lease:
         if direct is None:
             await self.connection.invalidate()
         elif self._fairy.is_valid:
-            direct.abort(self._driver)
+            direct.abort(self.bare)
 
     async def give_back(self) -> None:
         """Let the next one have it, also when cancelled."""
-        direct = self._pool.direct
-        self.report(self._pool.longest)
+        pool = self._pool
+        direct = pool.direct
+        if perf_counter() - self._since > pool.longest:
+            self._place = self._place or _place()
+            self.report(pool.longest)
         try:
             if direct is None:
                 await to_the_end(self.connection.close())
                 return
-            if self._fairy.is_valid and not direct.is_clean(self._driver):
-                direct.abort(self._driver)
+            if self._fairy.is_valid and not direct.is_clean(self.bare):
+                direct.abort(self.bare)
             if self._connection is None:
-                self._pool.keep(self._fairy)
+                pool.keep(self._fairy, self.bare)
             elif not direct.is_quiet:
                 await to_the_end(self._connection.close())
             elif self._connection.sync_connection is not None:
                 self._connection.sync_connection.close()
         finally:
-            self._pool.returned(self)
+            pool.returned(self)
 
 
 class Pool:
@@ -188,12 +205,13 @@ class Pool:
     ) -> None:
         self.engine = engine
         self.longest = longest
-        self._gate = Gate(size)
+        self._gate = Gate(size, wait)
         self._lent: set[Lease] = set()
         self.direct = direct
-        self._idle: list[PoolProxiedConnection] = []
+        self._idle: list[tuple[PoolProxiedConnection, Any]] = []
         self._size = size
-        self._wait = wait
+        self.besides: Callable[[], PoolStats] | None = None
+        """Counts connections that belong to the pool for who looks at it, and that it does not lend."""
 
     async def take(self) -> Lease:
         """Take a connection.
@@ -203,13 +221,16 @@ class Pool:
         """
         if not self._gate.enter_now():
             try:
-                await self._gate.enter(self._wait)
+                await self._gate.enter()
             except TimeoutError:
                 raise UnavailableError("No connection to the database became free in time") from None
         try:
             while True:
-                fairy = self._idle.pop() if self._idle else await self._checkout()
-                driver = fairy.driver_connection
+                if self._idle:
+                    fairy, driver = self._idle.pop()
+                else:
+                    fairy = await self._checkout()
+                    driver = fairy.driver_connection
                 if self.direct is None or self.direct.is_open(driver):
                     lease = Lease(self, fairy, driver)
                     self._lent.add(lease)
@@ -221,12 +242,12 @@ class Pool:
             self._gate.leave()
             raise
 
-    def keep(self, fairy: PoolProxiedConnection) -> None:
+    def keep(self, fairy: PoolProxiedConnection, driver: Any) -> None:
         """Keep for the next one what nobody uses now and SQLAlchemy has made no connection of.
 
         Going back to SQLAlchemy's pool, and coming from there, costs half of what a read by a key does.
         """
-        self._idle.append(fairy)
+        self._idle.append((fairy, driver))
 
     def returned(self, lease: Lease) -> None:
         """Let the next one in."""
@@ -241,7 +262,7 @@ class Pool:
     async def stop(self) -> None:
         """Close all connections."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
         await self.engine.dispose()
         if self.direct is not None:
             await self.direct.aborted()
@@ -251,7 +272,14 @@ class Pool:
         pool = self.engine.pool
         assert isinstance(pool, QueuePool), "engines with a file or a server have one"
         used = pool.checkedout() - len(self._idle)
-        return PoolStats(pool.checkedout() + pool.checkedin(), used, self._gate.waiting, self._size)
+        own = PoolStats(pool.checkedout() + pool.checkedin(), used, self._gate.waiting, self._size)
+        more = PoolStats(0, 0) if self.besides is None else self.besides()
+        return PoolStats(
+            own.size + more.size,
+            own.in_use + more.in_use,
+            self._gate.waiting + (more.waiting or 0),
+            self._size + (more.max or 0),
+        )
 
     async def _checkout(self) -> PoolProxiedConnection:
         pool, direct = self.engine.pool, self.direct
@@ -267,10 +295,13 @@ class Pool:
 
 
 def _place() -> tuple[CodeType, int] | None:
-    """Return whose code asked for a connection, as cheaply as it can be kept."""
-    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_globals.get("__name__", "").startswith(_BETWEEN):
-        if frame.f_back is None:
-            return None
+    """Return whose code asks for a connection, as cheaply as it can be kept."""
+    frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module not in _known_between:
+            if not module.startswith(_BETWEEN):
+                return frame.f_code, frame.f_lineno
+            _known_between.add(module)
         frame = frame.f_back
-    return frame.f_code, frame.f_lineno
+    return None

@@ -16,6 +16,7 @@ from .driver.asyncpg import AsyncpgDriver
 from .pool import Lease
 from .postgres_server import ENDING, Server, rolled_back
 from .replicas import Replicas
+from .sweep import Sweep
 
 __all__ = ("PostgresBackend",)
 
@@ -31,6 +32,7 @@ class PostgresBackend:
     def __init__(self, primary: Server, replicas: Replicas | None = None) -> None:
         self._primary = primary
         self._replicas = replicas
+        self._endings = Sweep(ENDING)
         self.pools = (primary.pool, *(() if replicas is None else replicas.pools))
         self.driver = AsyncpgDriver(primary.engine.dialect, primary.lend, primary.end)
         self.lend = primary.lend
@@ -57,14 +59,17 @@ class PostgresBackend:
 
     async def commit(self, lease: Lease) -> None:
         """Commit, and report what PostgreSQL makes of COMMIT after a statement that failed: ROLLBACK."""
+        ending = self._endings.watch(_abandon, lease.bare)
         try:
-            answer = await lease.driver.execute("COMMIT", timeout=ENDING)
+            answer = await lease.driver.execute("COMMIT")
         except Exception as error:
             postgres_errors.without_values(error)
             if postgres_errors.is_refused_commit(error):
                 raise
             await lease.discard()
             raise OutcomeUnknownError from error
+        finally:
+            ending.is_over = True
         if answer != "COMMIT":
             raise TransactionError(OVER)
         if self._replicas is not None and lease.writes:
@@ -116,3 +121,7 @@ class PostgresBackend:
     def is_referred_to(self, error: Exception) -> bool:
         """Return whether a foreign key keeps the row."""
         return postgres_errors.is_referred_to(error)
+
+
+def _abandon(driver: Any) -> None:
+    driver.terminate()  # whoever waits for its answer hears that the connection is closed

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from ..transactions import UnitOfWork, current_unit
 from . import TransactionError
 from .constraints import Constraints
-from .database import NO_UNIT, Database
-from .driver import Driver, Query
+from .database import NO_UNIT, Database, DatabaseTransaction
+from .driver import Query
 
 __all__ = ("Runner",)
 
@@ -42,9 +42,9 @@ class Runner:
             self._database.report(error)
             raise
 
-    async def fetch(
+    def fetch(
         self, query: Query, bound: tuple[str, Sequence[Any]], most: int, values: Mapping[str, Any]
-    ) -> list[Any]:
+    ) -> Coroutine[Any, Any, list[Any]]:
         """Return at most ``most`` rows.
 
         Parameters:
@@ -53,25 +53,25 @@ class Runner:
         """
         sql, parameters = bound
         unit = current_unit()
-        if unit is not None or query.plan.is_write:
-            return await self._in_unit(
-                unit, values, lambda driver, on: driver.fetch(on, query, sql, parameters, most)
-            )
-        try:
-            return await self._driver.read(query, sql, parameters, most)
-        except Exception as error:
-            self._database.report(error)
-            raise
+        if unit is None and not query.plan.is_write:
+            return self._read(query, sql, parameters, most)
+        return self._in_unit(unit, values, self._driver.fetch, query, sql, parameters, most)
 
-    async def execute(self, sql: str, parameters: Sequence[Any], values: Mapping[str, Any]) -> int:
+    def execute(
+        self, sql: str, parameters: Sequence[Any], values: Mapping[str, Any]
+    ) -> Coroutine[Any, Any, int]:
         """Run a change; return how many rows it met."""
-        unit = current_unit()
-        return await self._in_unit(unit, values, lambda driver, on: driver.execute(on, sql, parameters))
+        return self._in_unit(current_unit(), values, self._driver.execute, sql, parameters)
 
-    async def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
+    def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Coroutine[Any, Any, None]:
         """Run a change for each of the lists of parameters."""
-        unit = current_unit()
-        await self._in_unit(unit, {}, lambda driver, on: driver.execute_many(on, sql, parameters))
+        return self._in_unit(current_unit(), {}, self._driver.execute_many, sql, parameters)
+
+    def fetch_many(
+        self, query: Query, sql: str, parameters: Sequence[Sequence[Any]]
+    ) -> Coroutine[Any, Any, list[Any]]:
+        """Run a change for each of the lists of parameters; return the rows of all."""
+        return self._in_unit(current_unit(), {}, self._driver.fetch_many, query, sql, parameters)
 
     @asynccontextmanager
     async def stream(
@@ -89,25 +89,61 @@ class Runner:
             self._database.report(error)
             raise
 
+    async def _read(self, query: Query, sql: str, parameters: Sequence[Any], most: int) -> list[Any]:
+        try:
+            return await self._driver.read(query, sql, parameters, most)
+        except Exception as error:
+            self._database.report(error)
+            raise
+
     async def _in_unit(
         self,
         unit: UnitOfWork | None,
         values: Mapping[str, Any],
-        run: Callable[[Driver, Any], Coroutine[Any, Any, _Result]],
+        run: Callable[..., Coroutine[Any, Any, _Result]],
+        *args: Any,
     ) -> _Result:
+        """Call ``run`` with the unit's connection and ``args``."""
         if unit is None:
             raise TransactionError(NO_UNIT)
+        database = self._database
+        transaction = unit.begun_in(database)
         try:
-            async with unit.use(self._database) as transaction:
-                if transaction.session is not None:
-                    await transaction.session.flush()
-                try:
-                    return await run(self._driver, transaction.lease.driver)
-                except IntegrityError as error:
-                    if self._constraints is None:
-                        raise
-                    await self._constraints.report(error, values, transaction.connection)
-                    raise
+            # A session runs the service's own code when it is flushed, which may ask for the turn again.
+            if (transaction is not None and transaction.session is not None) or not unit.turns.enter_now():
+                return await self._in_turn(unit, values, run, args)
+            try:
+                if transaction is None:
+                    transaction = await unit.transaction_of(database)
+                return await run(transaction.lease.driver, *args)
+            except IntegrityError as error:
+                await self._explain(error, values, transaction)
+                raise
+            finally:
+                unit.turns.leave()
         except Exception as error:
-            self._database.report(error)
+            database.report(error)
             raise
+
+    async def _in_turn(
+        self,
+        unit: UnitOfWork,
+        values: Mapping[str, Any],
+        run: Callable[..., Coroutine[Any, Any, _Result]],
+        args: Sequence[Any],
+    ) -> _Result:
+        async with unit.use(self._database) as transaction:
+            if transaction.session is not None:
+                await transaction.session.flush()
+            try:
+                return await run(transaction.lease.driver, *args)
+            except IntegrityError as error:
+                await self._explain(error, values, transaction)
+                raise
+
+    async def _explain(
+        self, error: IntegrityError, values: Mapping[str, Any], transaction: DatabaseTransaction | None
+    ) -> None:
+        """Raise what a service gets in place of ``error``."""
+        if self._constraints is not None and transaction is not None:
+            await self._constraints.report(error, values, transaction.connection)

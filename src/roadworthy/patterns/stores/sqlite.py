@@ -60,6 +60,7 @@ class SqliteBackend:
         self.pools = (self._reader, self._writer)
         dialect = self._reader.engine.dialect
         self.driver = SqliteDriver(dialect, partial(_reader, path, dialect), readers, wait)
+        self._reader.besides = self.driver.threads.stats
 
     async def stop(self) -> None:
         """Close every connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.exc import MultipleResultsFound
@@ -112,7 +112,7 @@ class Statement(Generic[_Row]):
         self._returns = bool(plan.columns)
         self._only = None if self._keys else Query(plan, row)
         self._variants: dict[tuple[str, ...], Query] = {}
-        self._bulk: dict[tuple[str, ...], Plan] = {}
+        self._bulk: dict[tuple[str, ...], Query] = {}
         self._scalars: WeakKeyDictionary[Plan, Query] = WeakKeyDictionary()
 
     async def all(self, /, **values: Any) -> list[_Row]:
@@ -134,7 +134,8 @@ class Statement(Generic[_Row]):
         rows = self._runner.at_once(query, values) if query.is_point else None
         if rows is None:
             rows = await self._runner.fetch(query, query.plan.bind(values), 1, values)
-        return cast("_Row", rows[0]) if rows else None
+        row: _Row | None = rows[0] if rows else None
+        return row
 
     async def one(self, /, **values: Any) -> _Row:
         """Return the only row; raises as :meth:`all` does, and besides:
@@ -149,7 +150,8 @@ class Statement(Generic[_Row]):
             rows = await self._runner.fetch(query, query.plan.bind(values), 2, values)
         if len(rows) > 1:
             raise MultipleResultsFound("one row was asked for, and there are more")
-        return cast("_Row", existing(rows[0] if rows else None, self._label))
+        row: _Row | None = rows[0] if rows else None
+        return existing(row, self._label)
 
     async def scalar(self, /, **values: Any) -> Any:
         """Return the first column of the first row, None where there is none; raises as :meth:`all` does."""
@@ -177,16 +179,33 @@ class Statement(Generic[_Row]):
         Raises:
             TypeError: the names differ, or the statement is no change or has RETURNING.
         """
-        given = list(rows)
         if not self._is_write or self._returns:
-            raise TypeError("many() is for an insert, update or delete without RETURNING")
-        if not given:
-            return 0
-        plan = self._bulk_plan(tuple(given[0]))
-        bound = [plan.bind(values) for values in given]
-        sql, parameters = bound[0][0], [one for _, one in bound]
-        await self._runner.execute_many(sql, parameters)
+            raise TypeError(
+                "many() is for an insert, update or delete without RETURNING; with it, call returning()"
+            )
+        given = list(rows)
+        if given:
+            _, sql, parameters = self._bound_many(given)
+            await self._runner.execute_many(sql, parameters)
         return len(given)
+
+    async def returning(self, rows: Iterable[Mapping[str, Any]], /) -> list[_Row]:
+        """Run a change with RETURNING for each of the given rows at once, and return what it returned, in the
+        order of what was given: of an insert a row for each, of an update or delete those that it met.
+
+        Parameters:
+            rows: as for :meth:`many`.
+
+        Raises:
+            TypeError: the names differ, or the statement is no change with RETURNING.
+        """
+        if not self._is_write or not self._returns:
+            raise TypeError("returning() is for an insert, update or delete with RETURNING")
+        given = list(rows)
+        if not given:
+            return []
+        query, sql, parameters = self._bound_many(given)
+        return await self._runner.fetch_many(query, sql, parameters)
 
     @asynccontextmanager
     async def stream(self, /, **values: Any) -> AsyncGenerator[AsyncIterator[_Row]]:
@@ -211,15 +230,18 @@ class Statement(Generic[_Row]):
             _keep(self._variants, names, found)
         return found
 
-    def _bulk_plan(self, names: Sequence[str]) -> Plan:
-        plan = self._bulk.get(tuple(names))
-        if plan is None:
+    def _bound_many(self, given: Sequence[Mapping[str, Any]]) -> tuple[Query, str, Sequence[Sequence[Any]]]:
+        names = tuple(given[0])
+        query = self._bulk.get(names)
+        if query is None:
             keys = [name for name in names if name not in self._names and name in self._keys]
             plan = compile_plan(self._construct, self._dialect, keys, many=True)
             if plan.has_lists:
-                raise TypeError("many() takes no statement with a list: give the values one by one")
-            _keep(self._bulk, tuple(names), plan)
-        return plan
+                raise TypeError("a statement with a list takes no rows at once: give the values one by one")
+            query = Query(plan, self._kind)
+            _keep(self._bulk, names, query)
+        bound = [query.plan.bind(values) for values in given]
+        return query, bound[0][0], [one for _, one in bound]
 
 
 async def _flat(pieces: AsyncGenerator[list[Any]]) -> AsyncIterator[Any]:

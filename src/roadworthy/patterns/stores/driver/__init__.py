@@ -74,6 +74,12 @@ class Driver(Protocol):
         """Run a change for each of a list of parameters."""
         ...
 
+    async def fetch_many(
+        self, connection: Any, query: Query, sql: str, parameters: Sequence[Sequence[Any]]
+    ) -> list[Any]:
+        """Run a change for each of a list of parameters; return the rows of all in their order."""
+        ...
+
     def stream(
         self, connection: Any, query: Query, sql: str, parameters: Sequence[Any], size: int
     ) -> AsyncGenerator[list[Any]]:

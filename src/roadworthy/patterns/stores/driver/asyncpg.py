@@ -9,7 +9,7 @@ from sqlalchemy import Dialect
 from sqlalchemy.exc import DBAPIError
 
 from ..pool import Lease
-from ..postgres_errors import without_values
+from ..postgres_errors import is_lost, without_values
 from . import EVERY, Query
 
 __all__ = ("AsyncpgDriver",)
@@ -40,12 +40,24 @@ class AsyncpgDriver:
         return None
 
     async def read(self, query: Query, sql: str, parameters: Sequence[Any], most: int) -> list[Any]:
-        """Read on a connection of the pool, each statement a transaction of its own."""
-        lease = await self._lend()
-        try:
-            return await self.fetch(lease.driver, query, sql, parameters, most)
-        finally:
-            await self._end(lease)
+        """Read on a connection of the pool, each statement a transaction of its own.
+
+        Where the connection turns out to be broken, read on another one: it refuses to write, so nothing has
+        been changed.
+        """
+        is_first = True
+        while True:
+            try:
+                lease = await self._lend()
+                try:
+                    return await self.fetch(lease.bare, query, sql, parameters, most)
+                finally:
+                    await self._end(lease)
+            except Exception as error:
+                # An OSError is a server that takes no connection; that was tried for as long as one may wait.
+                if not is_first or isinstance(error, OSError) or not is_lost(error):
+                    raise
+                is_first = False
 
     async def fetch(
         self, connection: Any, query: Query, sql: str, parameters: Sequence[Any], most: int
@@ -61,7 +73,7 @@ class AsyncpgDriver:
             rows = await connection.fetch(sql, *parameters)
         except Exception as error:
             raise self._translated(error, sql, connection) from error
-        return make(rows if most == EVERY else rows[:most])
+        return make(rows if most == EVERY or len(rows) <= most else rows[:most])
 
     async def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> int:
         """Return how many rows a change met, which the end of PostgreSQL's answer says: ``UPDATE 3``."""
@@ -78,6 +90,17 @@ class AsyncpgDriver:
             await connection.executemany(sql, parameters)
         except Exception as error:
             raise self._translated(error, sql, connection) from error
+
+    async def fetch_many(
+        self, connection: Any, query: Query, sql: str, parameters: Sequence[Sequence[Any]]
+    ) -> list[Any]:
+        """Send all parameters after one another, without waiting for the rows of each."""
+        try:
+            make = query.make or await _described(connection, query, sql)
+            rows = await connection.fetchmany(sql, parameters)
+        except Exception as error:
+            raise self._translated(error, sql, connection) from error
+        return make(rows)
 
     async def stream(
         self, connection: Any, query: Query, sql: str, parameters: Sequence[Any], size: int

@@ -120,7 +120,8 @@ class Plan:
         self._renames = any(shown != name for shown, name in self._named.items())
         self._expansions: dict[tuple[int, ...], _Bound] = {}
         self._bound = None if self.has_lists else _Bound(self.sql, self._order, self._processors)
-        self._simple = not (self._defaults or self._callables or self._constants or self._renames)
+        is_plain = not (self._defaults or self._callables or self._constants or self._renames)
+        self._plain = self._bound if is_plain and self.required == frozenset(self._order) else None
 
     def result_processors(self, types_of_driver: Sequence[Any] | None = None) -> Sequence[_Processor]:
         """Return what makes the values of columns from the driver's, None for a column that needs nothing.
@@ -150,11 +151,14 @@ class Plan:
         Raises:
             TypeError: a name is missing, or there is no such name.
         """
+        plain = self._plain
+        if plain is not None and len(values) == len(self.required):
+            try:
+                return plain.sql, plain.pick(values)
+            except KeyError:
+                pass  # a name is missing, and another was given, which is reported below
         if values.keys() != self.required:
             self._check(values)
-        bound = self._bound
-        if self._simple and bound is not None:
-            return bound.sql, bound.pick(values)
         return self.bind_all(self._filled(values))
 
     def bind_all(self, values: dict[str, Any]) -> tuple[str, Sequence[Any]]:

@@ -11,6 +11,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from ....errors import UnavailableError
+from ....layer.resources import PoolStats
 
 __all__ = ("ReaderThreads",)
 
@@ -33,10 +34,10 @@ class ReaderThreads:
         self.in_use = 0
         """Jobs that are waited for."""
 
-    @property
-    def open(self) -> int:
-        """How many there are."""
-        return len(self._threads)
+    def stats(self) -> PoolStats:
+        """Return how many threads there are and work."""
+        used = min(self.in_use, len(self._threads))
+        return PoolStats(len(self._threads), used, self.in_use - used, self._size)
 
     async def run(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         """Return what ``work`` returns for a connection; one that is cancelled is interrupted.

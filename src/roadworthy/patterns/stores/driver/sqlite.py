@@ -82,6 +82,12 @@ class SqliteDriver:
         """Change on the thread of the transaction's connection, in one hop for all."""
         await hop(connection, self._many, sql, parameters)
 
+    async def fetch_many(
+        self, connection: Any, query: Query, sql: str, parameters: Sequence[Sequence[Any]]
+    ) -> list[Any]:
+        """Change on the thread of the transaction's connection, in one hop for all."""
+        return cast("list[Any]", await hop(connection, self._rows_of_many, query, sql, parameters))
+
     async def stream(
         self, connection: Any, query: Query, sql: str, parameters: Sequence[Any], size: int
     ) -> AsyncGenerator[list[Any]]:
@@ -138,6 +144,17 @@ class SqliteDriver:
             here.executemany(sql, parameters)
         except sqlite3.Error as error:
             raise self._translated(error, sql) from error
+
+    def _rows_of_many(
+        self, here: sqlite3.Connection, query: Query, sql: str, parameters: Sequence[Sequence[Any]]
+    ) -> list[Any]:
+        rows: list[Any] = []
+        try:
+            for one in parameters:  # executemany() takes no statement that returns rows
+                rows += here.execute(sql, one).fetchall()
+        except sqlite3.Error as error:
+            raise self._translated(error, sql) from error
+        return (query.make or query.described(None))(rows)
 
     def _open(self, here: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
         try:
