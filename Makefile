@@ -53,7 +53,7 @@ compare: $(STAMP)  ## the speed of this tree against a commit: make compare BASE
 	@scripts/system-packages wrk
 	@$(BIN)/python -m benchmarks.compare "$(BASE)"
 
-check: $(STAMP)  ## the checker on the reference service
+check: $(STAMP)  ## the checker on the reference service, on SQLite or DATABASE_URL=postgresql://…
 	@cd examples/reference && ../../$(BIN)/roadworthy check
 
 proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import roadworthy
 from roadworthy import ConflictError, NotFoundError, Settings
+from roadworthy.errors import APIError, UnavailableError
 from roadworthy.layer.connection_pooling import ConnectionPooling
 from roadworthy.layer.resources import SqlAlchemyPool
 from roadworthy.patterns import Database, fan_out, transactional, unit_of_work
@@ -153,6 +154,46 @@ async def test_a_second_failure_is_recorded(children: Children, caplog: pytest.L
     (record,) = caplog.records
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "the second"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "recorded"),
+    [
+        (UnavailableError("no store"), UnavailableError("no store"), False),
+        (UnavailableError("no store"), UnavailableError("no mail"), True),
+        (APIError("no", 502, "NO_STORE"), APIError("no", 502, "NO_STORE"), False),
+        (APIError("no", 502, "NO_STORE"), APIError("no", 502, "NO_MAIL"), True),
+        (APIError("no", 502, "NO_STORE"), APIError("no", 500, "NO_STORE"), True),
+        (UnavailableError("down"), roadworthy.TimeoutError("down"), True),
+        (UnavailableError("no store"), KeyError("no store"), True),
+        (KeyError("no store"), UnavailableError("no store"), True),
+        (KeyError("x"), KeyError("x"), True),
+        (UnavailableError("no store"), NotFoundError("no such user"), False),
+        (KeyError("x"), NotFoundError("no such user"), False),
+    ],
+)
+async def test_what_says_the_same_is_one_failure(
+    first: Exception,
+    second: Exception,
+    recorded: bool,
+    children: Children,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An outage that several children meet leaves one record, and any other failure its own."""
+    with pytest.raises(type(first)):
+        await fan_out(children.child(first), children.child(second))
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [second] * recorded
+
+
+async def test_a_failure_in_a_block_that_catches_it_is_recorded(
+    children: Children, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who goes through the results and goes on after a failure has the others recorded."""
+    away = [UnavailableError("no store"), UnavailableError("no store")]
+    async with fan_out([children.child(each) for each in away]) as results:
+        with pytest.raises(UnavailableError):
+            await anext(results)
+    assert len(caplog.records) == 1
 
 
 async def test_partial_results(children: Children, caplog: pytest.LogCaptureFixture) -> None:

@@ -34,12 +34,13 @@ from .events import (
 )
 from .http.wire import DialFailed
 from .manifest.model import Manifest
+from .manifest.variables import expand, with_kind
 from .phases import PHASES, Phase, Profile
 from .probe import Probe
 from .read.masking import Masker
 from .registry import choose, probe_of
 from .scratch import scratch_folder
-from .service.target import Launch, expand
+from .service.target import Launch
 from .stage import RunContext, Stage
 from .verdict import Finding, Result, Verdict, Waiver, exit_code, judge_item
 from .waivers import is_expired, is_in_scope
@@ -86,6 +87,7 @@ async def run_check(manifest: Manifest, options: Options | None = None, listener
         ManifestError: ``only`` names nothing, or the manifest refers to a variable that is not set.
         StartFailed: the service cannot be started at all; nothing was found then.
     """
+    manifest = with_kind(manifest)
     folder = scratch_folder("roadworthy-check-")
     runner = _Runner(manifest, options or Options(), listener, folder)
     # When the checker itself is torn down in an orderly way, nothing it started may live on.

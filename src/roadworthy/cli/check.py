@@ -104,6 +104,7 @@ def _run(
     """Check a service."""
     from ..checker import ManifestError, Options, Profile
     from ..checker.manifest.target import for_target
+    from ..checker.manifest.variables import with_kind
     from ..checker.registry import choose
     from ..server.process.folder import Folder
     from ..server.process.listeners import ServeError
@@ -123,7 +124,7 @@ def _run(
         if listing:
             _list(options.only)
             return
-        declared = for_target(target or (), _declared(manifest))
+        declared = with_kind(for_target(target or (), _declared(manifest)))
     except (ManifestError, ServeError) as error:
         refuse(error)
     if dry_run:

@@ -106,8 +106,7 @@ class FanOut(Generic[_All, _One]):
             self._ended.clear()
             for child in [*unseen, self._failed] if self._failed is not None else unseen:
                 failure = None if child.cancelled() else child.exception()
-                # A refusal (404) is an answer that came too late; nobody records those of handlers either.
-                if failure is not None and not (isinstance(failure, APIError) and failure.status < 500):
+                if failure is not None and not _has_record(failure, error):
                     _log.error("a further child of a fan-out failed", exc_info=failure)
 
     def __aiter__(self) -> Self:
@@ -334,7 +333,8 @@ def fan_out(
 
     Raises:
         Exception: what the first child to fail raised. The others are cancelled at once and have ended by
-            then; one that fails while it ends has a record of its own.
+            then; one that fails by itself has a record of its own, unless it says the same (the store is
+            away) or is a refusal below 500.
         roadworthy.TimeoutError: the deadline passed.
         ValueError: ``limit`` or ``timeout`` is out of range.
         TypeError: a single argument that is no iterable.
@@ -366,6 +366,21 @@ async def _again(task: asyncio.Future[_A]) -> _A:
 
 def _has_failed(child: asyncio.Future[Any]) -> bool:
     return child.cancelled() or child.exception() is not None
+
+
+def _has_record(failure: BaseException, raised: BaseException | None) -> bool:
+    """Return whether a failed child needs no record of its own.
+
+    A refusal (404) is an answer that came too late; nobody records those of handlers either. Of an outage
+    that several children met (503), the one that is raised has the record.
+    """
+    if not isinstance(failure, APIError):
+        return False
+    return failure.status < 500 or (
+        isinstance(raised, APIError)
+        and type(failure) is type(raised)
+        and (failure.status, failure.code, failure.message) == (raised.status, raised.code, raised.message)
+    )
 
 
 def _close(child: object) -> None:

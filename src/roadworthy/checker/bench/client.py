@@ -13,10 +13,11 @@ from typing import Any
 from ..http.request import Address, Fields
 from ..http.wire import Answer, Connection, exchange
 from ..manifest.model import Manifest
+from ..manifest.variables import expand
 from ..needs import Need
 from ..phases import Phase, Profile
 from ..read.shapes import whole_number
-from ..service.target import Target, expand
+from ..service.target import Target
 from ..stage import Stage
 
 __all__ = ("Client",)

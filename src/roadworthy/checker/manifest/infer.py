@@ -27,11 +27,12 @@ from ..read.shapes import elements
 from ..scratch import scratch_folder
 from ..service import linux
 from ..service.process import Service, free_port
-from ..service.target import attach, expand
+from ..service.target import attach
 from ..store.kinds import PORTS, kind_of
 from .infer_routes import Explorer, Fact
 from .model import Manifest
 from .routes import Routes
+from .variables import expand
 
 __all__ = ("ASK", "Fact", "Inference", "infer")
 

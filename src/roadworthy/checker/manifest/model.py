@@ -125,7 +125,7 @@ class Env:
     """``[env]``: the variables of the service.
 
     Parameters:
-        set: values for the check; ``${NAME}`` takes the checker's own variable.
+        set: values for the check; ``${NAME}`` and ``${NAME:-default}`` take the checker's own variable.
         required: variables without which it must not start.
         secret: variables whose values must never be shown.
         optional: further variables that it documents.
@@ -200,15 +200,18 @@ class Database:
     """``[database]``: the store behind the service.
 
     Parameters:
-        kind: ``postgres``, ``mysql``, ``redis``, ``tcp``, ``sqlite``, or ``none``; empty when undeclared.
+        kind: ``postgres``, ``mysql``, ``redis``, ``tcp``, ``sqlite``, or ``none``; by default the URL's, and
+            empty where no variable holds one.
         env: the variable that holds its URL.
-        url: the URL for the check; else the value of the variable.
+        url: the URL for the check; else the value of the variable. ``${NAME:-default}`` takes one of the
+            checker's own, and the default without it.
         file: the file of an SQLite database, where no variable names it.
         pool_max: the most connections of one process.
         pool_timeout: how long a request waits for one of them, in seconds.
         max_connections: what the server admits in all, where it cannot be asked.
         setup: a command that prepares an empty database, run before each start with the same environment.
-        also: URLs of further stores that the service supports and on which it has to behave the same.
+        also: URLs of further stores that the service supports and on which it has to behave the same; one
+            that is the store of the check itself does not count.
     """
 
     kind: Literal["", "postgres", "mysql", "redis", "tcp", "sqlite", "none"] = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -14,22 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..errors import ManifestError, PortTaken, StartFailed, TargetLost
+from ..errors import PortTaken, StartFailed, TargetLost
 from ..http.request import Address
 from ..http.wire import Connection, DialFailed, Ending, exchange
 from ..manifest.model import Manifest
+from ..manifest.variables import expand, store_url
 from ..read.masking import Masker
 from ..store.faults import Fault, FaultProxy, SqliteFile, Store
 from ..store.kinds import kind_of
 from .process import Service, free_port, is_free, require_free
 
-__all__ = ("Launch", "Target", "attach", "expand", "launch")
+__all__ = ("Launch", "Target", "attach", "launch")
 
 _DYING = 1.0
 """Seconds from the end of a process' listener to its own: writing its memory out (core(5)) takes longest."""
 _STARTS = 3
 """Most starts of a service that loses the port chosen for it to another process each time."""
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # What a program needs to be found and to find its libraries; nothing that configures it.
 _MINIMAL = (
     "PATH",
@@ -189,22 +188,6 @@ class Target:
             await self.store.close()
 
 
-def expand(text: str, extra: Mapping[str, str] | None = None) -> str:
-    """Return the text with each ``${NAME}`` replaced by the variable of the checker's environment.
-
-    Raises:
-        ManifestError: there is no such variable.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        found = (extra or {}).get(match[1], os.environ.get(match[1]))
-        if found is None:
-            raise ManifestError(f"the manifest refers to ${{{match[1]}}}, which is not set")
-        return found
-
-    return _REFERENCE.sub(value, text)
-
-
 async def attach(manifest: Manifest) -> Target:
     """Return the target of URL mode: a service that runs already."""
     parts = urlsplit(manifest.start.url)
@@ -323,7 +306,7 @@ async def _store(
     if options.same_store_as is not None:
         store = options.same_store_as.store
     else:
-        declared = expand(options.url or database.url) or environment.get(database.env, "")
+        declared = expand(options.url) if options.url else store_url(manifest, environment)
         masker.add_url(database.env or "database.url", declared)
         store = await _fresh_store(manifest, options, declared, folder)
     if store is not None and database.env:

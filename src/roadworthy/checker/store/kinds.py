@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 __all__ = ("PORTS", "SCHEMES", "kind_of")
 
-SCHEMES: Mapping[str, str] = {
+_Kind = Literal["postgres", "mysql", "redis", "tcp", "sqlite"]
+
+SCHEMES: Mapping[str, _Kind] = {
     "postgres": "postgres",
     "postgresql": "postgres",
     "mysql": "mysql",
@@ -22,6 +25,6 @@ PORTS: Mapping[str, int] = {"postgres": 5432, "mysql": 3306, "redis": 6379}
 """The port where a server of a kind listens unless its URL names another (IANA's registry of ports)."""
 
 
-def kind_of(url: str) -> str:
+def kind_of(url: str) -> _Kind:
     """Return the kind of store of a URL; an unknown scheme is a server that is reached over TCP."""
     return SCHEMES.get(url.partition(":")[0].partition("+")[0].lower(), "tcp")

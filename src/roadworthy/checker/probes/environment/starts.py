@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from ...bench import Bench
 from ...errors import StartFailed
 from ...http.wire import Answer
+from ...manifest.variables import store_url
 from ...service.process import Exit, free_port
-from ...service.target import expand
 from ...store.kinds import PORTS
 from ...verdict import Lines
 
@@ -178,8 +178,7 @@ def _bad_urls(bench: Bench) -> dict[str, str]:
     database = bench.manifest.database
     secret = bench.canary(f"env: the password in {database.env}")
     found = {"an unknown scheme": f"rw-unknown://user:{secret}@127.0.0.1:{free_port()}/data"}
-    declared = expand(database.url) or bench.stage.context.manifest.env.set.get(database.env, "")
-    parts = urlsplit(declared)
+    parts = urlsplit(store_url(bench.manifest))
     if database.kind == "sqlite":
         # Nobody can make a folder of a device.
         found["a file that cannot be"] = f"{parts.scheme or 'sqlite'}:////dev/null/data.db"

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ...bench import Bench
 from ...http.wire import Answer
+from ...manifest.variables import expand, store_url
 from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe
@@ -32,13 +33,16 @@ _VOLATILE = {"request_id", "instance", "next_cursor"}
 )
 async def _stores_are_alike(bench: Bench) -> Verdict:
     """Sends the same requests to the service on each store of ``database.also`` and compares the answers."""
-    urls = bench.manifest.database.also
+    declared = store_url(bench.manifest)
+    urls = {
+        number: url for number, url in enumerate(bench.manifest.database.also, 1) if expand(url) != declared
+    }
     if not urls:
         return bench.not_applicable("the manifest names one store only (database.also)")
     async with bench.launch():
         wanted = await _script(bench)
     bench.control("the requests do something", any(words.startswith("20") for words in wanted.values()))
-    for number, url in enumerate(urls, 1):
+    for number, url in urls.items():
         async with bench.launch(url=url):
             got = await _script(bench)
         for step, words in wanted.items():
