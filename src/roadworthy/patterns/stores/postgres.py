@@ -37,6 +37,7 @@ class PostgresBackend:
         self.driver = AsyncpgDriver(primary.engine.dialect, primary.lend, primary.end)
         self.lend = primary.lend
         self.end = primary.end
+        self.begin = primary.begin if replicas is None else self._begin
 
     async def prepare(self) -> None:
         """Connect, and check the servers' version and their room for all workers."""
@@ -48,7 +49,7 @@ class PostgresBackend:
         """Connect, so that what is wrong with the URL is reported in words."""
         await self._primary.open()
 
-    async def begin(self, rules: Rules) -> Lease:
+    async def _begin(self, rules: Rules) -> Lease:
         """Begin, on a replica where the unit only reads and one has what its principal has written."""
         # A standby offers no SERIALIZABLE (PostgreSQL, chapter "Hot Standby", Caveats).
         if self._replicas is not None and rules.read_only and rules.isolation != "serializable":

@@ -134,12 +134,17 @@ class Server:
 
     async def begin(self, rules: Rules) -> Lease:
         """Begin; on another connection where the first turns out to be broken, for nothing is done yet."""
+        lease = await self.pool.take()
+        lease.writes = not rules.read_only
         try:
-            return await self.begin_on(await self.pool.take(), rules)
-        except Exception as error:
-            if not postgres_errors.is_lost(error):
+            await lease.bare.execute(self._begins[rules.isolation, rules.read_only])
+        except BaseException as error:
+            await _given_up(lease)
+            if not isinstance(error, Exception) or not postgres_errors.is_lost(error):
                 raise
-        return await self.begin_on(await self.pool.take(), rules)
+            return await self.begin_on(await self.pool.take(), rules)
+        lease.begun = True
+        return lease
 
     async def begin_on(self, lease: Lease, rules: Rules) -> Lease:
         """Begin on a connection of the pool, which is given back where that fails."""
@@ -219,12 +224,16 @@ async def _begun(lease: Lease, begin: str) -> Lease:
     try:
         await lease.driver.execute(begin)
     except BaseException:
-        # Cancelled or broken in the middle of it: nobody knows whether it has begun.
-        await lease.discard()
-        await lease.give_back()
+        await _given_up(lease)
         raise
     lease.begun = True
     return lease
+
+
+async def _given_up(lease: Lease) -> None:
+    """Close a connection that was cancelled, or broke, in the middle of BEGIN: nobody knows its state."""
+    await lease.discard()
+    await lease.give_back()
 
 
 async def rolled_back(lease: Lease) -> None:
