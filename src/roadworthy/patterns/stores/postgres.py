@@ -62,7 +62,7 @@ class PostgresBackend:
         """Commit, and report what PostgreSQL makes of COMMIT after a statement that failed: ROLLBACK."""
         ending = self._endings.watch(_abandon, lease.bare)
         try:
-            answer = await lease.driver.execute("COMMIT")
+            answer = await lease.bare.execute("COMMIT")
         except Exception as error:
             postgres_errors.without_values(error)
             if postgres_errors.is_refused_commit(error):
