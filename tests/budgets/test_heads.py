@@ -47,6 +47,7 @@ from roadworthy.layer.routes import ANY_METHOD
 from roadworthy.layer.tracing import Tracing
 from roadworthy.layer.trusted_host import TrustedHost
 from roadworthy.patterns import idempotent
+from roadworthy.patterns._principal import whose
 from roadworthy.server.http import request_head as request_head
 from roadworthy.server.http.replay import framing_of
 from roadworthy.server.websocket.handshake import is_handshake, negotiate, subprotocols
@@ -104,6 +105,10 @@ def _refusing(step: Callable[[bytes], object]) -> Callable[[bytes], object]:
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def _cookies(value: bytes) -> object:
+    return whose({b"cookie": value})
 
 
 def _key(value: bytes) -> object:
@@ -231,6 +236,9 @@ PARSERS = (
     Parser("cookies for user_key", "layer.user_key", lambda value: RequestInfo(
            {b"cookie": value}, "GET", "/", b"", "").cookies, HEAD, (b"a=1;", b"=", b";", b"a", b'"'),
            ratio=300, why=_STEPS),
+    Parser("cookies of a principal", "patterns._principal", _cookies, HEAD,
+           (b"a", b"=", b";", b" ", b"sid", b"csrf"),
+           ratio=80, why="a pattern of seven words is tried at each letter of a name"),
     Parser("Idempotency-Key", "patterns.idempotency", _key, HEAD, (b"a", b'"', b" ", b"\xff")),
     Parser("repeated fields", "layer.request_fields", lambda value: join_fields(
            [(b"a", one) for one in value.split(b"\n")]), HEAD, (b"\n", b"a"), ratio=800,
@@ -334,6 +342,7 @@ NOT_HOSTILE = {
     "checker.http.fetch_standard": "lists of a few words; see a response's head",
     "checker.manifest.infer": "a line of output or the name of a file; no pattern reads a character twice",
     "checker.manifest.model": "the project's own manifest",
+    "checker.manifest.variables": "the project's own manifest",
     "checker.manifest.target": "the project's own manifest",
     "checker.manifest.values": "the project's own manifest",
     "checker.manifest.write": "the project's own manifest",

@@ -11,10 +11,13 @@ from ._request import user_key
 
 __all__ = ("principals", "whose")
 
-_SESSION = re.compile(rb"sess|sid|auth|login|token|jwt|remember", re.IGNORECASE)
-_FORGERY = re.compile(rb"csrf|xsrf", re.IGNORECASE)
+_SESSION = re.compile(rb"sess|sid|auth|login|token|jwt|remember")
+_FORGERY = re.compile(rb"csrf|xsrf")
 """Names of cookies that carry a session, in the defaults of the frameworks (``sessionid``, ``connect.sid``,
 ``JSESSIONID``, ``remember_token``); and of the ones against forgery, which change within a session."""
+
+_MOST_COOKIES = 256
+"""Chromium keeps 180 for a site (kDomainMaxCookies), and the other browsers no more than that."""
 
 
 def principals() -> tuple[str, ...]:
@@ -45,8 +48,10 @@ def whose(fields: Mapping[bytes, bytes]) -> str | None:
 
 
 def _session(cookies: bytes) -> bytes:
-    """Return the cookies that say whose session it is; all where no name shows it."""
+    """Return the cookies that say whose session it is; all where no name shows it or there are too many."""
+    if cookies.count(b";") >= _MOST_COOKIES:
+        return cookies
     pairs = [pair.strip() for pair in cookies.split(b";")]
-    names = {pair: pair.partition(b"=")[0] for pair in pairs}
+    names = {pair: pair.partition(b"=")[0].lower() for pair in pairs}
     named = [pair for pair, name in names.items() if _SESSION.search(name) and not _FORGERY.search(name)]
     return b";".join(sorted(named or pairs))

@@ -108,7 +108,7 @@ def slow_route(bench: Bench) -> Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class _Flight:
     """A request that lasts until after the signal.
 
     Parameters:
@@ -120,7 +120,7 @@ class Flight:
     send: Callable[[], Awaitable[Answer]]
 
 
-async def flight(bench: Bench) -> Flight | None:
+async def flight(bench: Bench) -> _Flight | None:
     """Return what can be in flight at the signal: the slow route, else an upload that comes byte by byte.
 
     None where neither is declared: then a connection that idles is all that a stop can be tried with.
@@ -130,14 +130,14 @@ async def flight(bench: Bench) -> Flight | None:
         plain = await bench.call(routes["slow"])
         bench.control("the slow route answers", plain.ok)
         bench.control(f"it takes long enough ({plain.seconds:.2f} s)", plain.seconds > SIGNAL_AFTER + 0.1)
-        return Flight(plain, partial(bench.call, routes["slow"], seconds=30))
+        return _Flight(plain, partial(bench.call, routes["slow"], seconds=30))
     create = routes.get("create")
     if create is None or create.body is None:
         return None
     plain = await bench.call(create)
     bench.control("what routes.create sends is answered", plain.ok)
     count = len(str(plain.request)) + len(json.dumps(create.body)) + 200  # head and body, about
-    return Flight(plain, partial(bench.call, create, seconds=30, interval=_UPLOAD / count))
+    return _Flight(plain, partial(bench.call, create, seconds=30, interval=_UPLOAD / count))
 
 
 async def watched_stop(bench: Bench) -> Stop:
@@ -158,7 +158,7 @@ async def watched_stop(bench: Bench) -> Stop:
 
 
 async def _stopped(
-    bench: Bench, target: Target, stop: Stop, flown: Flight | None, idle: Connection, paths: list[str]
+    bench: Bench, target: Target, stop: Stop, flown: _Flight | None, idle: Connection, paths: list[str]
 ) -> None:
     flying = [asyncio.ensure_future(flown.send()) for _ in range(IN_FLIGHT)] if flown else []
     await asyncio.sleep(SIGNAL_AFTER)
