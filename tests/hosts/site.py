@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -136,6 +137,14 @@ class Site:
         """How many requests nginx has sent to which host, by address and port."""
         lines = (self.folder / "access.log").read_text().splitlines()
         return Counter(line.split(" ")[0] for line in lines)
+
+    def wait_served(self, service: Service) -> None:
+        """Wait until nginx has sent another request to a host, which answered it."""
+        with (self.folder / "access.log").open() as log:
+            log.seek(0, os.SEEK_END)
+            until(
+                lambda: f"{service.host.address}:{PORT} 20" in log.read(), f"nginx uses {service.host.name}"
+            )
 
     @property
     def url(self) -> str:

@@ -151,6 +151,8 @@ async def _broken(
             mended = time.monotonic()
             await asyncio.to_thread(service.ready)
             slowest = max(slowest, time.monotonic() - mended)
+            # For as long as nginx leaves it out, the next one to be harmed is one of two.
+            await asyncio.to_thread(made.wait_served, service)
             await load.more()
             failures = len(load.failures) - before
             most = max(most, failures)
