@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from difflib import unified_diff
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin
@@ -47,6 +48,7 @@ def blocks() -> Iterator[Block]:
     """Name every generated part of the documentation."""
     yield "README.md", "numbers", numbers
     yield "docs/performance.md", "performance", performance
+    yield "docs/performance.md", "data", data
     yield "docs/settings.md", "settings", settings_table
     yield "docs/reliability.md", "faults", faults_page.page
     yield "docs/checklist/README.md", "items", items_table
@@ -94,6 +96,46 @@ def performance() -> str:
 Medians of {cost["rounds"]} rounds of wrk, server and load on a core each, the servers loaded in turn for a
 second; {machine["cpu"]}, Python {machine["python"]}, {cost["date"]}, commit {cost["commit"]}. `make bench`
 repeats them, `make proof` runs the long proofs."""
+
+
+_STORES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+_OPERATIONS = {"point": "a row by its key", "page": "twenty rows", "add": "an insert"}
+_PEERS = (
+    "roadworthy",
+    "roadworthy, repository",
+    "sqlalchemy core",
+    "sqlalchemy orm",
+    "advanced-alchemy",
+    "sqlspec",
+)
+
+
+def data() -> str:
+    """Tabulate what reads and writes cost, beside the driver by hand and other libraries."""
+    whole = _result("data")
+    found, machine = whole["result"], whole["machine"]
+    rows = []
+    for store, operation in product(_STORES, _OPERATIONS):
+        name = f"{store}, {operation}"
+        ratios = (f"{found[f'{name}, {peer}']['of_by_hand']:g}" for peer in _PEERS)
+        of_others = (f"{found[f'{name}, sqlalchemy {peer}']['ours_of_it']:g}" for peer in ("core", "orm"))
+        rows.append(
+            (
+                f"{_STORES[store]}: {_OPERATIONS[operation]}",
+                f"{found[f'{name}, by hand']['cpu_us']:g} µs",
+                *ratios,
+                *of_others,
+            )
+        )
+    ours = ("`Statement`", "`TableRepository`")
+    others = ("SQLAlchemy Core", "SQLAlchemy ORM", "advanced-alchemy", "sqlspec")
+    heads = ("", "the driver by hand", *ours, *others, "`Statement` of Core", "of ORM")
+    return f"""\
+{_table(heads, rows)}
+
+CPU of the client, ten at a time; by hand in µs, the others as a multiple of it. Medians of {whole["rounds"]}
+rounds in which all took turns in one process; {machine["cpu"]}, Python {machine["python"]}, {whole["date"]},
+commit {whole["commit"]}. `python -m benchmarks data` repeats them."""
 
 
 def _result(name: str) -> dict[str, Any]:
