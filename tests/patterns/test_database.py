@@ -3,12 +3,14 @@
 import asyncio
 import contextvars
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 from roadworthy import UnavailableError
@@ -345,3 +347,19 @@ async def test_children_of_a_block_that_holds_the_connection_are_refused(databas
     with pytest.raises(TransactionError, match="held by the block that began this task"):
         async with unit_of_work(), database.connection():
             await asyncio.gather(_add(database), _add(database, "b@b.c"))
+
+
+async def test_a_start_that_fails_leaves_no_thread(tmp_path: Path) -> None:
+    """The thread of a connection that could not be opened has ended when the database has stopped."""
+    before = set(threading.enumerate())
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(5)  # a thread goes on only where this one waits
+    try:
+        database = Database(f"sqlite:///{tmp_path / 'nowhere' / 'data.db'}")
+        with pytest.raises(DBAPIError, match="unable to open"):
+            await database.start()
+        await database.stop()
+        left = {one for one in threading.enumerate() if one.name.endswith("(_connection_worker_thread)")}
+        assert left - before == set()
+    finally:
+        sys.setswitchinterval(switching)

@@ -190,7 +190,7 @@ def _engine(path: str, wait: float, size: int, direct: _Direct, *, writes: bool)
         pool_size=size,
         max_overflow=-1,  # the gate before it bounds them
         pool_reset_on_return=None,  # whoever began a transaction ends it
-        connect_args={"timeout": wait, "factory": _Connection},
+        connect_args={"timeout": wait, "factory": _Connection, "async_creator_fn": direct.connect},
         hide_parameters=True,  # what clients sent belongs into no record of a failure
     )
     event.listen(engine.sync_engine, "do_connect", direct.do_connect)
@@ -213,6 +213,18 @@ class _Direct:
         if self.at_once:
             raise MustWaitError
 
+    async def connect(self, *where: Any, **options: Any) -> Any:
+        """Open a connection; where that fails its thread is one of those that :meth:`aborted` waits for."""
+        import aiosqlite
+
+        connection = aiosqlite.connect(*where, **options)
+        connection._thread.daemon = True  # as SQLAlchemy does with what it opens itself
+        try:
+            return await connection
+        except BaseException:
+            self._await(asyncio.ensure_future(asyncio.to_thread(connection._thread.join)))
+            raise
+
     def is_open(self, driver: Any) -> bool:
         return bool(driver._running)
 
@@ -222,8 +234,11 @@ class _Direct:
     def abort(self, driver: Any) -> None:
         ending = driver.stop()
         if ending is not None:
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
+            self._await(ending)
+
+    def _await(self, ending: asyncio.Future[Any]) -> None:
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def aborted(self) -> None:
         """Wait for the threads: one that ends after its event loop raises."""
