@@ -185,12 +185,16 @@ class _Connection(sqlite3.Connection):
 
 
 def _engine(path: str, wait: float, size: int, direct: _Direct, *, writes: bool) -> AsyncEngine:
+    def connect(*where: Any, **options: Any) -> Any:
+        dbapi: Any = engine.dialect.dbapi
+        return direct.opened(dbapi.aiosqlite.connect(*where, **options))
+
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path),
         pool_size=size,
         max_overflow=-1,  # the gate before it bounds them
         pool_reset_on_return=None,  # whoever began a transaction ends it
-        connect_args={"timeout": wait, "factory": _Connection, "async_creator_fn": direct.connect},
+        connect_args={"timeout": wait, "factory": _Connection, "async_creator_fn": connect},
         hide_parameters=True,  # what clients sent belongs into no record of a failure
     )
     event.listen(engine.sync_engine, "do_connect", direct.do_connect)
@@ -213,11 +217,8 @@ class _Direct:
         if self.at_once:
             raise MustWaitError
 
-    async def connect(self, *where: Any, **options: Any) -> Any:
+    async def opened(self, connection: Any) -> Any:
         """Open a connection; where that fails its thread is one of those that :meth:`aborted` waits for."""
-        import aiosqlite
-
-        connection = aiosqlite.connect(*where, **options)
         connection._thread.daemon = True  # as SQLAlchemy does with what it opens itself
         try:
             return await connection
