@@ -19,6 +19,7 @@ TWINS = (
     Twin("cor-1-on-refusal", "COR-1"),
     Twin("cor-1-on-delete", "COR-1"),
     Twin("cor-1-on-live", "COR-1"),
+    Twin("cor-1-on-read", "COR-1"),
     # Credentials that nobody declared are told by COR-3 as well.
     Twin(
         "cor-2-star",

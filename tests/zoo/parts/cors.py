@@ -71,7 +71,11 @@ class Cors(Part):
             or (faulty("cor-1-on-refusal") and request.method == "POST" and response.status in (400, 422))
             or (faulty("cor-1-on-delete") and request.method == "DELETE")
             or (faulty("cor-1-on-live") and request.path == "/livez")
+            or (faulty("cor-1-on-read") and self._is_read(request) and response.status == 200)
         )
+
+    def _is_read(self, request: Request) -> bool:
+        return request.method == "GET" and request.path.startswith("/api/items/")
 
     def _grant(self, request: Request, response: Response) -> bool:
         origin = request.fields.get("origin", "")

@@ -60,7 +60,7 @@ def store_url(manifest: Manifest, environment: Mapping[str, str] | None = None) 
 
 
 def with_kind(manifest: Manifest) -> Manifest:
-    """Return the manifest with the kind of its store, which the URL tells where ``database.kind`` does not.
+    """Return the manifest with the kind of its store, which the URL gives where ``database.kind`` is empty.
 
     Raises:
         ManifestError: the URL refers to a variable that is not set.

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import cycle, islice
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -29,9 +30,7 @@ _COOKIE = {"Cookie": "session=roadworthy"}
 # Chromium keeps a preflight for at most two hours, Firefox for a day.
 _LONGEST = 86_400
 _EVERYWHERE = 2
-"""Kinds of hostile origins, the first, that are tried on everything."""
-_ALWAYS = 2
-"""Requests, the first, that every kind is tried on; and every how manieth of the others."""
+"""Kinds of hostile origins, the first, that are tried on every write; the others take one each in turn."""
 
 _Ask: TypeAlias = Callable[[dict[str, str]], Awaitable[Answer]]
 """Sends a request with these fields."""
@@ -104,13 +103,12 @@ async def _strangers_are_not_granted(bench: Bench) -> Verdict:
         bench.control(f"an allowed origin is granted ({failed or 'it is'})", not failed)
     else:
         bench.control(f"a request with an Origin is answered ({path}: {allowed})", allowed.status)
-    asks = [ask async for ask in _asks(bench, path)]
+    reads, writes = [one async for one in _reads(bench, path)], list(_writes(bench))
+    turns = cycle(writes)
     for number, (kind, origin) in enumerate(_hostile(bench)):
         if origin in bench.manifest.cors.origins:
             continue
-        # The two that need no declaration are tried everywhere, the others by turns.
-        chosen = asks if number < _EVERYWHERE else [*asks[:_ALWAYS], *asks[_ALWAYS + number :: _ALWAYS]]
-        for ask in chosen:
+        for ask in (*reads, *(writes if number < _EVERYWHERE else islice(turns, 1))):
             answer = await ask({"Origin": origin, **_COOKIE})
             if _judge_hostile(bench, kind, origin, answer):
                 # One route shows it; the same finding for each of them would bury the next kind.
@@ -118,22 +116,28 @@ async def _strangers_are_not_granted(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-async def _asks(bench: Bench, path: str) -> AsyncIterator[_Ask]:
-    """Yield requests to all routes, by all methods and with every class of status, those that read first."""
-    routes = bench.manifest.routes.by_role
+async def _reads(bench: Bench, path: str) -> AsyncIterator[_Ask]:
+    """Yield requests that read: all routes, of what the check has created where it can, and a 404."""
+    routes, health = bench.manifest.routes.by_role, bench.manifest.health
     yield partial(bench.get, path)
     yield partial(bench.get, bench.unknown_path())
+    created = ""
+    with suppress(ControlFailed):
+        created = (await bench.create()).id
     for role in ("read", "html", "child_list", "overview", "large", "fails"):
         if (route := routes.get(role)) is not None and route.method == "GET":
-            yield partial(_call, bench, route)
-    for each in filter(
-        None, (bench.manifest.health.live, bench.manifest.health.ready, bench.manifest.openapi)
-    ):
+            yield partial(_call, bench, route, created or route.literal or "1")
+    for each in filter(None, (health.live, health.ready, bench.manifest.openapi)):
         yield partial(bench.get, each)
+
+
+def _writes(bench: Bench) -> Iterator[_Ask]:
+    """Yield requests that write, by all methods: accepted, refused, and in conflict with the one before."""
+    routes = bench.manifest.routes.by_role
     create = routes.get("create")
     if create is None or create.body is None:
         return
-    yield partial(_call, bench, create)
+    yield partial(_call, bench, create, "")
     yield partial(_send, bench, create, b'{"a": ')
     yield partial(_send, bench, create, b"{}")
     # Sent again and again: where something in it is unique, all but the first are conflicts.
@@ -143,8 +147,8 @@ async def _asks(bench: Bench, path: str) -> AsyncIterator[_Ask]:
             yield partial(_call_created, bench, route)
 
 
-async def _call(bench: Bench, route: Route, fields: dict[str, str]) -> Answer:
-    return await bench.call(route, headers=fields)
+async def _call(bench: Bench, route: Route, identifier: str, fields: dict[str, str]) -> Answer:
+    return await bench.call(route, identifier, headers=fields)
 
 
 async def _send(bench: Bench, route: Route, body: bytes, fields: dict[str, str]) -> Answer:

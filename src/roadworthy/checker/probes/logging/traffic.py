@@ -133,7 +133,7 @@ def access_lines(lines: Sequence[Line], one: Sent, form: str = "json") -> list[L
     named = [line for line in lines if one.is_in(line)]
     found = [line for line in named if _reports(line, one.answer, form)]
     if not found and (ids := {identifier for line in named if (identifier := _id(line, form))}):
-        found = [line for line in lines if _id(line, form) in ids and _has_outcome(line, form)]
+        found = [line for line in lines if _id(line, form) in ids and _has_outcome(parse_record(line, form))]
     if len(found) > 1:
         # A handled error may be recorded with its status too; that is no second access record.
         plain = [line for line in found if not _is_error(line, form)]
@@ -146,8 +146,7 @@ def _id(line: Line, form: str) -> str:
     return str(record.get("request_id") or "") if record is not None else ""
 
 
-def _has_outcome(line: Line, form: str) -> bool:
-    record = parse_record(line, form)
+def _has_outcome(record: Record | None) -> bool:
     return record is not None and re.fullmatch(r"[1-5]\d\d", str(record.get("status"))) is not None
 
 
@@ -156,7 +155,7 @@ def _reports(line: Line, answer: Answer, form: str) -> bool:
     if record is None:
         return _says(line.plain, answer)
     # Some write a record when a request arrives, too; only the one with an outcome is its access record.
-    outcome = _has_outcome(line, form) or record.get("duration") is not None
+    outcome = _has_outcome(record) or record.get("duration") is not None
     named = record.get("method") is not None or record.get("path") is not None
     return bool(outcome and (named or _names(line.plain, answer))) or _says(
         str(record.get("message")), answer
