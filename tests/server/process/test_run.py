@@ -184,9 +184,9 @@ def test_a_signal_during_start_up_stops_cleanly(place: Path, number: int) -> Non
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT])
 def test_a_signal_during_import_ends_with_zero(place: Path, number: int) -> None:
     """A process that is told to stop before it serves has nothing to finish."""
-    (place / "main.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)")
+    (place / "main.py").write_text("import time\nprint('the app is imported', flush=True)\ntime.sleep(60)")
     with running("run", "main:app", cwd=place) as process:
-        until(lambda: "importing" in process.output, "the import runs")
+        until(lambda: "the app is imported" in process.output, "the app's own import runs")
         process.process.send_signal(number)
         assert process.exit_code() == 0
         assert process.errors == ""
