@@ -54,7 +54,11 @@ FAMILIES: dict[str, tuple[Twin, ...]] = {
 }
 """The twins by the family of the assertions they are for."""
 
-ALSO_GOOD: dict[str, tuple[tuple[str, str], ...]] = {"COR": cors.NONE, "POOL": connection_pooling.SQLITE}
+ALSO_GOOD: dict[str, tuple[tuple[str, str], ...]] = {
+    "ERR": error_handling.EXACT,
+    "COR": cors.NONE,
+    "POOL": connection_pooling.SQLITE,
+}
 """A second good service of a family, for what does not apply to the first: what its manifest replaces."""
 
 TWINS: tuple[Twin, ...] = tuple(twin for twins in FAMILIES.values() for twin in twins)
