@@ -528,10 +528,14 @@ async def test_a_connection_that_is_held_is_reported(url: str, caplog: pytest.Lo
         async def of_one_statement() -> None:
             await slow.one()
 
-        holders = (while_it_is_held, when_it_comes_back, in_a_unit, of_one_statement)
+        @transactional
+        async def in_a_method() -> None:
+            await of_one_statement()
+
+        holders = (while_it_is_held, when_it_comes_back, in_a_unit, of_one_statement, in_a_method)
         for hold in holders:
             await hold()
-    assert [named(hold.__name__) for hold in holders] == [1] * len(holders)
+    assert [named(hold.__name__) for hold in holders] == [1] * len(holders), "a unit by its method"
 
 
 async def test_a_read_on_a_broken_connection_is_repeated(postgres: PostgresServer, url: str) -> None:

@@ -400,7 +400,7 @@ def transactional(
         UnavailableError: when called: the store was still busy after the last attempt.
         TransactionError: when called: it was used in a way that would break its promise.
     """
-    rules = Rules(known(isolation), read_only)
+    level = known(isolation)
     if not 0 <= retries <= 10:
         raise ValueError(f"retries is between 0 and 10, not {retries}")
 
@@ -410,6 +410,9 @@ def transactional(
         if not inspect.iscoroutinefunction(method):
             name = getattr(method, "__qualname__", repr(method))
             raise TypeError(f"@transactional needs an async function, and {name} is not one")
+        code = getattr(inspect.unwrap(method), "__code__", None)
+        # Known once: who asks for the connection need not be looked for in each unit.
+        rules = Rules(level, read_only, None if code is None else (code, code.co_firstlineno))
 
         @functools.wraps(method)
         async def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:

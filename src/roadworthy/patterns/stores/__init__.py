@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import CodeType
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 __all__ = ("Isolation", "Rules", "Savepoint", "Store", "Transaction", "TransactionError")
@@ -22,10 +23,12 @@ class Rules:
     Parameters:
         isolation: the least level of isolation; the store's own default when left out.
         read_only: nothing may be written.
+        place: whose unit it is, code and line, for a record of a connection that is held too long.
     """
 
     isolation: Isolation | None = None
     read_only: bool = False
+    place: tuple[CodeType, int] | None = None
 
 
 class Savepoint(Protocol):

@@ -273,7 +273,9 @@ class Database:
 
     async def begin(self, rules: Rules) -> DatabaseTransaction:
         """Begin a transaction; units of work do (:class:`roadworthy.patterns.stores.Store`)."""
-        return DatabaseTransaction(self._backend, await self._backend.begin(rules))
+        lease = await self._backend.begin(rules)
+        lease.place = rules.place
+        return DatabaseTransaction(self._backend, lease)
 
     def is_passing(self, error: Exception) -> bool:
         """Return whether a unit of work may succeed if it begins again."""

@@ -73,19 +73,20 @@ class Lease:
     __slots__ = (
         "_connection",
         "_fairy",
-        "_place",
         "_pool",
         "_since",
         "_transaction",
         "bare",
         "begun",
         "options",
+        "place",
         "writes",
     )
 
     def __init__(self, pool: Pool, fairy: PoolProxiedConnection, bare: Any) -> None:
         self._since = perf_counter()
-        self._place: tuple[CodeType, int] | None = None
+        self.place: tuple[CodeType, int] | None = None
+        """The code that records name; the first that asks for the connection where nothing is set."""
         self._pool = pool
         self._fairy = fairy
         self.bare = bare
@@ -102,16 +103,16 @@ class Lease:
     @property
     def driver(self) -> Any:
         """The driver's own connection; None when it was thrown away. Who asks first is named in records."""
-        if self._place is None:
-            self._place = _place()
+        if self.place is None:
+            self.place = _place()
         return self.bare if self._fairy.is_valid else None
 
     @property
     def connection(self) -> AsyncConnection:
         """SQLAlchemy's connection, made when it is first asked for."""
         if self._connection is None:
-            if self._place is None:
-                self._place = _place()
+            if self.place is None:
+                self.place = _place()
             engine = self._pool.engine
             inner = Connection(engine.sync_engine, self._fairy)
             if self.options:
@@ -138,8 +139,8 @@ class Lease:
         the place, which costs as much as the rest of lending.
         """
         held = perf_counter() - self._since
-        if held > longest and self._place is not None:
-            code, line = self._place
+        if held > longest and self.place is not None:
+            code, line = self.place
             self._since = inf
             _logger.warning(
                 "a connection to the database has been held for %.1f s; it was taken in %s",
@@ -165,7 +166,7 @@ class Lease:
         pool = self._pool
         direct = pool.direct
         if perf_counter() - self._since > pool.longest:
-            self._place = self._place or _place()
+            self.place = self.place or _place()
             self.report(pool.longest)
         try:
             if direct is None:
