@@ -207,7 +207,7 @@ async def test_partial_results(children: Children, caplog: pytest.LogCaptureFixt
 async def test_the_deadline_ends_the_children(children: Children) -> None:
     """When the time is over the children are cancelled and the error is the one that becomes 504."""
     with pytest.raises(roadworthy.TimeoutError) as told:
-        await fan_out([children.child(1), children.hang()], timeout=0.01)
+        await fan_out([children.child(1), children.hang()], timeout=0.25)
     assert told.value.status == 504
     assert children.ended == [1, ("cancelled", "hung")]
 
@@ -215,7 +215,7 @@ async def test_the_deadline_ends_the_children(children: Children) -> None:
 async def test_partial_results_at_the_deadline(children: Children) -> None:
     """What is done is kept; those that ran and those that never began have the deadline's error."""
     waiting = [children.child(1), children.hang(), children.hang(), children.child(4), children.child(5)]
-    first, *rest = await fan_out(waiting, limit=2, timeout=0.01, partial=True)
+    first, *rest = await fan_out(waiting, limit=2, timeout=0.25, partial=True)
     assert first == 1
     assert [type(one) for one in rest] == [roadworthy.TimeoutError] * 4
     assert children.running == 0
@@ -236,7 +236,7 @@ async def test_a_child_that_refuses_to_end_is_named_and_left(
 
     stubborn_child = asyncio.ensure_future(stubborn())
     try:
-        found = await fan_out([stubborn_child, children.child(2)], timeout=0.01, partial=True)
+        found = await fan_out([stubborn_child, children.child(2)], timeout=0.25, partial=True)
     finally:
         over.set()
         await stubborn_child

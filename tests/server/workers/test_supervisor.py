@@ -274,7 +274,12 @@ def test_a_reload_loses_nothing(tmp_path: Path) -> None:
             process.signal(signal.SIGHUP)
             await asyncio.to_thread(process.record, "reloaded")
             over.append(True)
-            assert set(await load.done()) == {"ok"}
+            counts = await load.done()
+            # A request that crosses with the end of an idle connection is lost to HTTP/1.1 (RFC 9112 §9.5): on a
+            # machine so busy that a client is idle for the whole drain, one may be.
+            lost = {kind: count for kind, count in counts.items() if kind != "ok"}
+            assert sum(lost.values()) <= 1, counts
+            assert all(kind.endswith("-reused") for kind in lost), counts
             assert (await slow).kind == "ok"
 
         asyncio.run(act())
