@@ -5,7 +5,7 @@ from tests.zoo.harness import Twin
 __all__ = ("EXACT", "TWINS")
 
 EXACT = (('request_timeout = "2s"', 'request_timeout = "500ms"'),)
-"""The limit that the store's client keeps to the millisecond: the answer comes when it is over, not before."""
+"""The limit that the store's client keeps to the millisecond: the answer comes when it is over."""
 
 TWINS = (
     Twin("err-1-html", "ERR-1", frozenset({"ERR-3", "ERR-9"}), warns=True),

@@ -275,8 +275,8 @@ def test_a_reload_loses_nothing(tmp_path: Path) -> None:
             await asyncio.to_thread(process.record, "reloaded")
             over.append(True)
             counts = await load.done()
-            # A request that crosses with the end of an idle connection is lost to HTTP/1.1 (RFC 9112 §9.5): on a
-            # machine so busy that a client is idle for the whole drain, one may be.
+            # A request that crosses with the end of an idle connection is lost to HTTP/1.1 (RFC 9112 §9.5), and on
+            # a busy machine a client may be idle for the whole drain.
             lost = {kind: count for kind, count in counts.items() if kind != "ok"}
             assert sum(lost.values()) <= 1, counts
             assert all(kind.endswith("-reused") for kind in lost), counts
