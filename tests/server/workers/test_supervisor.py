@@ -275,7 +275,7 @@ def test_a_reload_loses_nothing(tmp_path: Path) -> None:
             await asyncio.to_thread(process.record, "reloaded")
             over.append(True)
             counts = await load.done()
-            # A request that crosses with the end of an idle connection is lost to HTTP/1.1 (RFC 9112 §9.5), and on
+            # HTTP/1.1 loses a request that crosses with the end of an idle connection (RFC 9112 §9.5), and on
             # a busy machine a client may be idle for the whole drain.
             lost = {kind: count for kind, count in counts.items() if kind != "ok"}
             assert sum(lost.values()) <= 1, counts
