@@ -51,6 +51,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        print(json.dumps({"level": "error", "error": "Traceback\nOSError: no space left"}), flush=True)
+        self.send_error(500)
+
     def do_DELETE(self) -> None:
         self.do_GET()
 

@@ -14,7 +14,7 @@ from tests.free_port import free_port
 _SERVER = Path(__file__).with_name("other_server.py")
 
 
-def _judged(word: str, assertion: str, folder: Path) -> Result:
+def _judged(word: str, assertion: str, folder: Path, routes: str = "") -> Result:
     port = free_port() if "fixed" in word else 0
     command = [sys.executable, "-P", str(_SERVER), word, *([str(port)] if port else [])]
     listen = f"port = {port}" if port else 'port_env = "PORT"'
@@ -29,6 +29,7 @@ grace = "1s"
 live = "/livez"
 [routes]
 list = {{ path = "/a" }}
+{routes}
 [metrics]
 path = "/metrics"
 [cors]
@@ -77,3 +78,12 @@ def test_two_processes_do_not_share_one_port(tmp_path: Path) -> None:
     """What needs two at the same time is not tried on a fixed port, and the reason names what to declare."""
     result = _judged("fixed", "RTL-6", tmp_path)
     assert result.verdict in {Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE}
+
+
+def test_the_reason_has_what_the_service_wrote(tmp_path: Path) -> None:
+    """A valid request that fails in the service proves nothing; its own words show where to look."""
+    create = 'create = { path = "/a", body = { name = "{unique}" } }'
+    result = _judged("full", "CTL-4", tmp_path, create)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "was answered 500" in result.reason
+    assert result.reason.endswith("it wrote: OSError: no space left")

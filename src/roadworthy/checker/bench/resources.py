@@ -21,6 +21,8 @@ from .client import Client
 __all__ = ("Created", "Resources")
 
 _unique = itertools.count(1)
+_ERROR = 40
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,28 @@ class Resources(Client):
         if changes:
             sent = {**sent, **changes}
         headers = {**route.headers, **dict(options.pop("headers", {}))}
+        asked = self.now()
         answer = await self.request(route.method, route.path, headers, json_body=sent, **options)
         if not answer.ok:
-            raise ControlFailed(f"the valid body of routes.create was answered {answer}")
+            why = await self._complaint(asked, options.get("target")) if answer.status >= 500 else ""
+            raise ControlFailed(f"the valid body of routes.create was answered {answer}{why}")
         return Created(found_id(answer, route.id), self.path_of(answer), sent, answer)
+
+    async def _complaint(self, since: float, target: Target | None) -> str:
+        """Return what the service wrote about a request that failed in it, for the reason of a verdict."""
+        if self.url_mode:
+            return ""
+        process, found = (target or self.target).process, ""
+
+        def wrote() -> bool:
+            nonlocal found
+            failed = [record for record in self.records(since, target) if record.rank >= _ERROR]
+            texts = [str(record.get("error") or record.get("message") or "").strip() for record in failed]
+            found = next((text.splitlines()[-1][:_LONGEST] for text in texts if text), "")
+            return bool(found)
+
+        await process.wait_until(wrote, self.patience(1.0))
+        return f"; it wrote: {found}" if found else ""
 
     def path_of(self, answer: Answer) -> str:
         """Return where the resource is read that an answer of routes.create speaks of; empty if nowhere."""
