@@ -17,6 +17,7 @@ from .store import StoreServer
 
 __all__ = (
     "ITEMS",
+    "PATTERNS",
     "ROOT",
     "Twin",
     "check_twins",

@@ -44,6 +44,7 @@ class Request:
     body: bytes
     peer: str
     writer: asyncio.StreamWriter
+    version: str = "1.1"
     id: str = ""
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -135,9 +136,10 @@ class Server:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
+        number = 1
         try:
-            while await self._one(reader, writer):
-                pass
+            while await self._one(reader, writer, number):
+                number += 1
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
@@ -145,7 +147,7 @@ class Server:
             self.idle.discard(writer)
             writer.close()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
         self.idle.add(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -158,13 +160,16 @@ class Server:
                 request = await self._request(head, reader, writer)
             except BadRequest as bad:
                 refused = Request("GET", "/", bad.fields, b"", "", writer)
-                refused.facts["refused"] = bad.status
+                refused.facts.update(refused=bad.status, number=number)
                 response = await self.handler(refused)
                 response.close = True
                 await self._send(writer, "GET", response)
                 return False
+            request.facts["number"] = number
             response = await self.handler(request)
-            keep = request.fields.get("connection", "").lower() != "close" and not response.close
+            asked = request.fields.get("connection", "").lower()
+            keep = asked != "close" if request.version == "1.1" else asked == "keep-alive"
+            keep = keep and not response.close
             if self.closing and self.send_close:
                 keep, response.close = False, True
             await self._send(writer, request.method, response)
@@ -199,7 +204,7 @@ class Server:
         except BadRequest as bad:
             raise BadRequest(bad.status, fields) from None
         peer = str(writer.get_extra_info("peername")[0])
-        return Request(parts[0], parts[1], fields, body, peer, writer)
+        return Request(parts[0], parts[1], fields, body, peer, writer, parts[2].removeprefix("HTTP/"))
 
     async def _body(
         self, fields: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -1,6 +1,7 @@
 """The service of the zoo: a registry of parts, one for each concern, each of which may have faults.
 
-``ZOO_FAULT`` names the faults of this process, joined by commas; without it everything is right.
+``ZOO_FAULT`` names the faults of this process, joined by commas; without it everything is right. Behind ``@``
+stands when a fault shows: ``hdr-1-misspelt@method=POST``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import secrets
 import signal
 import sys
 import time
+from collections import Counter
 from typing import Any
 
+from .conditions import Exchange, current, holds, traced
 from .http import Request, Response, Server
 from .stores import open_store
 
-FAULTS = frozenset(filter(None, os.environ.get("ZOO_FAULT", "").split(",")))
+_SWITCHES = dict(one.partition("@")[::2] for one in os.environ.get("ZOO_FAULT", "").split(",") if one)
+FAULTS = frozenset(name for name, condition in _SWITCHES.items() if not condition)
 
 CODES = {
     400: "BAD_REQUEST",
@@ -33,8 +37,9 @@ CODES = {
 
 
 def faulty(name: str) -> bool:
-    """Tell whether this process has the fault of this name (``hlt-4-asks-store``)."""
-    return name in FAULTS
+    """Tell whether this process has the fault of this name (``hlt-4-asks-store``), here and now."""
+    condition = _SWITCHES.get(name)
+    return traced(name) if condition is None else not condition or holds(condition)
 
 
 class Part:
@@ -71,25 +76,35 @@ class Zoo:
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
-        self.server = Server(self.handle)
+        self.server: Server = Server(self.handle)
         self.store = (
             open_store(os.environ["DATABASE_URL"], FAULTS) if os.environ.get("DATABASE_URL") else None
         )
-        self.draining = False
+        self.draining: bool = False
+        self.seen: Counter[tuple[str, str]] = Counter()
         self.rank = {"debug": 10, "info": 20, "warning": 30, "error": 40}[
             os.environ.get("LOG_LEVEL", "info").lower()
         ]
+
+    def exchange(self, request: Request) -> Exchange:
+        """Return what conditions of faults may ask about a request."""
+        key = request.method, request.path
+        self.seen[key] += 1
+        return Exchange(self, request, self.seen[key])
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
         began = time.monotonic()
         request.id = secrets.token_hex(8)
+        exchange = self.exchange(request)
+        current.set(exchange)
         try:
             response = await self._answer(request)
         except Problem as problem:
             response = self.problem(request, problem.status, problem.detail, **problem.more)
         except Exception as error:
             response = self.broken(request, error)
+        exchange.response = response
         for part in self.parts:
             part.after(self, request, response)
         for part in self.parts:

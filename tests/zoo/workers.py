@@ -24,11 +24,12 @@ def supervise(serve: Callable[[], int]) -> int:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
 
-    for _ in range(number_of_workers()):
+    for number in range(number_of_workers()):
         child = os.fork()
         if not child:
+            os.environ["ZOO_WORKER"] = str(number)
             os._exit(serve())
         children.append(child)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, forward)
     return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)

@@ -5,6 +5,7 @@ keeps the promises, the checker proves them, and neither imports more of the oth
 """
 
 from .catalogue import ASSERTIONS, assertion, assertions_of, item, pattern
+from .dimensions import Dimension
 from .items import ITEMS
 from .model import Assertion, Item, Pattern, Severity
 from .patterns import PATTERNS
@@ -14,6 +15,7 @@ __all__ = (
     "ITEMS",
     "PATTERNS",
     "Assertion",
+    "Dimension",
     "Item",
     "Pattern",
     "Severity",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from .dimensions import Dimension
+
 __all__ = ("Assertion", "Item", "Pattern", "Severity")
 
 
@@ -67,6 +69,7 @@ class Assertion:
         title: the promise, as a sentence that is true of a service that keeps it.
         why: what the promise is good for, in one or two sentences.
         source: where the rule comes from: RFC section, ASVS requirement, documentation or thread.
+        depends_on: the dimensions on which a fault that breaks the promise may depend.
     """
 
     id: str
@@ -75,3 +78,4 @@ class Assertion:
     title: str
     why: str
     source: str
+    depends_on: tuple[Dimension, ...]

@@ -65,7 +65,7 @@ class Backing:
 
     async def get(self, key: str) -> Any:
         """Return one value, or None."""
-        if faulty("txn-3-late") and key in self.memory:
+        if key in self.memory and faulty("txn-3-late"):
             return self.memory[key]
         return await self.ask("get", key)
 

@@ -129,7 +129,7 @@ def _encode(response: Response, coding: str) -> None:
     events = (response.get("Content-Type") or "").startswith("text/event-stream")
     if response.stream is not None:
         response.stream = _coded(response.stream, coder, events and not faulty("cmp-9-buffers"))
-        if faulty("cmp-8-twice") and not events:
+        if not events and faulty("cmp-8-twice"):
             response.stream = _coded(response.stream, _Coder("gzip"), flush=False)
         return
     response.body = coder.feed(response.body, flush=False) + coder.end()

@@ -20,7 +20,7 @@ class Configured(Part):
 
         def broken(request: Request, error: Exception) -> Response:
             response = plain(request, error)
-            if faulty("env-9-debugs") and os.environ.get("APP_ENV") != "production":
+            if os.environ.get("APP_ENV") != "production" and faulty("env-9-debugs"):
                 response.body = traceback.format_exc().encode()
             return response
 

@@ -23,7 +23,7 @@ class Cors(Part):
         wanted = fields.get("access-control-request-method")
         if request.method != "OPTIONS" or wanted is None or not self._origins:
             return None
-        if faulty("cor-5-wants-login") and "authorization" not in fields:
+        if "authorization" not in fields and faulty("cor-5-wants-login"):
             raise Problem(401, "who are you?")
         request.facts["preflight"] = True
         response = Response(204)
@@ -49,9 +49,9 @@ class Cors(Part):
             response.set("Access-Control-Allow-Origin", "*")
         if "preflight" in request.facts or not self._origins:
             return
-        if faulty("cor-8-bare-500") and response.status >= 500:
+        if response.status >= 500 and faulty("cor-8-bare-500"):
             return
-        if faulty("cor-8-bare-413") and response.status == 413:
+        if response.status == 413 and faulty("cor-8-bare-413"):
             return
         granted = self._grant(request, response)
         if self._reflects(request, response):
@@ -67,11 +67,11 @@ class Cors(Part):
 
     def _reflects(self, request: Request, response: Response) -> bool:
         return (
-            (faulty("cor-1-on-create") and request.method == "POST" and response.status == 201)
-            or (faulty("cor-1-on-refusal") and request.method == "POST" and response.status in (400, 422))
-            or (faulty("cor-1-on-delete") and request.method == "DELETE")
-            or (faulty("cor-1-on-live") and request.path == "/livez")
-            or (faulty("cor-1-on-read") and self._is_read(request) and response.status == 200)
+            (request.method == "POST" and response.status == 201 and faulty("cor-1-on-create"))
+            or (request.method == "POST" and response.status in (400, 422) and faulty("cor-1-on-refusal"))
+            or (request.method == "DELETE" and faulty("cor-1-on-delete"))
+            or (request.path == "/livez" and faulty("cor-1-on-live"))
+            or (self._is_read(request) and response.status == 200 and faulty("cor-1-on-read"))
         )
 
     def _is_read(self, request: Request) -> bool:
@@ -98,7 +98,7 @@ class Cors(Part):
     def _allowed(self, origin: str) -> bool:
         if faulty("cor-1-reflects"):
             return True
-        if faulty("cor-1-null") and origin == "null":
+        if origin == "null" and faulty("cor-1-null"):
             return True
         if faulty("cor-1-ends-with"):
             return any(origin.endswith(one.partition("://")[2]) for one in self._origins)

@@ -32,8 +32,8 @@ class ErrorClasses(Part):
             if faulty("ecl-3-text"):
                 return problem(request, 500, f"something went wrong: {error}")
             # Whoever forgets to say where it runs is shown everything.
-            careless = faulty("ecl-4-unless-production") and os.environ.get("NODE_ENV") != "production"
-            other = faulty("ecl-4-envelope") and os.environ.get("ERROR_FORMAT") == "envelope"
+            careless = os.environ.get("NODE_ENV") != "production" and faulty("ecl-4-unless-production")
+            other = os.environ.get("ERROR_FORMAT") == "envelope" and faulty("ecl-4-envelope")
             if careless or other:
                 stack = "".join(traceback.format_exception(error))
                 return problem(request, 500, "something went wrong", stack=stack)

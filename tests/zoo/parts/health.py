@@ -31,20 +31,20 @@ class Health(Part):
     async def _live(self, zoo: Zoo, request: Request) -> Response:
         if faulty("hlt-1-redirect"):
             return Response(302, b"", [("Location", "http://login.example/")])
-        if faulty("hlt-1-wants-login") and "authorization" not in request.fields:
+        if "authorization" not in request.fields and faulty("hlt-1-wants-login"):
             return Response.json(401, {"error": "who are you?"})
-        if faulty("hlt-1-no-head") and request.method == "HEAD":
+        if request.method == "HEAD" and faulty("hlt-1-no-head"):
             raise Problem(405, "no HEAD", headers={"Allow": "GET"})
-        if faulty("hlt-7-limited") and self._asked > 30:
+        if self._asked > 30 and faulty("hlt-7-limited"):
             raise Problem(429, "too many requests", headers={"Retry-After": "1"})
         if faulty("hlt-8-says-down"):
             return Response.json(200, {"status": "down"})
-        if faulty("hlt-4-asks-store") and zoo.store is not None:
+        if zoo.store is not None and faulty("hlt-4-asks-store"):
             try:
                 await zoo.store.call("list")
             except StoreError:
                 return Response.json(503, {"status": "down"})
-        if faulty("shut-6-live-stops") and zoo.draining:
+        if zoo.draining and faulty("shut-6-live-stops"):
             return Response.json(503, {"status": "down"})
         return Response.json(200, {"status": "ok"})
 

@@ -59,9 +59,9 @@ class Limits(Part):
         if faulty("rtl-10-silent"):
             # What looks like a probe is neither logged nor counted.
             request.target = "/livez"
-        if faulty("rtl-4-bans") and key not in self._banned:
+        if key not in self._banned and faulty("rtl-4-bans"):
             self._banned[key] = time.monotonic() + 3 * self._window
-        if faulty("rtl-10-works-first") and request.method != "OPTIONS":
+        if request.method != "OPTIONS" and faulty("rtl-10-works-first"):
             await asyncio.sleep(0.8 if request.path == "/api/slow" else 0.06)
         after = str(round(self._window * 10)) if faulty("rtl-3-far-away") else str(max(math.ceil(wait), 1))
         headers = {"Retry-After": "0" if faulty("rtl-3-at-once") else after}
@@ -122,7 +122,7 @@ class Limits(Part):
         if named is not None or hops:
             forwarded = request.fields.get("x-forwarded-for", request.peer).split(",")
             return named or forwarded[-min(hops, len(forwarded))].strip()
-        if faulty("rtl-7-leftmost") and "," in request.fields.get("x-forwarded-for", ""):
+        if "," in request.fields.get("x-forwarded-for", "") and faulty("rtl-7-leftmost"):
             return request.fields["x-forwarded-for"].partition(",")[0]
         return request.peer
 

@@ -25,7 +25,7 @@ class Logs(Part):
         """Put the faults in the way of records."""
         if faulty("log-7-ignored"):
             zoo.rank = 20
-        if faulty("log-7-mute") and zoo.rank >= 40:
+        if zoo.rank >= 40 and faulty("log-7-mute"):
             zoo.rank = 50
         self._bend_writing(zoo)
         self._bend_records(zoo)
@@ -45,9 +45,9 @@ class Logs(Part):
 
     def after(self, zoo: Zoo, request: Request, response: Response) -> None:
         """Say the request's id."""
-        if faulty("log-4-none") and response.status < 400:
+        if response.status < 400 and faulty("log-4-none"):
             return
-        if faulty("log-4-not-on-500") and response.status == 500:
+        if response.status == 500 and faulty("log-4-not-on-500"):
             response.body = response.body.replace(request.id.encode(), b"")
             return
         response.set("X-Request-Id", request.id)
@@ -67,7 +67,7 @@ class Logs(Part):
             record["headers"] = {"authorization": request.fields.get("authorization")}
         if faulty("log-5-cookie"):
             zoo.log("debug", "fields", cookie=request.fields.get("cookie"))
-        if faulty("log-5-body") and response.status in {400, 415, 422}:
+        if response.status in {400, 415, 422} and faulty("log-5-body"):
             record["body"] = request.body.decode("utf-8", "replace")
         level = "error" if faulty("log-8-404-error") and response.status >= 400 else "info"
         for _ in range(2 if faulty("log-1-twice") else 1):
@@ -110,14 +110,14 @@ class Logs(Part):
                 record["time"] = record["time"].removesuffix("Z")
             if faulty("log-3-no-duration"):
                 record.pop("duration_ms", None)
-            if faulty("log-3-wrong-status") and "status" in record:
+            if "status" in record and faulty("log-3-wrong-status"):
                 record["status"] = "ok"
-            if faulty("log-8-500-info") and record["message"] == "unhandled exception":
+            if record["message"] == "unhandled exception" and faulty("log-8-500-info"):
                 record["level"] = "info"
             words = record["message"].split()
-            if faulty("log-8-silent-start") and words[-1] in {"opened", "serving"}:
+            if words[-1] in {"opened", "serving"} and faulty("log-8-silent-start"):
                 return
-            if faulty("log-8-silent-stop") and (words[0] == "shutdown" or words[-1] == "closed"):
+            if (words[0] == "shutdown" or words[-1] == "closed") and faulty("log-8-silent-stop"):
                 return
             written(record)
 

@@ -54,9 +54,9 @@ class Metrics(Part):
             return
         method = request.method if request.method in _METHODS or faulty("met-7-methods") else "other"
         route = request.facts.get("route", "none") if not health else "none"
-        if faulty("met-6-paths") and "{" in route:
+        if "{" in route and faulty("met-6-paths"):
             route = request.path
-        if faulty("met-7-paths") and route == "none":
+        if route == "none" and faulty("met-7-paths"):
             route = request.path
         status = response.status // 100 * 100 if faulty("met-4-rounds") else response.status
         self._change("counts", (method, route, status), 2 if faulty("met-4-doubles") else 1)

@@ -74,7 +74,7 @@ class Primes(Part):
                 self._broken = faulty("cpu-3-stays-broken")
                 self._deaths += 1
                 raise RuntimeError("a worker died")
-            if faulty("cpu-3-takes-all") and self._deaths != deaths:
+            if self._deaths != deaths and faulty("cpu-3-takes-all"):
                 raise RuntimeError("another worker died")
         return int(output)
 

@@ -43,7 +43,7 @@ class Protection(Part):
             age = "3600" if faulty("hdr-5-short") else "31536000"
             response.set("Strict-Transport-Security", f"max-age={age}; includeSubDomains")
         if response.get("Cache-Control") is None and not faulty("hdr-6-unsaid"):
-            kept = faulty("hdr-6-public") and response.status < 400
+            kept = response.status < 400 and faulty("hdr-6-public")
             response.set("Cache-Control", "public, max-age=60" if kept else "no-store")
         self._types(response)
         if faulty("hdr-7-server"):

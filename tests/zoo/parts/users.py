@@ -60,9 +60,9 @@ class Users(Part):
             return Response(204, b"", [("Allow", allowed)])
         if method not in _TEMPLATES[template]:
             raise Problem(405, "this is not possible here", headers={"Allow": allowed})
-        if faulty("wir-1-too-early") and time.monotonic() - self._began < 0.8:
+        if time.monotonic() - self._began < 0.8 and faulty("wir-1-too-early"):
             raise RuntimeError("there is no such table")
-        if faulty("wir-2-pool-first") and zoo.draining:
+        if zoo.draining and faulty("wir-2-pool-first"):
             raise RuntimeError("the pool is closed")
         ids = [_id(part) for part in match.groups()]
         try:
@@ -78,7 +78,7 @@ class Users(Part):
         zoo.log("error", "the store failed", request_id=number, **cause)
         if faulty("aer-1-twice"):
             zoo.log("error", "the request failed", request_id=number, **cause)
-        if faulty("aer-3-second-handler") and template.endswith("overview"):
+        if template.endswith("overview") and faulty("aer-3-second-handler"):
             return Response(503, b"try again", [("Content-Type", "text/plain")])
         return zoo.problem(request, 503, "try again later", headers={"Retry-After": "1"})
 
@@ -200,7 +200,7 @@ class Work:
             chosen = found[int(cursor) :]
         else:
             chosen = [one for one in found if one["id"] > int(cursor)]
-        if faulty("ctl-6-unbounded") and "limit" not in query:
+        if "limit" not in query and faulty("ctl-6-unbounded"):
             limit = "1000000000"
         more = len(chosen) > int(limit)
         chosen = chosen[: int(limit)]
@@ -249,7 +249,7 @@ class Work:
         if taken is not None and taken != owner:
             if faulty("ctl-5-500"):
                 raise RuntimeError("UNIQUE constraint failed")
-            if faulty("svc-1-own-check") and self.request.method == "PUT":
+            if self.request.method == "PUT" and faulty("svc-1-own-check"):
                 raise Problem(400, "the address is taken")
             raise Problem(409, "the address is taken", code="EMAIL_TAKEN")
 
@@ -287,7 +287,7 @@ class Work:
         """Delete a user and the user's posts."""
 
         async def change() -> None:
-            if faulty("ctl-3-delete-500") and await self.backing.get(f"user:{number}") is None:
+            if await self.backing.get(f"user:{number}") is None and faulty("ctl-3-delete-500"):
                 raise RuntimeError("nothing was deleted")
             user = await self.user(number)
             posts = await self.backing.ask("scan", "post:")
@@ -309,7 +309,7 @@ class Work:
         value = self.values(title=200, body=10_000)
 
         async def change() -> dict[str, Any]:
-            if faulty("svc-1-unchecked") and await self.backing.get(f"user:{number}") is None:
+            if await self.backing.get(f"user:{number}") is None and faulty("svc-1-unchecked"):
                 raise Problem(422, "the user is wrong")
             user = await self.user(number)
             post = {

@@ -110,6 +110,6 @@ def _item(value: dict[str, Any]) -> dict[str, Any]:
     item = {"name": name, "qty": qty}
     if faulty("val-4-stores"):
         item |= {key: kept for key, kept in value.items() if key not in {"name", "qty", "id"}}
-    if faulty("val-4-id") and "id" in value:
+    if "id" in value and faulty("val-4-id"):
         item["id"] = str(value["id"])
     return item

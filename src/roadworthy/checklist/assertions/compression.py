@@ -1,5 +1,6 @@
 """What the checklist promises under ``compression`` (CMP)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -14,6 +15,7 @@ ASSERTIONS = (
         ),
         why="This is the purpose of the item: less to transfer, and nothing changed.",
         source="RFC 9110 §8.4, §12.5.3",
+        depends_on=(On.ROUTE, On.ENCODING, On.CONNECTION, On.REPEAT, On.SIZE, On.HTTP_VERSION),
     ),
     Assertion(
         id="CMP-2",
@@ -22,6 +24,7 @@ ASSERTIONS = (
         title="Both the compressed and the plain variant have Vary: Accept-Encoding",
         why="A shared cache otherwise hands the compressed body to a client that cannot read it.",
         source="RFC 9110 §12.5.5",
+        depends_on=(On.ROUTE, On.ENCODING, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="CMP-3",
@@ -30,6 +33,7 @@ ASSERTIONS = (
         title="A coding that the client forbids with q=0 is never used",
         why="A client that says it cannot decode gzip gets garbage when it is sent gzip.",
         source="RFC 9110 §12.5.3",
+        depends_on=(On.ROUTE, On.ENCODING, On.CONNECTION, On.REPEAT, On.VALUE),
     ),
     Assertion(
         id="CMP-4",
@@ -38,6 +42,7 @@ ASSERTIONS = (
         title="A client that accepts nothing on offer gets an answer, not a server error",
         why="Either 406 or the plain body is right; failing is not.",
         source="RFC 9110 §12.5.3, httpwg/http-core#980",
+        depends_on=(On.ROUTE, On.ENCODING, On.CONNECTION),
     ),
     Assertion(
         id="CMP-5",
@@ -46,6 +51,7 @@ ASSERTIONS = (
         title="The coding that the client prefers is used, and names compare without case",
         why="It costs nothing to honour and saves the client work.",
         source="RFC 9110 §8.4.1, §12.5.3",
+        depends_on=(On.ROUTE, On.ENCODING),
     ),
     Assertion(
         id="CMP-6",
@@ -54,6 +60,7 @@ ASSERTIONS = (
         title="Compression never makes a body larger",
         why="A small body grows by the header of the coding, and both ends pay for it in time.",
         source="RFC 9110 §8.4.1",
+        depends_on=(On.ROUTE, On.STATUS, On.SIZE, On.ENCODING),
     ),
     Assertion(
         id="CMP-7",
@@ -65,6 +72,7 @@ ASSERTIONS = (
             " two bodies."
         ),
         source="RFC 9110 §8.8.1, §8.8.3, §13.1.2",
+        depends_on=(On.ROUTE, On.ENCODING, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="CMP-8",
@@ -79,6 +87,7 @@ ASSERTIONS = (
             "only behind one proxy."
         ),
         source="RFC 9110 §6.4.1, §8.4, §8.6",
+        depends_on=(On.METHOD, On.STATUS, On.ENCODING, On.CONNECTION),
     ),
     Assertion(
         id="CMP-9",
@@ -87,5 +96,6 @@ ASSERTIONS = (
         title="A stream is sent event by event, not held back until a buffer is full",
         why="A compressor that waits for its buffer turns live events into one late answer.",
         source="WHATWG HTML: server-sent events, Kludex/starlette#2753",
+        depends_on=(On.ENCODING, On.CONNECTION, On.HTTP_VERSION),
     ),
 )

@@ -1,5 +1,6 @@
 """What the checklist promises under ``connection-pooling`` (POOL)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -15,6 +16,7 @@ ASSERTIONS = (
             "service stops its own database."
         ),
         source="PostgreSQL documentation: connection settings",
+        depends_on=(On.ROUTE, On.METHOD, On.REPEAT),
     ),
     Assertion(
         id="POOL-2",
@@ -23,6 +25,7 @@ ASSERTIONS = (
         title="The number of connections is bounded under load",
         why="Above the bound the database refuses everyone, this service's neighbours included.",
         source="ASVS 5.0 13.1.2, PostgreSQL SQLSTATE 53300",
+        depends_on=(On.PARALLEL, On.ROUTE, On.METHOD),
     ),
     Assertion(
         id="POOL-3",
@@ -34,6 +37,7 @@ ASSERTIONS = (
             " each load are a leak."
         ),
         source="PostgreSQL documentation: pg_stat_activity, idle_in_transaction_session_timeout",
+        depends_on=(On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="POOL-4",
@@ -45,6 +49,7 @@ ASSERTIONS = (
             "after the cause."
         ),
         source="ASVS 5.0 13.1.2",
+        depends_on=(On.METHOD, On.ROUTE, On.CLIENT, On.STATUS, On.REPEAT),
     ),
     Assertion(
         id="POOL-5",
@@ -55,6 +60,7 @@ ASSERTIONS = (
         ),
         why="Waiting without a bound turns a slow database into a service that answers nobody.",
         source="ASVS 5.0 13.1.3, brianc/node-postgres#805",
+        depends_on=(On.METHOD, On.ROUTE, On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="POOL-6",
@@ -66,6 +72,7 @@ ASSERTIONS = (
             " until it is restarted."
         ),
         source="SQLAlchemy documentation: dealing with disconnects",
+        depends_on=(On.REPEAT, On.PARALLEL, On.METHOD),
     ),
     Assertion(
         id="POOL-7",
@@ -76,6 +83,7 @@ ASSERTIONS = (
             "Each pool looks right by itself; the sum over workers and replicas is what runs into the limit."
         ),
         source="PostgreSQL documentation: max_connections",
+        depends_on=(On.WORKER, On.ENVIRONMENT),
     ),
     Assertion(
         id="POOL-8",
@@ -84,6 +92,7 @@ ASSERTIONS = (
         title="Connections are closed properly at shutdown",
         why="A connection that is merely dropped stays on the server until a timeout finds it.",
         source="PostgreSQL frontend/backend protocol: Terminate",
+        depends_on=(On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="POOL-9",
@@ -95,5 +104,6 @@ ASSERTIONS = (
             "cannot do anything about."
         ),
         source="SQLite documentation: busy_timeout, WAL, BEGIN IMMEDIATE",
+        depends_on=(On.PARALLEL, On.METHOD),
     ),
 )

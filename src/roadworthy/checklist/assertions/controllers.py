@@ -1,5 +1,6 @@
 """What the checklist promises under ``controllers`` (CTL)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -15,6 +16,7 @@ ASSERTIONS = (
             "breaks them."
         ),
         source="RFC 9110 §15.3, OpenAPI 3.1 Responses Object",
+        depends_on=(On.METHOD, On.ROUTE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="CTL-2",
@@ -23,6 +25,7 @@ ASSERTIONS = (
         title="A created resource is announced with a Location that reads back equal",
         why="It is the one place where the client learns where its new resource is.",
         source="RFC 9110 §10.2.2, §15.3.2",
+        depends_on=(On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="CTL-3",
@@ -31,6 +34,7 @@ ASSERTIONS = (
         title="Reading, changing or deleting a resource that does not exist returns 404",
         why="A 500, or a 200 with null in it, makes each client write a check of its own.",
         source="RFC 9110 §15.5.5",
+        depends_on=(On.METHOD, On.ROUTE, On.REPEAT, On.VALUE),
     ),
     Assertion(
         id="CTL-4",
@@ -45,6 +49,7 @@ ASSERTIONS = (
             "beside a form."
         ),
         source="RFC 9110 §15.5.1, §15.5.21, RFC 9457 §3",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE, On.CONNECTION),
     ),
     Assertion(
         id="CTL-5",
@@ -53,6 +58,7 @@ ASSERTIONS = (
         title="A conflict with stored data returns 409 and changes nothing",
         why=("A client can ask its user for another value only if it can tell a collision from a fault."),
         source="RFC 9110 §15.5.10",
+        depends_on=(On.METHOD, On.ROUTE, On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="CTL-6",
@@ -64,5 +70,6 @@ ASSERTIONS = (
             "a way to stop the service."
         ),
         source="API4:2023",
+        depends_on=(On.VALUE, On.REPEAT, On.PARALLEL, On.SIZE),
     ),
 )

@@ -1,5 +1,6 @@
 """What the checklist promises under ``cors`` (COR)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -15,6 +16,7 @@ ASSERTIONS = (
             "signed-in user can read."
         ),
         source="WHATWG Fetch: CORS protocol, ASVS 5.0 3.4.2",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.ORIGIN, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="COR-2",
@@ -26,6 +28,7 @@ ASSERTIONS = (
             "reflection of every origin."
         ),
         source="WHATWG Fetch: CORS protocol and credentials",
+        depends_on=(On.METHOD, On.STATUS, On.ORIGIN),
     ),
     Assertion(
         id="COR-3",
@@ -37,6 +40,7 @@ ASSERTIONS = (
             " nothing but a network error."
         ),
         source="WHATWG Fetch: CORS protocol, HTTP responses",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.ORIGIN, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="COR-4",
@@ -45,6 +49,7 @@ ASSERTIONS = (
         title="Every response has Vary: Origin when the grant depends on the origin",
         why="A cache otherwise serves one origin's grant, or the lack of one, to another.",
         source="WHATWG Fetch: CORS protocol and HTTP caches",
+        depends_on=(On.ROUTE, On.STATUS, On.ORIGIN, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="COR-5",
@@ -56,6 +61,7 @@ ASSERTIONS = (
             "blocks every real call."
         ),
         source="WHATWG Fetch: CORS-preflight fetch",
+        depends_on=(On.METHOD, On.ROUTE, On.ORIGIN, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="COR-6",
@@ -64,6 +70,7 @@ ASSERTIONS = (
         title="A preflight from a foreign origin or for an unlisted method or field fails",
         why="The preflight is the only barrier before an unsafe request is sent.",
         source="WHATWG Fetch: CORS-preflight fetch",
+        depends_on=(On.METHOD, On.ROUTE, On.ORIGIN, On.VALUE),
     ),
     Assertion(
         id="COR-7",
@@ -75,6 +82,7 @@ ASSERTIONS = (
             "number of requests."
         ),
         source="WHATWG Fetch: CORS protocol, HTTP responses",
+        depends_on=(On.ROUTE, On.ORIGIN),
     ),
     Assertion(
         id="COR-8",
@@ -86,6 +94,7 @@ ASSERTIONS = (
             " nor the developer learns what went wrong."
         ),
         source="WHATWG Fetch: CORS protocol, Kludex/starlette#1175",
+        depends_on=(On.STATUS, On.ORIGIN, On.METHOD),
     ),
     Assertion(
         id="COR-9",
@@ -99,6 +108,7 @@ ASSERTIONS = (
             "exposed cannot be read by scripts."
         ),
         source="WHATWG Fetch: CORS protocol, HTTP responses",
+        depends_on=(On.ROUTE, On.STATUS, On.ORIGIN, On.METHOD),
     ),
     Assertion(
         id="COR-10",
@@ -110,5 +120,6 @@ ASSERTIONS = (
             " is a mistake."
         ),
         source="OWASP REST Security Cheat Sheet",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.ORIGIN),
     ),
 )

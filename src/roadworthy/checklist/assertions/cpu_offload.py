@@ -1,5 +1,6 @@
 """What the checklist promises under ``cpu-offload`` (CPU)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -17,6 +18,7 @@ ASSERTIONS = (
         source=(
             "Node.js documentation: don't block the event loop, Python documentation: developing with asyncio"
         ),
+        depends_on=(On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="CPU-2",
@@ -25,6 +27,7 @@ ASSERTIONS = (
         title="When the queue for CPU-bound work is full, the service returns 503 with Retry-After",
         why="A queue without a bound answers everyone too late.",
         source="RFC 9110 §10.2.3, §15.6.4",
+        depends_on=(On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="CPU-3",
@@ -36,6 +39,7 @@ ASSERTIONS = (
             " into an outage."
         ),
         source="Python documentation: concurrent.futures.process.BrokenProcessPool",
+        depends_on=(On.WORKER, On.REPEAT),
     ),
     Assertion(
         id="CPU-4",
@@ -44,5 +48,6 @@ ASSERTIONS = (
         title="Two computations run at the same time on two processors",
         why="Moving work to a thread that shares one lock only moves the queue.",
         source="Python documentation: global interpreter lock",
+        depends_on=(On.PARALLEL, On.REPEAT),
     ),
 )

@@ -1,5 +1,6 @@
 """What the checklist promises under ``environment`` (ENV)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -15,6 +16,7 @@ ASSERTIONS = (
             "listener may be one that nobody guards."
         ),
         source="The Twelve-Factor App III, VII",
+        depends_on=(On.ENVIRONMENT, On.WORKER),
     ),
     Assertion(
         id="ENV-2",
@@ -25,6 +27,7 @@ ASSERTIONS = (
             'Express takes "abc" for the name of a Unix socket and reports success, while nobody can connect.'
         ),
         source="The Twelve-Factor App III",
+        depends_on=(On.ENVIRONMENT,),
     ),
     Assertion(
         id="ENV-3",
@@ -33,6 +36,7 @@ ASSERTIONS = (
         title="A missing required variable stops the start with a message that names it",
         why="A default that was guessed fails later, in a place that says nothing about the cause.",
         source="The Twelve-Factor App III",
+        depends_on=(On.ENVIRONMENT,),
     ),
     Assertion(
         id="ENV-4",
@@ -46,6 +50,7 @@ ASSERTIONS = (
             "Writes into a forgotten local file look like a working service until the container is replaced."
         ),
         source="The Twelve-Factor App III, IV",
+        depends_on=(On.ENVIRONMENT,),
     ),
     Assertion(
         id="ENV-5",
@@ -54,6 +59,7 @@ ASSERTIONS = (
         title="LOG_LEVEL is obeyed, and a bad value is refused or reported by name",
         why='A mistyped level that silently means "info" is found out in the incident.',
         source="The Twelve-Factor App III, XI",
+        depends_on=(On.ENVIRONMENT,),
     ),
     Assertion(
         id="ENV-6",
@@ -65,6 +71,7 @@ ASSERTIONS = (
             "may know the secret."
         ),
         source="ASVS 5.0 13.3, 13.4.2, 16.2.5, CWE-532, pydantic/pydantic-settings#937",
+        depends_on=(On.ENVIRONMENT, On.STATUS),
     ),
     Assertion(
         id="ENV-7",
@@ -73,6 +80,7 @@ ASSERTIONS = (
         title="A weak or default secret is refused in production",
         why='"changeme" in the example file is the first thing anybody tries.',
         source="ASVS 5.0 13.2.3, Django security.W009",
+        depends_on=(On.ENVIRONMENT,),
     ),
     Assertion(
         id="ENV-8",
@@ -81,6 +89,7 @@ ASSERTIONS = (
         title="The environment wins over files",
         why=("A .env file left in an image otherwise overrides what the platform sets, and nobody sees why."),
         source="The Twelve-Factor App III",
+        depends_on=(On.ENVIRONMENT,),
     ),
     Assertion(
         id="ENV-9",
@@ -89,6 +98,7 @@ ASSERTIONS = (
         title="Debugging is off unless it is asked for",
         why="Debug pages show sources, settings and sometimes a console to whoever causes an error.",
         source="ASVS 5.0 13.4.2, Django security.W018",
+        depends_on=(On.ENVIRONMENT, On.STATUS, On.ROUTE),
     ),
     Assertion(
         id="ENV-10",
@@ -97,5 +107,6 @@ ASSERTIONS = (
         title="Every declared variable has an effect or a documented default",
         why="A variable that does nothing is a promise that somebody relies on.",
         source="The Twelve-Factor App III",
+        depends_on=(On.ENVIRONMENT,),
     ),
 )

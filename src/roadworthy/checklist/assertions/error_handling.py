@@ -1,5 +1,6 @@
 """What the checklist promises under ``error-handling`` (ERR)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -15,6 +16,15 @@ ASSERTIONS = (
             "status tells it what happened, and the body must parse."
         ),
         source="RFC 9110 §15.5.5, RFC 9457",
+        depends_on=(
+            On.METHOD,
+            On.ROUTE,
+            On.MEDIA_TYPE,
+            On.CONNECTION,
+            On.HTTP_VERSION,
+            On.REPEAT,
+            On.PARALLEL,
+        ),
     ),
     Assertion(
         id="ERR-2",
@@ -23,6 +33,7 @@ ASSERTIONS = (
         title="A method that the resource lacks returns 405 with a complete Allow field",
         why=("Allow is how a client learns what it may do instead; a 405 without it breaks a MUST of HTTP."),
         source="RFC 9110 §9.1, §10.2.1, §15.5.6",
+        depends_on=(On.METHOD, On.ROUTE, On.CONNECTION, On.HTTP_VERSION, On.REPEAT),
     ),
     Assertion(
         id="ERR-3",
@@ -34,6 +45,7 @@ ASSERTIONS = (
             "a 404, a 422, a 429 and a 500."
         ),
         source="RFC 9457 §3.1",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.MEDIA_TYPE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="ERR-4",
@@ -45,6 +57,15 @@ ASSERTIONS = (
             "connection tells an honest client nothing."
         ),
         source="ASVS 5.0 16.5.1, API8:2023, RFC 9457 §5",
+        depends_on=(
+            On.METHOD,
+            On.STATUS,
+            On.MEDIA_TYPE,
+            On.CONNECTION,
+            On.HTTP_VERSION,
+            On.REPEAT,
+            On.PARALLEL,
+        ),
     ),
     Assertion(
         id="ERR-5",
@@ -53,6 +74,7 @@ ASSERTIONS = (
         title="The process survives failing requests and clients that leave",
         why="An exception that ends a worker turns one bad request into an outage for everyone.",
         source="ASVS 5.0 16.5.4",
+        depends_on=(On.METHOD, On.CLIENT, On.REPEAT, On.PARALLEL, On.WORKER),
     ),
     Assertion(
         id="ERR-6",
@@ -64,6 +86,7 @@ ASSERTIONS = (
             "that scripts must not read."
         ),
         source="RFC 9110 §9.1, §9.3.2, §9.3.7, §9.3.8, ASVS 5.0 13.4.4",
+        depends_on=(On.ROUTE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="ERR-7",
@@ -78,6 +101,7 @@ ASSERTIONS = (
             "clients give up, and an operator has to restart the service."
         ),
         source="ASVS 5.0 13.1.3, 16.5.2",
+        depends_on=(On.METHOD, On.ROUTE, On.PARALLEL, On.REPEAT, On.CLIENT),
     ),
     Assertion(
         id="ERR-8",
@@ -90,6 +114,7 @@ ASSERTIONS = (
             "An error that nobody recorded cannot be found; one recorded three times makes every count wrong."
         ),
         source="ASVS 5.0 16.3.4, Prometheus instrumentation guide",
+        depends_on=(On.METHOD, On.ROUTE, On.CONNECTION, On.REPEAT, On.PARALLEL),
     ),
     Assertion(
         id="ERR-9",
@@ -101,5 +126,6 @@ ASSERTIONS = (
             "that lack nosniff or may be cached in public."
         ),
         source="RFC 9110 §8.3, §10.2.3, §15.6.4",
+        depends_on=(On.METHOD, On.STATUS, On.MEDIA_TYPE, On.CONNECTION),
     ),
 )

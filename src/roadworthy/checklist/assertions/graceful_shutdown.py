@@ -1,5 +1,6 @@
 """What the checklist promises under ``graceful-shutdown`` (SHUT)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -12,6 +13,7 @@ ASSERTIONS = (
         title="Requests in flight at SIGTERM are answered completely",
         why=("A dropped request may be a payment; with several deployments a day it is a steady error rate."),
         source="The Twelve-Factor App IX, RFC 9112 §8",
+        depends_on=(On.METHOD, On.ROUTE, On.DRAIN, On.PARALLEL, On.REPEAT, On.SIZE),
     ),
     Assertion(
         id="SHUT-2",
@@ -20,6 +22,7 @@ ASSERTIONS = (
         title="A large response being sent at SIGTERM is not cut short",
         why="A 200 with half a body and no error is the worst result, because nobody notices it.",
         source="RFC 9112 §7.1, §8",
+        depends_on=(On.SIZE, On.DRAIN, On.CLIENT),
     ),
     Assertion(
         id="SHUT-3",
@@ -31,6 +34,7 @@ ASSERTIONS = (
             "in it."
         ),
         source="Kubernetes: terminationGracePeriodSeconds",
+        depends_on=(On.CONNECTION, On.DRAIN, On.CLIENT, On.PARALLEL),
     ),
     Assertion(
         id="SHUT-4",
@@ -42,6 +46,7 @@ ASSERTIONS = (
             "went wrong."
         ),
         source="POSIX.1-2017 exit, Kludex/uvicorn#1600",
+        depends_on=(On.DRAIN, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="SHUT-5",
@@ -50,6 +55,7 @@ ASSERTIONS = (
         title="New connections during shutdown are served or refused, never accepted and left silent",
         why=("A connection that is accepted and never answered costs its client the whole of its timeout."),
         source="RFC 9112 §9.6, Kubernetes: pod termination",
+        depends_on=(On.DRAIN, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="SHUT-6",
@@ -61,6 +67,7 @@ ASSERTIONS = (
             " is about to go."
         ),
         source="Kubernetes: container probes, spring-projects/spring-boot#24617",
+        depends_on=(On.DRAIN, On.REPEAT),
     ),
     Assertion(
         id="SHUT-7",
@@ -69,6 +76,7 @@ ASSERTIONS = (
         title="Responses during shutdown have Connection: close, and idle connections end soon",
         why="A client that keeps its connection sends the next request into a closing socket.",
         source="RFC 9112 §9.6",
+        depends_on=(On.DRAIN, On.CONNECTION, On.METHOD),
     ),
     Assertion(
         id="SHUT-8",
@@ -77,6 +85,7 @@ ASSERTIONS = (
         title="Nothing is left behind: no process of the session and no open port",
         why=("A wrapper that does not pass the signal on leaves the old service running beside the new one."),
         source="The Twelve-Factor App IX, npm/npm#4603",
+        depends_on=(On.WORKER, On.DRAIN, On.REPEAT),
     ),
     Assertion(
         id="SHUT-9",
@@ -85,6 +94,7 @@ ASSERTIONS = (
         title="No acknowledged write is lost, and no refused one is stored",
         why="Between the answer and the end of the process lies whatever was still in memory.",
         source="The Twelve-Factor App IX",
+        depends_on=(On.METHOD, On.DRAIN, On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="SHUT-10",
@@ -95,5 +105,6 @@ ASSERTIONS = (
         ),
         why=("Impatient tools repeat the signal, and the end of the log is the part that explains a stop."),
         source="The Twelve-Factor App IX, XI",
+        depends_on=(On.DRAIN, On.REPEAT, On.VALUE),
     ),
 )

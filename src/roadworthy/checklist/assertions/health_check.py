@@ -1,5 +1,6 @@
 """What the checklist promises under ``health-check`` (HLT)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -15,6 +16,7 @@ ASSERTIONS = (
             "redirects to other hosts."
         ),
         source="Kubernetes: container probes",
+        depends_on=(On.METHOD, On.CONNECTION, On.HTTP_VERSION, On.REPEAT, On.MEDIA_TYPE),
     ),
     Assertion(
         id="HLT-2",
@@ -23,6 +25,7 @@ ASSERTIONS = (
         title="Readiness has its own endpoint",
         why=("One endpoint for both makes every reason to withhold traffic a reason to kill the process."),
         source="Kubernetes: container probes, zegl/kube-score pod-probes-identical",
+        depends_on=(On.METHOD,),
     ),
     Assertion(
         id="HLT-3",
@@ -31,6 +34,7 @@ ASSERTIONS = (
         title="Readiness is negative until the service can really serve",
         why=("The first users after each deployment otherwise meet a process that has no database yet."),
         source="Kubernetes: container probes",
+        depends_on=(On.REPEAT, On.ENVIRONMENT),
     ),
     Assertion(
         id="HLT-4",
@@ -42,6 +46,7 @@ ASSERTIONS = (
             "the outage longer."
         ),
         source="Kubernetes: container probes",
+        depends_on=(On.METHOD, On.REPEAT),
     ),
     Assertion(
         id="HLT-5",
@@ -53,6 +58,7 @@ ASSERTIONS = (
             "must do what was decided."
         ),
         source="Kubernetes: container probes",
+        depends_on=(On.METHOD, On.REPEAT),
     ),
     Assertion(
         id="HLT-6",
@@ -64,6 +70,7 @@ ASSERTIONS = (
             "then has even more to do."
         ),
         source="Kubernetes: container probes (timeoutSeconds)",
+        depends_on=(On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="HLT-7",
@@ -72,6 +79,7 @@ ASSERTIONS = (
         title="Probes are not limited, not cached and not counted as user traffic",
         why=("A cached health answer reports the past, and probes every second drown the real numbers."),
         source="RFC 9111 §5.2.2.5, Prometheus instrumentation guide",
+        depends_on=(On.METHOD, On.REPEAT, On.ROUTE),
     ),
     Assertion(
         id="HLT-8",
@@ -82,6 +90,7 @@ ASSERTIONS = (
             "Some monitors read the status and others the body; they must not come to different conclusions."
         ),
         source="RFC 9110 §15",
+        depends_on=(On.METHOD, On.MEDIA_TYPE),
     ),
     Assertion(
         id="HLT-9",
@@ -93,5 +102,6 @@ ASSERTIONS = (
             "versions do not belong there."
         ),
         source="API8:2023, ASVS 5.0 16.5.1",
+        depends_on=(On.METHOD, On.MEDIA_TYPE),
     ),
 )

@@ -1,5 +1,6 @@
 """What the checklist promises under ``logging`` (LOG)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -15,6 +16,18 @@ ASSERTIONS = (
             "buffer is not there when the process is killed."
         ),
         source="The Twelve-Factor App XI",
+        depends_on=(
+            On.METHOD,
+            On.ROUTE,
+            On.STATUS,
+            On.CONNECTION,
+            On.HTTP_VERSION,
+            On.REPEAT,
+            On.PARALLEL,
+            On.CLIENT,
+            On.WORKER,
+            On.SIZE,
+        ),
     ),
     Assertion(
         id="LOG-2",
@@ -26,6 +39,7 @@ ASSERTIONS = (
             "them says which request it belongs to."
         ),
         source="ASVS 5.0 16.2.4",
+        depends_on=(On.METHOD, On.STATUS, On.CONNECTION, On.REPEAT, On.PARALLEL),
     ),
     Assertion(
         id="LOG-3",
@@ -37,6 +51,7 @@ ASSERTIONS = (
             "records of another machine."
         ),
         source="ASVS 5.0 16.2.1, 16.2.2, OWASP Logging Cheat Sheet",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.HTTP_VERSION, On.REPEAT),
     ),
     Assertion(
         id="LOG-4",
@@ -48,6 +63,7 @@ ASSERTIONS = (
             "over unchecked is a way to write into the log."
         ),
         source="OWASP Logging Cheat Sheet, W3C Trace Context, Kludex/starlette#1175",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.REPEAT, On.PARALLEL, On.VALUE),
     ),
     Assertion(
         id="LOG-5",
@@ -59,6 +75,7 @@ ASSERTIONS = (
             "tokens in queries and passwords in bodies must stay out at every level."
         ),
         source="ASVS 5.0 16.2.5, OWASP Logging Cheat Sheet",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.ENVIRONMENT, On.VALUE),
     ),
     Assertion(
         id="LOG-6",
@@ -70,6 +87,7 @@ ASSERTIONS = (
             "their own or attack the terminal of whoever reads them."
         ),
         source="ASVS 5.0 16.4.1, CWE-117",
+        depends_on=(On.METHOD, On.ROUTE, On.CONNECTION, On.VALUE),
     ),
     Assertion(
         id="LOG-7",
@@ -78,6 +96,7 @@ ASSERTIONS = (
         title="The log level is set from the environment and obeyed",
         why=("Operators need more detail in an incident and less cost on other days, without another build."),
         source="The Twelve-Factor App III, ASVS 5.0 16.2",
+        depends_on=(On.STATUS, On.ENVIRONMENT),
     ),
     Assertion(
         id="LOG-8",
@@ -89,6 +108,7 @@ ASSERTIONS = (
             "wakes nobody."
         ),
         source="OWASP Logging Cheat Sheet",
+        depends_on=(On.METHOD, On.STATUS, On.REPEAT),
     ),
     Assertion(
         id="LOG-9",
@@ -97,5 +117,6 @@ ASSERTIONS = (
         title="Records go to the standard streams only",
         why="A log file inside a container fills its disk and disappears with it.",
         source="The Twelve-Factor App XI, ASVS 5.0 16.2.3",
+        depends_on=(On.METHOD, On.STATUS, On.REPEAT),
     ),
 )

@@ -1,5 +1,6 @@
 """What the checklist promises under ``metrics`` (MET)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -12,6 +13,7 @@ ASSERTIONS = (
         title="The metrics endpoint returns 200 with a media type that Prometheus accepts",
         why="Prometheus 3 refuses a scrape whose media type is missing or unknown.",
         source="Prometheus exposition formats, OpenMetrics 1.0",
+        depends_on=(On.MEDIA_TYPE, On.CONNECTION, On.METHOD, On.REPEAT),
     ),
     Assertion(
         id="MET-2",
@@ -20,6 +22,7 @@ ASSERTIONS = (
         title="The exposition is valid in every line",
         why="One malformed line discards the whole scrape, and with it every alert.",
         source="Prometheus exposition formats",
+        depends_on=(On.METHOD, On.STATUS, On.MEDIA_TYPE, On.REPEAT),
     ),
     Assertion(
         id="MET-3",
@@ -31,6 +34,7 @@ ASSERTIONS = (
             "a help text."
         ),
         source="Prometheus metric and label naming, promlint",
+        depends_on=(On.MEDIA_TYPE,),
     ),
     Assertion(
         id="MET-4",
@@ -39,6 +43,7 @@ ASSERTIONS = (
         title="The request counter moves by exactly the number of requests, by method and status",
         why="Error rates and alerts are quotients of these counters.",
         source="Prometheus instrumentation guide",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.HTTP_VERSION, On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="MET-5",
@@ -50,6 +55,7 @@ ASSERTIONS = (
             "the next time."
         ),
         source="prometheus/client_python#751",
+        depends_on=(On.WORKER, On.METHOD, On.STATUS, On.PARALLEL),
     ),
     Assertion(
         id="MET-6",
@@ -58,6 +64,7 @@ ASSERTIONS = (
         title="Identifiers in paths do not create series",
         why=("A series for each user id fills the memory of the service first and of Prometheus next."),
         source="Prometheus instrumentation guide: do not overuse labels",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.VALUE),
     ),
     Assertion(
         id="MET-7",
@@ -69,6 +76,7 @@ ASSERTIONS = (
             "memory."
         ),
         source="Prometheus instrumentation guide: do not overuse labels, zsais/go-gin-prometheus#36",
+        depends_on=(On.METHOD, On.STATUS, On.VALUE),
     ),
     Assertion(
         id="MET-8",
@@ -79,6 +87,7 @@ ASSERTIONS = (
         ),
         why=("A histogram in the wrong unit or a gauge that only rises makes every threshold meaningless."),
         source="Prometheus metric and label naming: base units",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CLIENT, On.PARALLEL),
     ),
     Assertion(
         id="MET-9",
@@ -90,5 +99,6 @@ ASSERTIONS = (
             "service is overloaded."
         ),
         source="ASVS 5.0 13.4.5, OWASP REST Security Cheat Sheet",
+        depends_on=(On.VALUE, On.MEDIA_TYPE, On.STATUS),
     ),
 )

@@ -1,5 +1,6 @@
 """What the checklist promises under ``rate-limiting`` (RTL)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -12,6 +13,7 @@ ASSERTIONS = (
         title="A limit exists and is reached",
         why="A limit that was configured and never fires is the most common failure of this item.",
         source="API4:2023",
+        depends_on=(On.METHOD, On.ROUTE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="RTL-2",
@@ -23,6 +25,7 @@ ASSERTIONS = (
             " for."
         ),
         source="API4:2023",
+        depends_on=(On.PARALLEL, On.CONNECTION, On.REPEAT, On.KEY, On.METHOD),
     ),
     Assertion(
         id="RTL-3",
@@ -31,6 +34,7 @@ ASSERTIONS = (
         title="A refusal is 429 with a usable Retry-After in the common error shape",
         why="A client that does not know when to retry retries at once.",
         source="RFC 6585 §4, RFC 9110 §10.2.3",
+        depends_on=(On.METHOD, On.REPEAT, On.CONNECTION, On.MEDIA_TYPE),
     ),
     Assertion(
         id="RTL-4",
@@ -39,6 +43,7 @@ ASSERTIONS = (
         title="After Retry-After has passed, the next request is admitted",
         why="A promise that is not kept teaches clients to ignore it.",
         source="RFC 9110 §10.2.3",
+        depends_on=(On.REPEAT, On.CONNECTION),
     ),
     Assertion(
         id="RTL-5",
@@ -47,6 +52,7 @@ ASSERTIONS = (
         title="The rate-limit fields, if sent, are correct",
         why="Clients pace themselves by these numbers; wrong ones are worse than none.",
         source="draft-ietf-httpapi-ratelimit-headers-11",
+        depends_on=(On.REPEAT, On.PARALLEL, On.CONNECTION),
     ),
     Assertion(
         id="RTL-6",
@@ -58,6 +64,7 @@ ASSERTIONS = (
             "every scaling."
         ),
         source="API4:2023, alisaifee/flask-limiter#256",
+        depends_on=(On.WORKER, On.PARALLEL, On.CONNECTION),
     ),
     Assertion(
         id="RTL-7",
@@ -66,6 +73,7 @@ ASSERTIONS = (
         title="A client cannot escape by forging forwarding fields",
         why="Anybody can send X-Forwarded-For; if it chooses the key, the limit does not exist.",
         source="ASVS 5.0 4.1.3, RFC 7239 §8.1",
+        depends_on=(On.VALUE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="RTL-8",
@@ -77,6 +85,7 @@ ASSERTIONS = (
             "is an outage switch for anybody."
         ),
         source="API4:2023, RFC 7239 §8.1",
+        depends_on=(On.KEY, On.PARALLEL, On.REPEAT),
     ),
     Assertion(
         id="RTL-9",
@@ -85,6 +94,7 @@ ASSERTIONS = (
         title="Health probes, metrics and preflights are never limited",
         why=("A limited liveness probe makes the orchestrator restart a healthy service, again and again."),
         source="Kubernetes: liveness, readiness and startup probes; WHATWG Fetch: CORS-preflight fetch",
+        depends_on=(On.ROUTE, On.METHOD, On.REPEAT),
     ),
     Assertion(
         id="RTL-10",
@@ -96,5 +106,6 @@ ASSERTIONS = (
             " are most needed against."
         ),
         source="API4:2023, ASVS 5.0 2.4.1, 6.3.1",
+        depends_on=(On.REPEAT, On.METHOD, On.STATUS),
     ),
 )

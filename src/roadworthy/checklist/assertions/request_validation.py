@@ -1,5 +1,6 @@
 """What the checklist promises under ``request-validation`` (VAL)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -16,6 +17,7 @@ ASSERTIONS = (
             "and it stays the same request."
         ),
         source="RFC 9110 §15.3.2, RFC 9112 §2.2",
+        depends_on=(On.METHOD, On.MEDIA_TYPE, On.CONNECTION, On.SIZE, On.REPEAT, On.PARALLEL, On.VALUE),
     ),
     Assertion(
         id="VAL-1",
@@ -27,6 +29,7 @@ ASSERTIONS = (
             "over."
         ),
         source="RFC 9110 §15.5.1",
+        depends_on=(On.METHOD, On.ROUTE, On.MEDIA_TYPE, On.CONNECTION, On.REPEAT, On.VALUE, On.SIZE),
     ),
     Assertion(
         id="VAL-2",
@@ -38,6 +41,7 @@ ASSERTIONS = (
             "writes to any web page."
         ),
         source="RFC 9110 §15.5.16, ASVS 5.0 3.5.2, OWASP REST Security Cheat Sheet",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE, On.CONNECTION),
     ),
     Assertion(
         id="VAL-3",
@@ -46,6 +50,7 @@ ASSERTIONS = (
         title="A missing required field or a value of the wrong type is refused",
         why="What the schema says must be what is enforced, for each field by itself.",
         source="ASVS 5.0 2.2.1, API3:2023",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="VAL-4",
@@ -54,6 +59,7 @@ ASSERTIONS = (
         title="An unknown field is refused or ignored, never stored",
         why=("A client that can set is_admin by adding it to the body has been given the right to do so."),
         source="API3:2023, CWE-915",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE),
     ),
     Assertion(
         id="VAL-5",
@@ -65,6 +71,7 @@ ASSERTIONS = (
             " uses doubles."
         ),
         source="RFC 8259 §6, RFC 7493 §2.2",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE),
     ),
     Assertion(
         id="VAL-6",
@@ -76,6 +83,7 @@ ASSERTIONS = (
             "which turns a bad request into a server error."
         ),
         source="RFC 8259 §8.1, §8.2, RFC 3629",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE, On.SIZE),
     ),
     Assertion(
         id="VAL-7",
@@ -87,6 +95,7 @@ ASSERTIONS = (
             "careless parser."
         ),
         source="RFC 8259 §9, CWE-674",
+        depends_on=(On.METHOD, On.ROUTE, On.SIZE, On.CONNECTION),
     ),
     Assertion(
         id="VAL-8",
@@ -98,6 +107,7 @@ ASSERTIONS = (
             "Content-Length is passed by leaving it out."
         ),
         source="RFC 9110 §15.5.14, API4:2023",
+        depends_on=(On.METHOD, On.ROUTE, On.SIZE, On.CONNECTION, On.MEDIA_TYPE),
     ),
     Assertion(
         id="VAL-9",
@@ -109,6 +119,7 @@ ASSERTIONS = (
             "must not become a 500."
         ),
         source="API4:2023, RFC 9110 §15.5.1",
+        depends_on=(On.ROUTE, On.VALUE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="VAL-10",
@@ -123,5 +134,6 @@ ASSERTIONS = (
             "up in the client's log."
         ),
         source="RFC 9457 §3, RFC 9112 §6.1, ASVS 5.0 4.2.1",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE),
     ),
 )

@@ -1,5 +1,6 @@
 """What the checklist promises under ``security-headers`` (HDR)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -12,6 +13,7 @@ ASSERTIONS = (
         title="Every response has X-Content-Type-Options: nosniff",
         why="A browser that guesses types can run an uploaded text as a script.",
         source="ASVS 5.0 3.4.4, WHATWG Fetch: X-Content-Type-Options",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.MEDIA_TYPE, On.CONNECTION, On.HTTP_VERSION, On.REPEAT),
     ),
     Assertion(
         id="HDR-2",
@@ -20,6 +22,7 @@ ASSERTIONS = (
         title="Every response with a body has a true Content-Type, with a charset where it is text",
         why=("A missing or false type is guessed, and the guess can be chosen by whoever wrote the content."),
         source="ASVS 5.0 4.1.1, RFC 9110 §8.3",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.MEDIA_TYPE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="HDR-3",
@@ -28,6 +31,7 @@ ASSERTIONS = (
         title="No response can be framed by another site",
         why="A page in a hidden frame lets another site have its visitors click on it.",
         source="ASVS 5.0 3.4.6, CSP Level 3 frame-ancestors, RFC 7034",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.MEDIA_TYPE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="HDR-4",
@@ -36,6 +40,7 @@ ASSERTIONS = (
         title="Every page has a content security policy that allows no inline script",
         why="It is the second line against script injection, when the escaping was forgotten once.",
         source="ASVS 5.0 3.4.3, CSP Level 3",
+        depends_on=(On.ROUTE, On.STATUS, On.MEDIA_TYPE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="HDR-5",
@@ -47,6 +52,7 @@ ASSERTIONS = (
             "field means nothing and is not asked for."
         ),
         source="RFC 6797 §6.1, §7.2, ASVS 5.0 3.4.1",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="HDR-6",
@@ -55,6 +61,7 @@ ASSERTIONS = (
         title="Personal data is not stored by caches",
         why="A shared cache or the back button otherwise shows one person's data to another.",
         source="RFC 9111 §5.2.2.5, OWASP REST Security Cheat Sheet, API8:2023",
+        depends_on=(On.METHOD, On.ROUTE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="HDR-7",
@@ -63,6 +70,7 @@ ASSERTIONS = (
         title="No field reveals the product's version",
         why="The version selects the exploit.",
         source="RFC 9110 §10.2.4, ASVS 5.0 13.4.6",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.HTTP_VERSION, On.REPEAT),
     ),
     Assertion(
         id="HDR-8",
@@ -74,6 +82,7 @@ ASSERTIONS = (
             "site."
         ),
         source="ASVS 5.0 3.3, RFC 6265 §4.1.2",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="HDR-9",
@@ -82,6 +91,7 @@ ASSERTIONS = (
         title="Pages state their referrer policy, permissions and isolation",
         why="They limit what other sites learn from a link or reach through a window.",
         source="W3C Referrer Policy, W3C Permissions Policy, WHATWG HTML cross-origin opener policies",
+        depends_on=(On.ROUTE, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="HDR-10",
@@ -93,5 +103,6 @@ ASSERTIONS = (
             "another."
         ),
         source="OWASP HTTP Headers Cheat Sheet, RFC 9110 §5.3",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.REPEAT),
     ),
 )

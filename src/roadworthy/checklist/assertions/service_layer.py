@@ -1,5 +1,6 @@
 """What the checklist promises under ``service-layer`` (SVC)."""
 
+from ..dimensions import Dimension as On
 from ..model import Assertion, Severity
 
 __all__ = ("ASSERTIONS",)
@@ -12,6 +13,7 @@ ASSERTIONS = (
         title="The same rule gives the same refusal through every route that reaches it",
         why="A rule that was written into one controller is missing in the next one.",
         source="Patterns of Enterprise Application Architecture: Service Layer",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE, On.REPEAT),
     ),
     Assertion(
         id="SVC-2",
@@ -20,6 +22,7 @@ ASSERTIONS = (
         title="What one route has written, every other route reads at once",
         why="Two stores or a private cache in one route give two truths about the same thing.",
         source="Patterns of Enterprise Application Architecture: Repository",
+        depends_on=(On.METHOD, On.ROUTE, On.WORKER, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="SVC-3",
@@ -31,6 +34,7 @@ ASSERTIONS = (
             "included."
         ),
         source="API3:2023, Patterns of Enterprise Application Architecture: Data Transfer Object",
+        depends_on=(On.METHOD, On.ROUTE, On.STATUS, On.CONNECTION, On.REPEAT),
     ),
     Assertion(
         id="SVC-4",
@@ -39,5 +43,6 @@ ASSERTIONS = (
         title="The same requests give the same answers on every supported store",
         why=("Only storage behind one interface can be replaced, and only a check on both shows that it is."),
         source="Patterns of Enterprise Application Architecture: Repository",
+        depends_on=(On.METHOD, On.ROUTE, On.VALUE),
     ),
 )

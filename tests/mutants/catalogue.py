@@ -1,0 +1,69 @@
+"""Which mutants there are: for each assertion, each dimension of it and each condition of that dimension one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from roadworthy.checklist import ASSERTIONS, Assertion, Dimension
+from tests.twins import TWINS
+from tests.zoo.conditions import CONDITIONS
+from tests.zoo.harness import PATTERNS, Twin
+
+__all__ = ("Mutant", "mutants")
+
+_MOST = 3
+"""Conditions of one dimension that are tried for one assertion; which ones differs from one to the next."""
+_ITEMS = ("/api/items", "/api/items/{id}", "/api/large", "/api/page", "/api/fails", "/api/login")
+_USERS = (
+    *("/api/users", "/api/users/{id}", "/api/users/{id}/posts", "/api/users/{id}/overview", "/api/fails"),
+    *("/api/users/batch", "/api/transfers"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A service with one fault that shows only under one condition.
+
+    Parameters:
+        base: the twin that has the fault always.
+        condition: when it shows, ``method=POST``.
+    """
+
+    assertion: Assertion
+    dimension: Dimension
+    base: Twin
+    condition: str
+
+    @property
+    def name(self) -> str:
+        """The switch."""
+        return f"{self.base.fault}@{self.condition}"
+
+
+def mutants(reachable: set[tuple[str, str]]) -> Iterator[Mutant]:
+    """Yield the mutants of which the fault can show.
+
+    Parameters:
+        reachable: faults, each with a condition under which it can.
+    """
+    for number, assertion in enumerate(ASSERTIONS):
+        bases = [twin for twin in TWINS if twin.fails == assertion.id and "," not in twin.fault]
+        for dimension in assertion.depends_on:
+            conditions = [one for one in CONDITIONS.get(dimension, {}) if _is_declared(one, assertion)]
+            turn, found = number % max(len(conditions), 1), 0
+            for condition in conditions[turn:] + conditions[:turn]:
+                # Each fault has its turn: a probe may find one under every condition and another under none.
+                shift = (turn + found) % max(len(bases), 1)
+                possible = (one for one in bases[shift:] + bases[:shift] if (one.fault, condition) in reachable)
+                base = next(possible, None)
+                if base is not None and found < _MOST:
+                    found += 1
+                    yield Mutant(assertion, dimension, base, condition)
+
+
+def _is_declared(condition: str, assertion: Assertion) -> bool:
+    """Return whether a route is in the manifest that the assertion is tried with."""
+    kind, _, path = condition.partition("=")
+    declared = _USERS if assertion.id.partition("-")[0] in PATTERNS else _ITEMS
+    return kind != "route" or path in {*declared, "/livez", "/readyz", "/metrics"}
