@@ -54,7 +54,10 @@ async def _try_all(chosen: list[Mutant]) -> list[dict[str, object]]:
                 found = await _try(store, mutant)
                 if not found["caught"]:
                     how = "shown" if found["shown"] else "never shown"
-                    print(f"missed {mutant.assertion.id:<7} {mutant.name:<50} {how}; {found['verdict']}", flush=True)
+                    print(
+                        f"missed {mutant.assertion.id:<7} {mutant.name:<50} {how}; {found['verdict']}",
+                        flush=True,
+                    )
                 return found
 
         return await asyncio.gather(*(one(mutant) for mutant in chosen))

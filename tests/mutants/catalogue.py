@@ -55,7 +55,9 @@ def mutants(reachable: set[tuple[str, str]]) -> Iterator[Mutant]:
             for condition in conditions[turn:] + conditions[:turn]:
                 # Each fault has its turn: a probe may find one under every condition and another under none.
                 shift = (turn + found) % max(len(bases), 1)
-                possible = (one for one in bases[shift:] + bases[:shift] if (one.fault, condition) in reachable)
+                possible = (
+                    one for one in bases[shift:] + bases[:shift] if (one.fault, condition) in reachable
+                )
                 base = next(possible, None)
                 if base is not None and found < _MOST:
                     found += 1

@@ -49,8 +49,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..checklist import Assertion, assertion
+from ..checklist import Assertion, Dimension, assertion
 from .bench import Bench
+from .bench.ways import WAYS, Way
 from .needs import Need
 from .phases import Phase
 from .verdict import Verdict
@@ -69,6 +70,8 @@ class Probe:
         quick: whether it belongs to the quick profile.
         seconds: its deadline; what is not done by then is inconclusive.
         how: how it is probed, for people; the function's docstring.
+        varies: the dimensions that it varies by itself.
+        ways: whether it is tried in each way again (:data:`~.bench.ways.WAYS`).
     """
 
     assertion: Assertion
@@ -79,6 +82,20 @@ class Probe:
     quick: bool = True
     seconds: float = 60.0
     how: str = ""
+    varies: tuple[Dimension, ...] = ()
+    ways: bool = True
+
+    def ways_of(self) -> tuple[Way, ...]:
+        """Return the ways that differ in what a fault may depend on, where they are the probe's to choose."""
+        if self.phase is not Phase.SERVE or not self.ways:
+            return ()
+        return tuple(way for way in WAYS if way.varies & set(self.assertion.depends_on))
+
+    @property
+    def varied(self) -> tuple[Dimension, ...]:
+        """The dimensions that are varied, by the probe or by the way in which it is tried."""
+        found = {*self.varies, *(one for way in self.ways_of() for one in way.varies)}
+        return tuple(one for one in self.assertion.depends_on if one in found)
 
 
 def probe(
@@ -89,6 +106,8 @@ def probe(
     samples: int = 1,
     quick: bool = True,
     seconds: float = 60.0,
+    varies: tuple[Dimension, ...] = (),
+    ways: bool = True,
 ) -> Callable[[ProbeFunction], Probe]:
     """Make a probe of an async function; see the module's text for how it is written.
 
@@ -106,6 +125,8 @@ def probe(
             quick=quick,
             seconds=seconds,
             how=" ".join((function.__doc__ or "").split()),
+            varies=varies,
+            ways=ways,
         )
 
     return made

@@ -35,6 +35,7 @@ from .events import (
 from .http.wire import DialFailed
 from .manifest.model import Manifest
 from .manifest.variables import expand, with_kind
+from .other_ways import try_other_ways
 from .phases import PHASES, Phase, Profile
 from .probe import Probe
 from .read.masking import Masker
@@ -278,6 +279,8 @@ class _Runner:
                 if PHASES[stage.phase].shared or not self.manifest.startable:
                     await bench.use_shared()
                 verdict = await each.run(bench)
+                if verdict is Verdict.PASS:
+                    await try_other_ways(each, bench)
         except ControlFailed as failed:
             verdict = bench.inconclusive(str(failed))
         except TimeoutError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ControlFailed, TargetLost
+from .http.kept import KeptConnections
 from .manifest.model import Manifest
 from .phases import PHASES, Phase, Profile
 from .read.masking import Masker
@@ -89,6 +90,7 @@ class Stage:
     context: RunContext
     phase: Phase
     given: Target | None = None
+    kept: KeptConnections = field(default_factory=KeptConnections)
     _target: Target | None = None
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _memory: dict[object, asyncio.Future[Any]] = field(default_factory=dict[object, "asyncio.Future[Any]"])
@@ -173,6 +175,7 @@ class Stage:
 
     async def close(self) -> None:
         """End the shared process, and what is still being collected."""
+        await self.kept.close()
         for waiting in self._memory.values():
             waiting.cancel()
         await asyncio.gather(*self._memory.values(), return_exceptions=True)

@@ -47,7 +47,9 @@ class Bench(Resources, Judgement):
 
         What it judges does not count; judge on the first.
         """
-        return Bench(self.assertion, self.wanted, self.stage, self.manifest, self._target)
+        bench = Bench(self.assertion, self.wanted, self.stage, self.manifest, self._target)
+        bench.way = self.way
+        return bench
 
     @asynccontextmanager
     async def launch(
@@ -100,7 +102,7 @@ class Bench(Resources, Judgement):
             await self.use_shared()  # it had to end, so that this one could have its port
 
     async def shared(self, collect: Callable[[Bench], Awaitable[_T]]) -> _T:
-        """Return what ``collect`` found; it runs once per phase, for whichever probe asks first.
+        """Return what ``collect`` found; it runs once per phase and way, for whichever probe asks first.
 
         It gets a bench of its own without a verdict; let it return facts and judge them in the probes.
         """
@@ -112,7 +114,7 @@ class Bench(Resources, Judgement):
             finally:
                 self.requests += bench.requests
 
-        return cast("_T", await self.stage.once(collect, run))
+        return cast("_T", await self.stage.once((collect, self.way), run))
 
     async def openapi(self) -> OpenApi:
         """Return the service's OpenAPI document; an empty one when the manifest names none."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..http.request import Address, Fields
-from ..http.wire import Answer, Connection, exchange
+from ..http.wire import Answer, Connection, DialFailed, Ending, exchange
 from ..manifest.model import Manifest
 from ..manifest.variables import expand
 from ..needs import Need
@@ -19,6 +19,7 @@ from ..phases import Phase, Profile
 from ..read.shapes import whole_number
 from ..service.target import Target
 from ..stage import Stage
+from .ways import PLAIN, Way
 
 __all__ = ("Client",)
 
@@ -30,10 +31,12 @@ class Client:
     Parameters:
         stage: what the probes of the phase share.
         requests: how many were sent.
+        way: how requests are sent for which the probe asks for nothing special.
     """
 
     stage: Stage
     manifest: Manifest
+    way: Way = field(default=PLAIN, init=False)
     requests: int = field(default=0, init=False)
     _target: Target | None = field(default=None, kw_only=True)
 
@@ -129,14 +132,37 @@ class Client:
         limit = self.patience(seconds)
         for attempt in itertools.count(1):
             self.requests += 1
-            answer = await exchange(
-                where, method, path, pairs, body, seconds=limit, source=source, interval=interval
-            )
+            if source or interval or self.way is PLAIN:
+                answer = await exchange(
+                    where, method, path, pairs, body, seconds=limit, source=source, interval=interval
+                )
+            else:
+                answer = await self._in_way(where, method, path, self.way.fields(pairs), body, limit)
             after = whole_number(answer.field("retry-after") or "")
             if answer.status != 429 or not waits or attempt == 4 or after is None or after > 60:
                 return answer
             await asyncio.sleep(max(after, 1))
         raise AssertionError  # an endless count has no end
+
+    async def _in_way(
+        self, where: Address, method: str, path: str, fields: Fields, body: bytes | None, seconds: float
+    ) -> Answer:
+        version, kept = self.way.version, self.stage.kept
+        if not self.way.keeps:
+            return await exchange(where, method, path, fields, body, seconds=seconds, version=version)
+        while True:
+            try:
+                async with kept.lend(where) as (connection, used):
+                    answer = await connection.exchange(method, path, fields, body, seconds)
+                    if _stays_open(answer) and connection.is_read:
+                        kept.keep(connection)
+                    else:
+                        await connection.close()
+            except DialFailed:
+                return await exchange(where, method, path, fields, body, seconds=seconds)
+            # A server may end an idle connection at any time (RFC 9112 §9.5); on a new one it has no reason.
+            if not used or answer.ending not in {Ending.EOF, Ending.RESET}:
+                return answer
 
     async def get(self, path: str, headers: Fields = (), **options: Any) -> Answer:
         """Send a GET; the options are those of :meth:`request`."""
@@ -169,3 +195,8 @@ class Client:
             if holds(answer) or asyncio.get_running_loop().time() > deadline:
                 return holds(answer), answer
             await asyncio.sleep(interval)
+
+
+def _stays_open(answer: Answer) -> bool:
+    closes = "close" in (answer.field("connection") or "").lower()
+    return answer.complete and not closes and answer.framing != "close"

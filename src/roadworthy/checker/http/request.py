@@ -49,10 +49,21 @@ class Request:
     body: bytes = b""
     raw: bytes | None = None
     """The bytes, where they are not a well-formed request of the fields above."""
+    version: str = "1.1"
+    """Of HTTP."""
+    later: bool = False
+    """Whether the connection has had another request before."""
 
 
 def build_request(
-    address: Address, method: str, path: str, headers: Fields = (), body: bytes | None = None
+    address: Address,
+    method: str,
+    path: str,
+    headers: Fields = (),
+    body: bytes | None = None,
+    *,
+    version: str = "1.1",
+    later: bool = False,
 ) -> tuple[Request, bytes]:
     """Return a request and its bytes. Host and Content-Length are added unless ``headers`` has its own."""
     pairs = tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)
@@ -61,6 +72,6 @@ def build_request(
         pairs = (("Host", str(address)), *pairs)
     if body is not None and not names & {"content-length", "transfer-encoding"}:
         pairs = (*pairs, ("Content-Length", str(len(body))))
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in pairs)]
+    lines = [f"{method} {path} HTTP/{version}", *(f"{name}: {value}" for name, value in pairs)]
     data = "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + (body or b"")
-    return Request(method, path, address, pairs, body or b""), data
+    return Request(method, path, address, pairs, body or b"", version=version, later=later), data

@@ -34,6 +34,10 @@ def curl(request: Request) -> str:
         text = "".join(chr(byte) if _plain(byte) else f"\\x{byte:02x}" for byte in request.raw[:_EXCERPT])
         return f"printf {shlex.quote(text.replace('%', '%%'))} | nc {address.host} {address.port}"
     words = ["curl", "-sS", "-i"]
+    if request.later:  # the second request of one command goes over the connection of the first
+        words = ["curl", "-sS", "-o", "/dev/null", f"http://{request.address}/", "--next", *words[1:]]
+    if request.version == "1.0":
+        words.append("--http1.0")
     if request.method == "HEAD":
         words.append("--head")
     elif request.method != "GET":
@@ -68,7 +72,7 @@ def _word(text: str) -> str:
 def _request(request: Request) -> str:
     if request.raw is not None:
         return _text(request.raw)
-    lines = [f"{request.method} {cut(request.path, _EXCERPT)} HTTP/1.1"]
+    lines = [f"{request.method} {cut(request.path, _EXCERPT)} HTTP/{request.version}"]
     lines += [f"{name}: {cut(value, _FIELD)}" for name, value in request.fields]
     return "\n".join(lines) + ("\n\n" + _text(request.body) if request.body else "")
 

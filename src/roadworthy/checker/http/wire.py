@@ -269,6 +269,11 @@ class Connection:
         """How the peer ended the connection: ``eof``, ``reset`` or, while it lasts, nothing."""
         return self._over
 
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing came that belongs to no response."""
+        return self._parsed == len(self.received)
+
     async def wait_over(self, seconds: float) -> bool:
         """Wait until the peer has ended the connection; return False when it still lasts."""
         return await self._news.wait(lambda: bool(self._over), seconds)
@@ -331,13 +336,16 @@ class Connection:
         body: bytes | None = None,
         seconds: float = 10.0,
         interval: float | None = None,
+        version: str = "1.1",
     ) -> Answer:
         """Send one request on this connection and read its response; the connection stays open.
 
         Parameters:
             interval: seconds between one byte of the request and the next; all at once when None.
+            version: of HTTP.
         """
-        request, data = build_request(self.address, method, path, headers, body)
+        later = any(event.kind == "sent" for event in self.events)
+        request, data = build_request(self.address, method, path, headers, body, version=version, later=later)
         began = time.monotonic()
         # A refusal may come while the body is on its way (413, 431): sending must not hold up reading.
         sending = asyncio.create_task(
@@ -400,6 +408,7 @@ async def exchange(
     seconds: float = 10.0,
     source: str | None = None,
     interval: float | None = None,
+    version: str = "1.1",
 ) -> Answer:
     """Dial, send one request, read its response, close. Never raises for what the peer does.
 
@@ -407,12 +416,13 @@ async def exchange(
         seconds: the deadline from the first byte sent; dialling has three seconds of its own.
         source: the local address to come from.
         interval: seconds between one byte of the request and the next; all at once when None.
+        version: of HTTP.
     """
     began = time.monotonic()
     try:
         connection = await Connection.open(address, source=source)
     except DialFailed as failed:
-        request, _ = build_request(address, method, path, headers, body)
+        request, _ = build_request(address, method, path, headers, body, version=version)
         return Answer(request, failed.ending, problem=failed.problem, began=began, ended=failed.at)
     async with connection:
-        return await connection.exchange(method, path, headers, body, seconds, interval)
+        return await connection.exchange(method, path, headers, body, seconds, interval, version)
