@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,8 +48,12 @@ def mutants(reachable: set[tuple[str, str]]) -> Iterator[Mutant]:
     Parameters:
         reachable: faults, each with a condition under which it can.
     """
+    reach = Counter(fault for fault, _ in reachable)
     for number, assertion in enumerate(ASSERTIONS):
         bases = [twin for twin in TWINS if twin.fails == assertion.id and "," not in twin.fault]
+        most = max((reach[twin.fault] for twin in bases), default=0)
+        # A fault that has a condition of its own is none to add another to.
+        bases = [twin for twin in bases if 2 * reach[twin.fault] > most]
         for dimension in assertion.depends_on:
             conditions = [one for one in CONDITIONS.get(dimension, {}) if _is_declared(one, assertion)]
             turn, found = number % max(len(conditions), 1), 0

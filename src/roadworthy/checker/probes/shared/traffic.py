@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from ...bench import Bench
-from ...errors import ControlFailed, StartFailed
+from ...bench.ways import PLAIN
+from ...errors import StartFailed
 from ...http.wire import Answer
 from ...needs import Need
+from .survey import asks
 
-__all__ = ("ORIGIN", "is_page", "origin_of", "successes", "traffic")
+__all__ = ("ORIGIN", "STRANGER", "by_origin", "is_page", "origin_of", "successes", "traffic")
 
 ORIGIN = "https://check.roadworthy.example"
 """The page that asks where the manifest names no origin."""
 
-_JSON = {"Content-Type": "application/json"}
-_PAGES = ("/", "/docs")
+STRANGER = "https://evil.example"
+"""A page that no manifest allows."""
+
+_MOST_ORIGINS = 2
+_OVER_HTTPS = {"X-Forwarded-Proto": "https"}
 # A service that admits more than this before a 429 is not driven to its limit here.
 _MOST_FOR_429 = 200
 
@@ -26,23 +29,37 @@ def origin_of(bench: Bench) -> str:
 
 
 async def traffic(bench: Bench) -> dict[str, Answer]:
-    """Return answers by their kind: successes, pages, and each error that can be provoked.
+    """Return answers by their kind: of each route, pages, and each error that can be provoked.
 
     All come from a page of the allowed origin, through a proxy that was reached over HTTPS. Use it
     with ``bench.shared(traffic)``.
     """
-    asked = {"Origin": origin_of(bench), "X-Forwarded-Proto": "https"}
-    found = await _successes(bench, asked)
-    for path in _PAGES:
-        answer = await bench.get(path, {**asked, "Accept": "text/html"})
-        if answer.ok and is_page(answer):
-            found[f"page {path}"] = answer
-    found["404"] = await bench.get(bench.unknown_path(), asked)
-    found |= await _errors(bench, asked)
-    if bench.full:
+    asked = {"Origin": origin_of(bench), **_OVER_HTTPS}
+    found = {kind: await ask(asked) for kind, ask in (await asks(bench)).items()}
+    if bench.full and bench.way is PLAIN:
         limited = await _limited(bench, asked)
         found |= {"429": limited} if limited is not None else {}
-    return {kind: answer for kind, answer in found.items() if answer.complete}
+    return _whole(found)
+
+
+async def by_origin(bench: Bench) -> dict[str, dict[str, Answer]]:
+    """Return answers by the origin that they went to, an empty one for none, and by their kind."""
+    origins = (*bench.manifest.cors.origins[:_MOST_ORIGINS], STRANGER, "")
+    found: dict[str, dict[str, Answer]] = {}
+    for origin in dict.fromkeys((origin_of(bench), *origins)):
+        fields = {"Origin": origin} if origin else {}
+        found[origin] = _whole({kind: await ask(fields) for kind, ask in (await asks(bench)).items()})
+    return found
+
+
+def _whole(found: dict[str, Answer]) -> dict[str, Answer]:
+    """Leave out what did not come, and pages that there are none of."""
+    whole = {kind: answer for kind, answer in found.items() if answer.complete}
+    return {kind: answer for kind, answer in whole.items() if _is_there(kind, answer)}
+
+
+def _is_there(kind: str, answer: Answer) -> bool:
+    return not kind.startswith("page ") or (answer.ok and is_page(answer))
 
 
 def successes(answers: dict[str, Answer]) -> dict[str, Answer]:
@@ -53,46 +70,6 @@ def successes(answers: dict[str, Answer]) -> dict[str, Answer]:
 def is_page(answer: Answer) -> bool:
     """Tell whether a browser would show an answer as a page; the rules of pages are not those of data."""
     return answer.media_type in {"text/html", "application/xhtml+xml"}
-
-
-async def _successes(bench: Bench, asked: dict[str, str]) -> dict[str, Answer]:
-    routes = bench.manifest.routes.by_role
-    found: dict[str, Answer] = {}
-    if bench.manifest.health.live:
-        found["live"] = await bench.get(bench.manifest.health.live, asked)
-    if "create" in routes:
-        with suppress(ControlFailed):
-            created = await bench.create(headers=asked)
-            found["create"] = created.answer
-            if created.path:
-                found["read"] = await bench.get(created.path, asked)
-    for role in ("list", "html", "login"):
-        if role in routes:
-            found[role] = await bench.call(routes[role], headers=asked)
-    return found
-
-
-async def _errors(bench: Bench, asked: dict[str, str]) -> dict[str, Answer]:
-    routes = bench.manifest.routes.by_role
-    found: dict[str, Answer] = {}
-    listing = routes.get("list")
-    if listing is not None:
-        document = await bench.openapi()
-        if "PATCH" not in document.methods(listing.path):
-            found["405"] = await bench.request("PATCH", listing.path, asked)
-    create = routes.get("create")
-    if create is not None:
-        as_json = {**_JSON, **asked}
-        found["malformed"] = await bench.request(create.method, create.path, as_json, b'{"a": ')
-        found["validation"] = await bench.request(create.method, create.path, as_json, b"{}")
-        as_text = {"Content-Type": "text/plain", **asked}
-        found["media type"] = await bench.request(create.method, create.path, as_text, b"a")
-        limit = bench.manifest.limits.body
-        if limit is not None and limit <= 1 << 25:
-            found["too large"] = await bench.request(create.method, create.path, as_json, b" " * (limit + 1))
-    if "fails" in routes:
-        found["exception"] = await bench.call(routes["fails"], headers=asked)
-    return found
 
 
 async def _limited(bench: Bench, asked: dict[str, str]) -> Answer | None:
