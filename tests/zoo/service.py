@@ -42,6 +42,11 @@ def faulty(name: str) -> bool:
     return traced(name) if condition is None else not condition or holds(condition)
 
 
+def named(name: str) -> bool:
+    """Tell whether this process has the fault of this name at any time."""
+    return name in _SWITCHES
+
+
 class Part:
     """One concern of the service. Subclasses override what they need."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..http import Request, Response
-from ..service import Part, Zoo, faulty
+from ..service import Part, Zoo, faulty, named
 
 
 class Logs(Part):
@@ -69,13 +69,13 @@ class Logs(Part):
             zoo.log("debug", "fields", cookie=request.fields.get("cookie"))
         if response.status in {400, 415, 422} and faulty("log-5-body"):
             record["body"] = request.body.decode("utf-8", "replace")
-        level = "error" if faulty("log-8-404-error") and response.status >= 400 else "info"
+        level = "error" if response.status >= 400 and faulty("log-8-404-error") else "info"
         for _ in range(2 if faulty("log-1-twice") else 1):
             zoo.log(level, "request", **record)
 
     def _bend_writing(self, zoo: Zoo) -> None:
         """Replace how a record becomes a line."""
-        if faulty("log-9-file"):
+        if named("log-9-file"):
             # Kept open as long as the process lives.
             self._file = tempfile.NamedTemporaryFile("w", prefix="zoo-", suffix=".log")  # noqa: SIM115
         plain = zoo.write

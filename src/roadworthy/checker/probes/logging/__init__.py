@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ....checklist import Severity
+from ....checklist import Dimension, Severity
 from ...bench import Bench
 from ...http.wire import Answer
 from ...needs import Need
@@ -28,19 +28,22 @@ from .traffic import (
     elsewhere,
     is_split,
     request_id,
+    survey,
     traffic,
 )
 
 __all__ = ("PROBES",)
+
+_ON_ALL = (Dimension.METHOD, Dimension.ROUTE, Dimension.STATUS, Dimension.PARALLEL, Dimension.SIZE)
 
 
 def _shown(title: str, lines: list[Line]) -> tuple[Lines, ...]:
     return (Lines(title, tuple(line.text[:500] for line in lines[:10])),)
 
 
-@probe("LOG-1", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=COUNT)
+@probe("LOG-1", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=COUNT, varies=_ON_ALL)
 async def _one_record_each(bench: Bench) -> Verdict:
-    """Sends 25 distinguishable requests, waits two seconds, and counts the records of each."""
+    """Sends 25 distinguishable requests and one of each kind, waits, and counts the records of each."""
     logs = bench.manifest.logs
     if logs.file or not logs.access:
         declared = f"logs.file = {logs.file!r}" if logs.file else "logs.access = false"
@@ -95,14 +98,14 @@ def _shape(text: str) -> str:
     return re.sub(r"\d+", "0", text)[:120]
 
 
-@probe("LOG-2", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=10)
+@probe("LOG-2", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=10, varies=_ON_ALL)
 async def _every_line_is_a_record(bench: Bench) -> Verdict:
     """Reads every line that ordinary requests, exceptions, bad JSON and bytes that are no HTTP cause."""
     if why := elsewhere(bench):
         return bench.inconclusive(why)
     since = bench.now()
     routes = bench.manifest.routes.by_role
-    own = await traffic(bench, 15)
+    own = await traffic(bench, 15, await survey(bench))
     if routes.get("fails") is not None:
         for _ in range(3):
             await bench.call(routes["fails"])
@@ -128,9 +131,9 @@ async def _every_line_is_a_record(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("LOG-3", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=10)
+@probe("LOG-3", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=10, varies=_ON_ALL)
 async def _records_have_their_fields(bench: Bench) -> Verdict:
-    """Reads the records of 25 requests: time with its offset, level, method, path, status, duration, id."""
+    """Reads the records of requests: time with its offset, level, method, path, status, duration, id."""
     if why := elsewhere(bench):
         return bench.inconclusive(why)
     seen = await bench.shared(collect)
@@ -198,7 +201,7 @@ def _time_problem(value: Any, now: float, tolerance: float) -> str:
     return "" if abs(moment.timestamp() - now) <= tolerance else "a time near the clock's"
 
 
-@probe("LOG-4", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=COUNT)
+@probe("LOG-4", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=COUNT, varies=_ON_ALL)
 async def _ids_join_responses_and_records(bench: Bench) -> Verdict:
     """Compares the id of each response with its record, on errors too, and sends good and hostile ids."""
     seen = await bench.shared(collect)

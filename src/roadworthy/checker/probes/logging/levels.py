@@ -21,7 +21,7 @@ from ...read.records import Record, parse_record
 from ...service.linux import open_files
 from ...service.process import Line
 from ...verdict import Lines, Table, Verdict
-from .traffic import Sent, collect, elsewhere, request_id, traffic
+from .traffic import Sent, collect, elsewhere, request_id, survey, traffic
 
 __all__ = ("PROBES", "spelled")
 
@@ -137,7 +137,7 @@ async def _levels_mean_what_they_say(bench: Bench) -> Verdict:
         # The record of the start may come a moment after the first answer.
         await process.wait_line(lambda text: bool(text.strip()), bench.patience(1.0))
         first = list(process.lines)
-        seen = await traffic(bench, 6)
+        seen = await traffic(bench, 6, [one for one in await survey(bench) if one.status < 500])
         failed = await bench.call(fails) if fails else None
         mark = request_id(failed) if failed else ""
         if mark:
@@ -152,9 +152,10 @@ async def _levels_mean_what_they_say(bench: Bench) -> Verdict:
     bench.expect(first, "the start leaves no record", "a line", "none")
     bench.expect(last, "the stop leaves no record", "a line", "none")
     for one in seen.sent:
-        if 400 <= one.answer.status < 500:
+        if one.answer.status < 500:
             worst = max((record.rank for record in written if one.is_in(record.line)), default=0)
-            text = f"a refused request ({one.answer.status}) is recorded as an error"
+            refused = "a refused" if one.answer.status >= 400 else "an ordinary"
+            text = f"{refused} request ({one.answer.status}) is recorded as an error"
             if not bench.expect(worst < 40, text, "below the level error", "error", one.answer):
                 break
     if failed is not None and failed.status >= 500 and mark:

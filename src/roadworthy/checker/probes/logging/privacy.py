@@ -16,6 +16,7 @@ from ...read.records import parse_record
 from ...read.shapes import members
 from ...service.process import Line
 from ...verdict import Lines, Verdict
+from ..shared.survey import asks
 from .levels import spelled
 from .traffic import request_id, traffic
 
@@ -37,8 +38,8 @@ async def _send_secrets(bench: Bench) -> list[Answer]:
     }
     query = f"token={_planted(bench, 'the query')}"
     paths = [f"{bench.base}/rw-{bench.unique()}"]
-    declared = [routes[role] for role in ("list", "fails") if role in routes]
-    paths += [route.path for route in declared if route.method == "GET"]
+    declared = [routes[role] for role in ("list", "fails", "large", "html", "read") if role in routes]
+    paths += [route.path.replace("{id}", route.literal or "1") for route in declared if route.method == "GET"]
     found: list[Answer] = []
     for path in paths:
         path = path.replace("{canary}", "value")
@@ -47,6 +48,9 @@ async def _send_secrets(bench: Bench) -> list[Answer]:
         found.append(await bench.get(path, {"Authorization": bearer, **fields}))
         found.append(await bench.get(path, {"Authorization": f"Basic {user}"}))
         found.append(await bench.get(joined, fields))
+    found += [await ask({**fields, "Authorization": f"Basic {user}"}) for ask in (await asks(bench)).values()]
+    for method in ("HEAD", "DELETE", "OPTIONS"):
+        found.append(await bench.request(method, f"{bench.unknown_path()}?{query}", fields))
     return found + await _send_bodies(bench)
 
 
@@ -60,6 +64,11 @@ async def _send_bodies(bench: Bench) -> list[Answer]:
         await bench.request(create.method, create.path, create.headers, json_body=body)
         for body in ({**valid, "password": secret}, {"password": secret}, {**valid, "password": [secret]})
     ]
+    update = bench.manifest.routes.by_role.get("update")
+    if update is not None:
+        path = update.path.replace("{id}", update.literal or "1")
+        sent = {"password": secret}
+        found.append(await bench.request(update.method, path, update.headers, json_body=sent))
     broken = b'{"password": "' + secret.encode() + b'", '
     part = f'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n{secret}\r\n--b--\r\n'
     for media_type, body in (
@@ -142,6 +151,13 @@ async def _nobody_forges_records(bench: Bench) -> Verdict:
         "X-Forged": inside,
     }
     answers.append(await bench.get(f"{bench.base}/{mark}", fields))
+    escaped = quote(f"\n{record}\x1b[31m{mark}\u2028{mark} INFO forged", safe="")
+    for method in ("HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+        sent = b"{}" if method in {"POST", "PUT"} else None
+        answers.append(await bench.request(method, f"{bench.base}/{mark}{escaped}?q={escaped}", fields, sent))
+    for route in bench.manifest.routes:
+        path = route.path.replace("{id}", f"{mark}{escaped}").replace("{canary}", mark)
+        answers.append(await bench.get(f"{path}{'&' if '?' in path else '?'}q={mark}{escaped}", fields))
     # No field may hold ESC (RFC 9110 §5.5); who takes it has to escape it.
     answers.append(await bench.get(f"{bench.base}/{mark}", {"User-Agent": f"\x1b[31m{mark}"}))
     create = bench.manifest.routes.by_role.get("create")

@@ -12,6 +12,7 @@ from ...http.wire import Answer
 from ...read.records import Record, parse_record, records
 from ...read.shapes import members
 from ...service.process import Line
+from ..shared.survey import asks
 
 __all__ = (
     "COUNT",
@@ -22,10 +23,13 @@ __all__ = (
     "elsewhere",
     "is_split",
     "request_id",
+    "survey",
     "traffic",
 )
 
 COUNT = 25
+_TOGETHER = 4
+_UNRECORDED = {"live", "ready", "document", "too large"}
 _LINES = 20
 """Lines of one record that is printed for people to read."""
 _ID_FIELDS = ("x-request-id", "request-id", "x-correlation-id", "x-trace-id", "x-amzn-requestid")
@@ -89,16 +93,34 @@ def elsewhere(bench: Bench) -> str:
 
 
 async def collect(bench: Bench) -> Traffic:
-    """Send requests once per phase; see :func:`traffic`."""
-    return await traffic(bench, COUNT)
+    """Send requests once per phase, of each kind among them; see :func:`traffic`."""
+    return await traffic(bench, COUNT, await survey(bench))
 
 
-async def traffic(bench: Bench, count: int) -> Traffic:
-    """Send ``count`` requests, most to paths that do not exist, and wait until each is in the log."""
-    since = bench.now()
+async def survey(bench: Bench) -> list[Answer]:
+    """Return answers of each route by each method, several at a time.
+
+    Health checks need no records, and what is too large may be refused before there is anything to record.
+    """
+    known = {kind: ask for kind, ask in (await asks(bench)).items() if kind not in _UNRECORDED}
+    found: list[Answer] = []
+    pending = list(known.values())
+    for at in range(0, len(pending), _TOGETHER):
+        found += await asyncio.gather(*(ask({}) for ask in pending[at : at + _TOGETHER]))
+    return [answer for answer in found if answer.complete]
+
+
+async def traffic(bench: Bench, count: int, more: Sequence[Answer] = ()) -> Traffic:
+    """Send ``count`` requests, most to paths that do not exist, and wait until each is in the log.
+
+    Parameters:
+        more: answers to other requests, which came just before.
+    """
+    since = min((bench.now(), *(answer.began for answer in more)))
     process = bench.target.process
-    sent: list[Sent] = []
-    unnamed: list[Answer] = []
+    sent = [Sent("", answer) for answer in more if request_id(answer)]
+    unnamed = [answer for answer in more if not request_id(answer)]
+    count += len(sent)
     routes = [route for role in ("list", "create") if (route := bench.manifest.routes.by_role.get(role))]
     while len(sent) < count:
         # A declared route has nothing unique in its path: only an id distinguishes its lines.
