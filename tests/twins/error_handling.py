@@ -10,8 +10,8 @@ EXACT = (('request_timeout = "2s"', 'request_timeout = "500ms"'),)
 TWINS = (
     Twin("err-1-html", "ERR-1", frozenset({"ERR-3", "ERR-9"}), warns=True),
     Twin("err-1-200", "ERR-1"),
-    Twin("err-2-no-allow", "ERR-2"),
-    Twin("err-2-404", "ERR-2", warns=True),
+    Twin("err-2-no-allow", "ERR-2", frozenset({"ERR-6"})),
+    Twin("err-2-404", "ERR-2", frozenset({"ERR-6"}), warns=True),
     Twin("err-2-short-allow", "ERR-2"),
     Twin("err-3-two-shapes", "ERR-3"),
     Twin("err-4-no-answer", "ERR-4", frozenset({"ERR-3", "ERR-8"})),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from ....checklist import Severity
+from ....checklist import Dimension, Severity
 from ...bench import Bench
 from ...http.fetch_standard import words
 from ...http.request import build_request
@@ -21,6 +21,7 @@ from ...read.leaks import internals
 from ...read.shapes import members
 from ...verdict import Lines, Verdict
 from ..shared.failures import errors_of, request_id_of
+from ..shared.survey import asks
 from ..shared.workers import serving
 from .faults import a_dead_store_is_bounded
 
@@ -29,11 +30,13 @@ __all__ = ("PROBES",)
 _JSON = {"application/json", "application/problem+json"}
 # What OpenAPI's path items and Allow fields list differently: they come for free (RFC 9110 §9.3.2, §9.3.7).
 _FREE = {"HEAD", "OPTIONS"}
+_READ = ("list", "large", "html")
+_ON_ALL = (Dimension.METHOD, Dimension.ROUTE, Dimension.STATUS, Dimension.PARALLEL)
 
 
-@probe("ERR-1", phase=Phase.SERVE, samples=3)
+@probe("ERR-1", phase=Phase.SERVE, samples=3, varies=_ON_ALL)
 async def _an_unknown_path_is_404(bench: Bench) -> Verdict:
-    """Asks for random paths below the API's base: plain, nested, and with a slash at the end."""
+    """Asks for random paths below the API's base by several methods: plain, nested, several at a time."""
     known = next(
         (route for route in (bench.manifest.routes.list, bench.manifest.routes.create) if route), None
     )
@@ -41,15 +44,21 @@ async def _an_unknown_path_is_404(bench: Bench) -> Verdict:
     answer = await bench.get(path)
     bench.control(f"a known path is answered otherwise ({path}: {answer})", answer.status not in {0, 404})
     unknown = bench.unknown_path()
-    for path in (unknown, f"{unknown}/deeper", f"{unknown}/"):
-        answer = await bench.get(path)
+    paths = (unknown, f"{unknown}/deeper", f"{unknown}/", f"{unknown}?page=1")
+    answers = [await bench.get(path) for path in paths]
+    as_json = {"Content-Type": "application/json"}
+    for method, body in (("POST", b"{}"), ("PUT", b"{}"), ("DELETE", None)):
+        answers.append(await bench.request(method, unknown, as_json if body else {}, body))
+    answers += await asyncio.gather(*(bench.get(path) for path in paths * 2))
+    for answer in answers:
         bench.sample()
+        if bench.findings:
+            break
+        route = f"{answer.request.method} {bench.base}/…"
         if answer.status != 404:
-            bench.fail("an unknown path is not 404", "404", str(answer), answer, route=f"GET {bench.base}/…")
+            bench.fail("an unknown path is not 404", "404", str(answer), answer, route=route)
         elif answer.media_type not in _JSON:
-            bench.warn(
-                "a 404 that is not machine-readable", "JSON", str(answer), answer, route=f"GET {bench.base}/…"
-            )
+            bench.warn("a 404 that is not machine-readable", "JSON", str(answer), answer, route=route)
         elif not members(answer.json()):
             bench.fail(
                 "the body of a 404 is not an object", "a non-empty JSON object", answer.text[:200], answer
@@ -75,12 +84,12 @@ async def _unsupported(bench: Bench) -> list[tuple[str, str, set[str]]]:
     found: list[tuple[str, str, set[str]]] = []
     for path, methods in known.items():
         # Without a document a DELETE or PUT might exist: only what can do no harm to a path that has it.
-        candidates = ("DELETE", "PUT", "PATCH") if document else ("PATCH",)
+        candidates = ("GET", "DELETE", "PUT", "PATCH") if document else ("PATCH",)
         found += [(path, method, methods) for method in candidates if method not in methods]
     return found
 
 
-@probe("ERR-2", phase=Phase.SERVE, samples=2)
+@probe("ERR-2", phase=Phase.SERVE, samples=2, varies=_ON_ALL)
 async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
     """Sends methods that the known routes do not have, and reads Allow."""
     cases = await _unsupported(bench)
@@ -120,29 +129,23 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
 
 async def _errors(bench: Bench) -> dict[str, Answer]:
     """Return one answer of each kind of error that the service can be brought to."""
-    routes = bench.manifest.routes.by_role
-    found = {"404": await bench.get(bench.unknown_path())}
-    cases = await _unsupported(bench)
-    if cases:
-        found["405"] = await bench.request(cases[0][1], cases[0][0])
-    create = routes.get("create")
-    if create is not None:
-        as_json = {"Content-Type": "application/json"}
-        found["malformed"] = await bench.request(create.method, create.path, as_json, b'{"a": ')
-        found["validation"] = await bench.request(create.method, create.path, as_json, b"{}")
-        found["media type"] = await bench.request(
-            create.method, create.path, {"Content-Type": "text/plain"}, b"a"
-        )
-        limit = bench.manifest.limits.body
-        if limit is not None and limit <= 1 << 25:
-            found["too large"] = await bench.request(create.method, create.path, as_json, b" " * (limit + 1))
-    if routes.get("fails") is not None:
-        found["exception"] = await bench.call(routes["fails"])
-    # What a parser refuses before the application never has its shape; those errors are not asked for.
-    return {kind: answer for kind, answer in found.items() if answer.complete and answer.status >= 400}
+    found = {kind: await ask({}) for kind, ask in (await asks(bench)).items()}
+    # A response to HEAD has no body whose shape could be judged. What a parser refuses before the application
+    # never has its shape; those errors are not asked for.
+    errors = {kind: answer for kind, answer in found.items() if answer.complete and answer.status >= 400}
+    return {
+        kind: answer
+        for kind, answer in errors.items()
+        if answer.request.method != "HEAD" and _is_for_programs(kind)
+    }
 
 
-@probe("ERR-3", phase=Phase.SERVE, samples=4)
+def _is_for_programs(kind: str) -> bool:
+    """Return whether it was asked for as data: browsers may get a page."""
+    return not kind.endswith("asked for a page") and not kind.startswith("page ")
+
+
+@probe("ERR-3", phase=Phase.SERVE, samples=4, varies=_ON_ALL)
 async def _errors_have_one_shape(bench: Bench) -> Verdict:
     """Collects a 404, 405, 400, 422, 415, 413 and 500, and compares media type and members."""
     answers = await bench.shared(_errors)
@@ -200,16 +203,18 @@ def _judge_problem(bench: Bench, kind: str, answer: Answer) -> None:
             )
 
 
-@probe("ERR-4", phase=Phase.SERVE, samples=3)
+@probe("ERR-4", phase=Phase.SERVE, samples=3, varies=_ON_ALL)
 async def _an_exception_leaks_nothing(bench: Bench) -> Verdict:
-    """Asks three times for the route that raises, and searches the response for the inside of the service."""
+    """Asks for the route that raises, also as a browser and several times at once, and reads what comes."""
     route = bench.manifest.routes.by_role.get("fails")
     if route is None:
         return bench.inconclusive("needs a route that raises an exception nothing handles (routes.fails)")
     fine = await bench.get(bench.manifest.health.live or "/")
     bench.control("another path is answered without an error", fine.complete and fine.status < 500)
-    for _ in range(3):
-        answer = await bench.call(route)
+    answers = [await bench.call(route) for _ in range(3)]
+    answers.append(await bench.call(route, headers={"Accept": "text/html"}))
+    answers += await asyncio.gather(*(bench.call(route) for _ in range(3)))
+    for answer in answers:
         bench.sample()
         if not answer.complete:
             bench.fail(
@@ -291,16 +296,23 @@ async def _leave(bench: Bench, route: Route | None) -> None:
         await connection.reset()
 
 
-@probe("ERR-6", phase=Phase.SERVE, samples=4)
+@probe("ERR-6", phase=Phase.SERVE, samples=4, varies=_ON_ALL)
 async def _other_methods_follow_http(bench: Bench) -> Verdict:
-    """Sends HEAD, OPTIONS, TRACE and a method that does not exist to a route that answers GET."""
-    route = next(
-        (route for route in (bench.manifest.routes.list, bench.manifest.routes.large) if route), None
-    )
-    path = route.path if route else bench.manifest.health.live or "/"
-    get = await bench.get(path)
-    bench.control(f"GET is answered ({get})", get.complete)
-    await _judge_head(bench, path, get)
+    """Sends HEAD, OPTIONS, TRACE and a method that does not exist to each route that answers GET."""
+    routes = [route for role in _READ if (route := bench.manifest.routes.by_role.get(role)) is not None]
+    paths = [route.path for route in routes if route.method == "GET" and "{" not in route.path]
+    for number, path in enumerate(paths or [bench.manifest.health.live or "/"]):
+        get = await bench.get(path)
+        if not number:
+            bench.control(f"GET is answered ({get})", get.complete)
+        await _judge_head(bench, path, get)
+        await _judge_methods(bench, path)
+        if bench.findings:
+            break
+    return bench.verdict()
+
+
+async def _judge_methods(bench: Bench, path: str) -> None:
     options = await bench.request("OPTIONS", path)
     bench.sample()
     if options.status in {200, 204}:
@@ -317,7 +329,6 @@ async def _other_methods_follow_http(bench: Bench) -> Verdict:
     bench.sample()
     if foo.status not in {400, 404, 405, 501}:
         bench.fail("a method that does not exist is not refused", "400, 405 or 501", str(foo), foo)
-    return bench.verdict()
 
 
 async def _judge_head(bench: Bench, path: str, get: Answer) -> None:
@@ -342,12 +353,13 @@ async def _judge_head(bench: Bench, path: str, get: Answer) -> None:
 
 @probe("ERR-8", phase=Phase.SERVE, needs=(Need.COMMAND, Need.FAILS), samples=3)
 async def _errors_are_recorded_once(bench: Bench) -> Verdict:
-    """Provokes three exceptions; each must leave one error record with its request id, and count once."""
+    """Provokes three exceptions, two at once; each must leave one error record and count once."""
     route = bench.manifest.routes.by_role["fails"]
     counted = bench.manifest.metrics.requests if bench.has(Need.METRICS) else ""
     before = await bench.scrape() if counted else {}
     since = bench.now()
-    answers = [await bench.call(route) for _ in range(3)]
+    answers = [await bench.call(route)]
+    answers += await asyncio.gather(bench.call(route), bench.call(route))
     bench.control("the route fails", all(answer.status >= 500 for answer in answers))
     ids = [request_id_of(answer) for answer in answers]
     bench.control("each response names its request id", all(ids))
@@ -389,7 +401,7 @@ async def _judge_counter(bench: Bench, before: Any, name: str, count: int) -> No
     )
 
 
-@probe("ERR-9", phase=Phase.SERVE, samples=3)
+@probe("ERR-9", phase=Phase.SERVE, samples=3, varies=_ON_ALL)
 async def _errors_are_protected_like_successes(bench: Bench) -> Verdict:
     """Compares the protective fields of errors with those of a success, and reads their caching fields."""
     answers = await bench.shared(_errors)
