@@ -1,4 +1,4 @@
-"""Which mutants there are: for each assertion, each dimension of it and each condition of that dimension one."""
+"""Which mutants there are: for each assertion and dimension a few, under different conditions."""
 
 from __future__ import annotations
 

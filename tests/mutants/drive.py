@@ -1,4 +1,4 @@
-"""Asks the zoo's service for everything in every way, to find out which faults can show under which conditions.
+"""Asks the zoo's service for everything in every way, to learn which faults can show under which conditions.
 
 A mutant whose fault no request can bring about is none: it is told from one that a probe has not found.
 """
@@ -58,7 +58,7 @@ async def reachable() -> set[tuple[str, str]]:
         async with running_store() as store:
             for entry, workers in (("", 1), ("production", 1), ("", 2)):
                 await asyncio.to_thread(_drive, trace, store.port, [entry] * bool(entry), workers)
-        lines = trace.read_text().splitlines()
+        lines = (await asyncio.to_thread(trace.read_text)).splitlines()
     return {(fault, condition) for fault, _, condition in (line.partition(" ") for line in lines)}
 
 

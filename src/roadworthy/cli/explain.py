@@ -63,6 +63,11 @@ def _explain_assertion(entry: Assertion, owner: Item | Pattern) -> None:
     quick = "" if found.quick else ", not in the quick profile"
     print(f"Probed   {found.how}")
     print(f"         at least {found.samples} sample{plural}, in the phase {found.phase.value}{quick}")
+    varied = [one.value for one in found.varied]
+    constant = [one.value for one in entry.depends_on if one not in found.varied]
+    print(f"Varied   {', '.join(varied) or 'nothing'}")
+    if constant:
+        print(f"         not varied, though a fault may depend on it: {', '.join(constant)}")
     if found.needs:
         print(f"Needs    {'; '.join(need.value for need in found.needs)}")
 
