@@ -22,6 +22,7 @@ Ask: TypeAlias = Callable[[dict[str, str]], Awaitable[Answer]]
 _JSON = {"Content-Type": "application/json"}
 _PAGE = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 _BROKEN, _EMPTY = b'{"a": ', b"{}"
+_LONG = json.dumps({"unknown": "x" * 4096}).encode()
 _READS = ("read", "child_list", "overview", "list", "large", "binary", "html")
 _MOST_BYTES = 1 << 25
 
@@ -98,6 +99,7 @@ def _of_refusals(bench: Bench) -> dict[str, Ask]:
         send = partial(_send, bench, route.method, path)
         found[f"malformed{more}"] = partial(send, _BROKEN)
         found[f"validation{more}"] = partial(send, _EMPTY)
+        found[f"validation, long{more}"] = partial(send, _LONG)
         found[f"media type{more}"] = partial(_with, {"Content-Type": "text/plain"}, partial(send, b"a"))
     if (create := routes.get("create")) is not None and create.body is not None:
         # Sent again and again: where something in it is unique, all but the first are conflicts.
