@@ -70,19 +70,33 @@ def mutants(reachable: set[tuple[str, str]]) -> Iterator[Mutant]:
 
 
 _BODILESS = frozenset({"method=HEAD", "method=OPTIONS", "status=204"})
+_READS = frozenset({"method=GET", "method=DELETE"})
+_REFUSALS = frozenset(
+    {"status=4xx", "status=404", "status=405", "status=422", "status=5xx", "route=/api/fails"}
+)
+_ELSEWHERE = frozenset({"route=/metrics", "route=/api/login", "route=/livez", "route=/readyz"})
+_QUERY = frozenset({"value=query"})
 _NONE: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(
-        ("ERR-1", "ERR-3", "ERR-4", "ERR-9", "HDR-1", "HDR-2", "HDR-3", "HDR-4", "HDR-6"), _BODILESS
-    ),
-    **dict.fromkeys(("ECL-1", "ECL-2", "ECL-3", "ECL-4", "AER-5", "HLT-8", "CTL-3", "SVC-4"), _BODILESS),
-    **dict.fromkeys(("CTL-4", "ECL-2", "VAL-2"), _BODILESS | {"method=GET", "method=DELETE"}),
-    "ERR-2": frozenset({"method=HEAD", "method=OPTIONS"}),
-    "ERR-6": frozenset({"route=/api/fails", "route=/api/login"}),
+    **{f"VAL-{number}": _QUERY | _BODILESS | _READS for number in range(11) if number != 9},
+    **dict.fromkeys(("ERR-3", "ERR-4", "ERR-9", "HDR-1", "HDR-2", "HDR-3", "HDR-4", "HDR-6"), _BODILESS),
+    **dict.fromkeys(("ECL-1", "ECL-3", "ECL-4", "AER-5", "HLT-8", "CTL-3", "SVC-4"), _BODILESS),
+    **dict.fromkeys(("CTL-4", "ECL-2"), _BODILESS | _READS | _QUERY),
+    **dict.fromkeys(("CMP-1", "CMP-2", "CMP-3", "CMP-5", "CMP-7"), _ELSEWHERE),
+    "CMP-6": frozenset({"encoding=none", "route=/metrics", "size=long"}) | _BODILESS,
+    "COR-1": frozenset({"origin=null", "origin=none"}),
+    "COR-3": _REFUSALS,
+    "ERR-1": _BODILESS | {f"route={path}" for path in (*_ITEMS, *_USERS, "/livez", "/readyz", "/metrics")},
+    "ERR-2": frozenset(f"method={name}" for name in ("GET", "PUT", "DELETE", "HEAD", "OPTIONS"))
+    | {"route=/livez", "route=/readyz", "route=/metrics"},
+    "ERR-5": frozenset({"method=HEAD"}),
+    "ERR-6": frozenset({"route=/api/fails", "route=/api/login", "route=/metrics"}),
+    "ERR-8": frozenset({"method=HEAD", "route=/api/items", "route=/api/items/{id}"}),
     "HLT-7": frozenset({"method=POST", "method=OPTIONS", "route=/metrics"}),
-    "COR-1": frozenset({"origin=null"}),
-    "LOG-8": frozenset({"status=2xx", "status=5xx"}),
+    "LOG-8": frozenset({"status=2xx", "status=5xx", "status=201", "status=204", "method=OPTIONS"}),
+    "SVC-1": _QUERY,
+    "CPU-4": frozenset({"parallel=no"}),
 }
-"""Conditions under which the promise is not broken: nothing is seen of the body of what has none."""
+"""Conditions under which the promise is not broken, or that no request of its manifest can bring about."""
 
 
 def _is_declared(condition: str, assertion: Assertion) -> bool:

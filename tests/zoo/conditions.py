@@ -119,8 +119,8 @@ CONDITIONS: Mapping[Dimension, Mapping[str, _Holds]] = {
     },
     Dimension.VALUE: {"value=query": lambda one: "?" in one.request.target},
     Dimension.PARALLEL: {
-        "parallel=yes": lambda one: one.zoo.server.active > 1,
-        "parallel=no": lambda one: one.zoo.server.active <= 1,
+        "parallel=yes": lambda one: len(one.zoo.server.writers) > 1,
+        "parallel=no": lambda one: len(one.zoo.server.writers) <= 1,
     },
     Dimension.REPEAT: {
         "repeat=later": lambda one: one.time > 1,

@@ -18,7 +18,7 @@ ASSERTIONS = (
         source=(
             "Node.js documentation: don't block the event loop, Python documentation: developing with asyncio"
         ),
-        depends_on=(On.PARALLEL, On.REPEAT),
+        depends_on=(On.PARALLEL,),
     ),
     Assertion(
         id="CPU-2",
@@ -48,6 +48,6 @@ ASSERTIONS = (
         title="Two computations run at the same time on two processors",
         why="Moving work to a thread that shares one lock only moves the queue.",
         source="Python documentation: global interpreter lock",
-        depends_on=(On.PARALLEL, On.REPEAT),
+        depends_on=(On.PARALLEL,),
     ),
 )

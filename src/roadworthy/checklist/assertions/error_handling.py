@@ -74,7 +74,7 @@ ASSERTIONS = (
         title="The process survives failing requests and clients that leave",
         why="An exception that ends a worker turns one bad request into an outage for everyone.",
         source="ASVS 5.0 16.5.4",
-        depends_on=(On.METHOD, On.CLIENT, On.REPEAT, On.PARALLEL, On.WORKER),
+        depends_on=(On.METHOD, On.CLIENT, On.REPEAT, On.PARALLEL),
     ),
     Assertion(
         id="ERR-6",

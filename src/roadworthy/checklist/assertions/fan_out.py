@@ -13,7 +13,7 @@ ASSERTIONS = (
         title="Two independent reads take as long as the slower one, not their sum",
         why=("Waiting one after the other is the most common waste in services that only collect data."),
         source="Python documentation: asyncio.gather",
-        depends_on=(On.REPEAT, On.PARALLEL),
+        depends_on=(On.PARALLEL,),
     ),
     Assertion(
         id="FAN-2",
@@ -25,7 +25,7 @@ ASSERTIONS = (
             " else."
         ),
         source="API4:2023, ASVS 5.0 13.1.2",
-        depends_on=(On.SIZE, On.PARALLEL, On.REPEAT),
+        depends_on=(On.SIZE, On.PARALLEL),
     ),
     Assertion(
         id="FAN-3",
@@ -34,7 +34,7 @@ ASSERTIONS = (
         title="Results come back in the requested order, with a place for each missing one",
         why=("Results in the order of arrival, as from a channel, match a user with another user's data."),
         source="Python documentation: asyncio.gather",
-        depends_on=(On.VALUE, On.SIZE, On.REPEAT),
+        depends_on=(On.VALUE, On.SIZE),
     ),
     Assertion(
         id="FAN-4",
@@ -43,6 +43,6 @@ ASSERTIONS = (
         title="One failing part ends the whole in time, and the other parts stop",
         why="Work that goes on after the answer wastes connections and hides its own errors.",
         source="Python documentation: asyncio task groups",
-        depends_on=(On.REPEAT, On.PARALLEL, On.VALUE),
+        depends_on=(On.PARALLEL, On.VALUE),
     ),
 )

@@ -79,7 +79,7 @@ ASSERTIONS = (
         title="Probes are not limited, not cached and not counted as user traffic",
         why=("A cached health answer reports the past, and probes every second drown the real numbers."),
         source="RFC 9111 §5.2.2.5, Prometheus instrumentation guide",
-        depends_on=(On.METHOD, On.REPEAT, On.ROUTE),
+        depends_on=(On.METHOD, On.REPEAT),
     ),
     Assertion(
         id="HLT-8",

@@ -87,7 +87,7 @@ ASSERTIONS = (
             "their own or attack the terminal of whoever reads them."
         ),
         source="ASVS 5.0 16.4.1, CWE-117",
-        depends_on=(On.METHOD, On.ROUTE, On.CONNECTION, On.VALUE),
+        depends_on=(On.METHOD, On.CONNECTION, On.VALUE),
     ),
     Assertion(
         id="LOG-7",

@@ -184,7 +184,7 @@ async def _no_log_files(bench: Bench) -> Verdict:
     before = {file: _size(file) for file in _open_files(bench)}
     seen = await bench.shared(collect)
     again = await traffic(bench, 5)
-    words = [one.marker for one in (*seen.sent, *again.sent) if one.marker]
+    words = [word for one in (*seen.sent, *again.sent) if (word := one.marker or one.id)]
     streams = [line for line in again.lines if any(one.is_in(line) for one in again.sent)]
     descriptors = process.files()
     bench.control(f"its open files can be seen ({descriptors} descriptors)", descriptors > 0)

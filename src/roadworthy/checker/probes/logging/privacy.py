@@ -47,7 +47,7 @@ async def _send_secrets(bench: Bench) -> list[Answer]:
         bearer = f"Bearer {_planted(bench, 'Authorization: Bearer')}"
         found.append(await bench.get(path, {"Authorization": bearer, **fields}))
         found.append(await bench.get(path, {"Authorization": f"Basic {user}"}))
-        found.append(await bench.get(joined, fields))
+        found.append(await bench.get(joined, {"Authorization": bearer, **fields}))
     found += [await ask({**fields, "Authorization": f"Basic {user}"}) for ask in (await asks(bench)).values()]
     for method in ("HEAD", "DELETE", "OPTIONS"):
         found.append(await bench.request(method, f"{bench.unknown_path()}?{query}", fields))
@@ -64,9 +64,13 @@ async def _send_bodies(bench: Bench) -> list[Answer]:
         await bench.request(create.method, create.path, create.headers, json_body=body)
         for body in ({**valid, "password": secret}, {"password": secret}, {**valid, "password": [secret]})
     ]
+    joined = f"{create.path}{'&' if '?' in create.path else '?'}token={_planted(bench, 'the query')}"
+    found.append(
+        await bench.request(create.method, joined, create.headers, json_body=bench.fresh(create.body))
+    )
     update = bench.manifest.routes.by_role.get("update")
     if update is not None:
-        path = update.path.replace("{id}", update.literal or "1")
+        path = update.path.replace("{id}", update.literal or (await bench.create()).id)
         sent = {"password": secret}
         found.append(await bench.request(update.method, path, update.headers, json_body=sent))
     broken = b'{"password": "' + secret.encode() + b'", '

@@ -33,13 +33,16 @@ async def asks(bench: Bench) -> dict[str, Ask]:
     with suppress(ControlFailed):
         created = (await bench.create()).id
     found = {**_of_health(bench), **_of_reads(bench, created), **_of_writes(bench, created)}
-    return {**found, **_of_pages(bench), **_of_refusals(bench), **_of_failures(bench)}
+    return {**found, **_of_pages(bench), **_of_refusals(bench, created), **_of_failures(bench)}
 
 
 def _of_health(bench: Bench) -> dict[str, Ask]:
     health = bench.manifest.health
     paths = {"live": health.live, "ready": health.ready, "document": bench.manifest.openapi}
-    return {kind: partial(bench.get, path) for kind, path in paths.items() if path}
+    found: dict[str, Ask] = {kind: partial(bench.get, path) for kind, path in paths.items() if path}
+    if health.live:
+        found["HEAD live"] = partial(bench.request, "HEAD", health.live)
+    return found
 
 
 def _of_reads(bench: Bench, created: str) -> dict[str, Ask]:
@@ -78,12 +81,14 @@ def _of_pages(bench: Bench) -> dict[str, Ask]:
     return {f"page {path}": partial(_with, _PAGE, partial(bench.get, path)) for path in ("/", "/docs")}
 
 
-def _of_refusals(bench: Bench) -> dict[str, Ask]:
+def _of_refusals(bench: Bench, created: str) -> dict[str, Ask]:
     routes = bench.manifest.routes.by_role
     found: dict[str, Ask] = {
         "404": partial(bench.get, bench.unknown_path()),
         "404, asked for a page": partial(_with, _PAGE, partial(bench.get, bench.unknown_path())),
         "404, POST": partial(_send, bench, "POST", bench.unknown_path(), _EMPTY),
+        "404, HEAD": partial(bench.request, "HEAD", bench.unknown_path()),
+        "404, query": partial(bench.get, f"{bench.unknown_path()}?page=1"),
     }
     for role, kind in (("read", "missing"), ("delete", "missing, delete")):
         route = routes.get(role)
@@ -95,7 +100,7 @@ def _of_refusals(bench: Bench) -> dict[str, Ask]:
         route = routes.get(role)
         if route is None or route.body is None:
             continue
-        path, more = _path(route, "0"), "" if role == "create" else f", {role}"
+        path, more = _path(route, created or "0"), "" if role == "create" else f", {role}"
         send = partial(_send, bench, route.method, path)
         found[f"malformed{more}"] = partial(send, _BROKEN)
         found[f"validation{more}"] = partial(send, _EMPTY)
