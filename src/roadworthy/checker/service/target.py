@@ -111,7 +111,7 @@ class Target:
     def metrics_address(self) -> Address:
         """Where metrics are scraped."""
         port = self.ports.get(self.manifest.metrics.port_env)
-        return self.address if port is None else Address(self.address.host, port)
+        return self.address if port is None else Address(self.address.host, port, "METRICS_URL")
 
     @property
     def process(self) -> Service:

@@ -85,7 +85,10 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
     """Sends methods that the known routes do not have, and reads Allow."""
     cases = await _unsupported(bench)
     if not cases:
-        return bench.inconclusive("needs known routes (routes.list, routes.create) or an OpenAPI document")
+        return bench.inconclusive(
+            "needs known routes (routes.list, routes.create) or an OpenAPI document",
+            undeclared=("routes.list",),
+        )
     path, _, methods = cases[0]
     if "GET" in methods:
         works = await bench.get(path)
@@ -205,7 +208,10 @@ async def _an_exception_leaks_nothing(bench: Bench) -> Verdict:
     """Asks three times for the route that raises, and searches the response for the inside of the service."""
     route = bench.manifest.routes.by_role.get("fails")
     if route is None:
-        return bench.inconclusive("needs a route that raises an exception nothing handles (routes.fails)")
+        return bench.inconclusive(
+            "needs a route that raises an exception nothing handles (routes.fails)",
+            undeclared=("routes.fails",),
+        )
     fine = await bench.get(bench.manifest.health.live or "/")
     bench.control("another path is answered without an error", fine.complete and fine.status < 500)
     for _ in range(3):
