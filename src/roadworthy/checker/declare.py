@@ -95,7 +95,7 @@ def unlocks(results: Iterable[Result]) -> tuple[Unlock, ...]:
 
         def worth(keys: frozenset[str], left: dict[str, frozenset[str]] = left) -> tuple[float, int, int]:
             gain = sum(wanted <= keys for wanted in left.values())
-            return gain / len(keys), gain, -min(map(order.index, keys))
+            return gain / len(keys), -len(keys), -min(map(order.index, keys))
 
         best = max(set(left.values()), key=worth)
         gained = tuple(name for name, wanted in left.items() if wanted <= best)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import TypeAlias
 
 from ...checklist import Severity
 from ..http.show import cut
 from ..verdict import Finding, Result, Verdict
 
-__all__ = ("Cause", "by_cause", "capped", "numbered")
+__all__ = ("PLACES", "Cause", "by_cause", "capped", "numbered")
+
+PLACES = 3
+"""How many places of a cause are named; the others are counted."""
 
 _ORDER = (Verdict.FAIL, Verdict.WARN)
 _SEVERITIES = tuple(Severity)
@@ -20,6 +25,9 @@ _NAME = re.compile(r"\S*[/_]\S*")
 _LONGEST_PLACE = 80
 _MOST_BLOCKS = 3
 _BLANK = "…"
+
+
+_Seen: TypeAlias = tuple[Result, Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Cause:
     """
 
     title: str
-    seen: tuple[tuple[Result, Finding], ...]
+    seen: tuple[_Seen, ...]
 
     @property
     def result(self) -> Result:
@@ -52,7 +60,8 @@ class Cause:
     def places(self, most: int) -> tuple[str, ...]:
         """Return where it was seen, the first ``most`` by name; nothing for a single place."""
         several = len(self.ids) > 1
-        found = list(dict.fromkeys(_place(result, one, several=several) for result, one in self.seen))
+        places = [_place(result, one, self.title, several=several) for result, one in self.seen]
+        found = list(dict.fromkeys(places))
         if len(found) < 2:
             return ()
         left = len(found) - most
@@ -60,18 +69,30 @@ class Cause:
 
 
 def by_cause(results: Iterable[Result]) -> tuple[Cause, ...]:
-    """Return the causes of all findings: those that count before those that are waived, the worst first."""
-    groups: dict[tuple[str, str, bool], list[tuple[Result, Finding]]] = {}
-    for result in results:
-        for finding in result.findings:
-            key = (_skeleton(finding.title, finding), _skeleton(finding.expected, finding))
-            groups.setdefault((*key, result.waived is not None), []).append((result, finding))
-    causes = (_cause(seen) for seen in groups.values())
+    """Return the causes of all findings: those that count before those that are waived, the worst first.
+
+    What has the same title is one cause within an assertion, and over several where the expectation is the
+    same too. Names, and a case in brackets at the end of a title, make no difference. Within an assertion the
+    same end of a title is enough where the expectation is the same: many inputs, one fault.
+    """
+    seen = [(result, finding) for result in results for finding in result.findings]
+    groups = _merged([[pair] for pair in seen], lambda pair: (pair[0].id, _skeleton(pair[1])))
+    groups = _merged(groups, lambda pair: (_skeleton(pair[1]), _bare(pair[1].expected, pair[1])))
+    groups = _merged(groups, lambda pair: (pair[0].id, _ending(pair[1]), _bare(pair[1].expected, pair[1])))
+    causes = [_cause(group) for group in groups]
     return tuple(sorted(causes, key=lambda cause: _rank(*cause.seen[0])))
 
 
-def capped(causes: Sequence[Cause]) -> Iterator[tuple[Cause, tuple[str, ...]]]:
-    """Yield the causes that deserve a block, the last of an assertion with the titles of those that do not.
+def _merged(groups: list[list[_Seen]], key: Callable[[_Seen], object]) -> list[list[_Seen]]:
+    """Return the groups, those joined whose first members have the same key; a waived one stays apart."""
+    found: dict[object, list[_Seen]] = {}
+    for group in groups:
+        found.setdefault((key(group[0]), group[0][0].waived is not None), []).extend(group)
+    return list(found.values())
+
+
+def capped(causes: Sequence[Cause]) -> Iterator[tuple[Cause, tuple[Cause, ...]]]:
+    """Yield the causes that deserve a block, the last of an assertion with those that do not.
 
     An assertion that fails in ten ways is read no further than the third.
     """
@@ -82,7 +103,7 @@ def capped(causes: Sequence[Cause]) -> Iterator[tuple[Cause, tuple[str, ...]]]:
         own = mine[cause.result.id]
         at = own.index(cause)
         if at < _MOST_BLOCKS:
-            yield cause, tuple(one.title for one in own[_MOST_BLOCKS:]) if at == _MOST_BLOCKS - 1 else ()
+            yield cause, tuple(own[_MOST_BLOCKS:]) if at == _MOST_BLOCKS - 1 else ()
 
 
 def numbered(ids: Iterable[str]) -> str:
@@ -104,22 +125,47 @@ def _rank(result: Result, finding: Finding) -> tuple[bool, int, int]:
     return (result.waived is not None, _ORDER.index(finding.verdict), _SEVERITIES.index(finding.severity))
 
 
-def _cause(seen: list[tuple[Result, Finding]]) -> Cause:
+def _cause(seen: list[_Seen]) -> Cause:
     ordered = tuple(sorted(seen, key=lambda pair: _rank(*pair)))
-    titles = {finding.title for _, finding in ordered}
-    if len(titles) > 1:
-        titles = {_CASE.sub("", title) for title in titles}
-    return Cause(titles.pop() if len(titles) == 1 else _skeleton(ordered[0][1].title, ordered[0][1]), ordered)
+    return Cause(_common([finding.title for _, finding in ordered]), ordered)
 
 
-def _skeleton(text: str, finding: Finding) -> str:
+def _common(titles: list[str]) -> str:
+    """Return the words that titles have in common, with a sign for those that differ."""
+    if len(set(titles)) > 1:
+        titles = [_CASE.sub("", title) for title in titles]
+    words = [title.split(" ") for title in dict.fromkeys(titles)]
+    if len({len(each) for each in words}) == 1:
+        shared = [each[0] if len(set(each)) == 1 else _BLANK for each in zip(*words, strict=True)]
+    else:
+        backwards = zip(*(reversed(each) for each in words), strict=False)
+        same = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, backwards)]
+        shared = [_BLANK, *reversed(same)]
+    return re.sub(rf"{_BLANK}(?: {_BLANK})+", _BLANK, " ".join(shared))
+
+
+def _bare(text: str, finding: Finding) -> str:
     """Return a text without the names in it, and without the case that stands in brackets at its end."""
     words = _CASE.sub("", text).split(" ")
     return " ".join(_BLANK if word == finding.got or _NAME.fullmatch(word) else word for word in words)
 
 
-def _place(result: Result, finding: Finding, *, several: bool) -> str:
+def _skeleton(finding: Finding) -> str:
+    return _bare(finding.title, finding)
+
+
+def _ending(finding: Finding) -> str:
+    """Return what is said of a thing: the end of a title, behind a colon or of two words."""
+    text = _skeleton(finding)
+    return text.rpartition(": ")[2] if ": " in text else " ".join(text.split(" ")[-2:])
+
+
+def _place(result: Result, finding: Finding, title: str, *, several: bool) -> str:
+    """Return where a finding was seen: what its title has besides that of the cause, and its route."""
     case = _CASE.search(finding.title)
+    ending = title.removeprefix(_BLANK)
     detail = f"({case[1]})" if case else "" if finding.route else finding.got
+    if ending != title and finding.title.endswith(ending) and not case:
+        detail = finding.title.removesuffix(ending)
     words = (result.id if several else "", finding.route, cut(detail, _LONGEST_PLACE))
     return " ".join(filter(None, words))

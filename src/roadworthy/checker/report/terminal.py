@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from ..declare import manifest_lines
 from ..events import Event, Notice, ProbeFinished, ProbeStarted, Run, RunFinished, RunStarted
 from ..http.show import cut
 from ..verdict import Finding, ItemState, Result, Verdict, WireExchange
-
-from ._causes import Cause, by_cause, capped, numbered
+from ._causes import PLACES, Cause, by_cause, capped, numbered
+from ._kinds import kind_of, kinds_of
 from ._stack import fix_for, stack_of
+from ._undeclared import invitation
 
 __all__ = ("Terminal", "write")
 
@@ -41,12 +41,9 @@ _STATES = {
 }
 
 _UNTRIED = {Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE}
-_NOT_DECLARED = "not declared"
-"""The word for what would be tried if the manifest had a line more."""
 _SHOWN = 0.05
 """Seconds from which on the duration of a probe is shown."""
 _LONGEST = 160
-_MOST_PLACES = 3
 
 
 class Terminal:
@@ -122,7 +119,7 @@ class Terminal:
             and not self._verbose
         ):
             return  # nothing was declared to try it on; the summary lists all of these at once
-        verdict = "waived" if result.waived else _NOT_DECLARED if result.undeclared else str(result.verdict)
+        verdict = "waived" if result.waived else kind_of(result)
         line = Text.assemble(
             (f"{verdict:<13}", _COLOURS[result.verdict]), f"{result.id:<8}", assertion(result.id).title
         )
@@ -172,8 +169,8 @@ def _show_findings(run: Run, console: Console) -> None:
     stack, fixed = stack_of(run), dict[str, str]()
     for cause, more in capped(causes):
         _show_cause(cause, console)
-        for title in more:
-            console.print(Text.assemble(("        also      ", "dim"), title), soft_wrap=True)
+        for other in more:
+            console.print(Text.assemble(("        also      ", "dim"), other.title), soft_wrap=True)
         _show_fix(cause, stack, fixed, console)
 
 
@@ -200,7 +197,7 @@ def _show_cause(cause: Cause, console: Console) -> None:
         (f"{finding.severity.value}  ", "dim"),
         (cause.title, "bold"),
     )
-    places = cause.places(_MOST_PLACES)
+    places = cause.places(PLACES)
     if finding.route and not places:
         head.append(f"  {finding.route}", "dim")
     console.print()
@@ -269,28 +266,13 @@ def _show_reasons(run: Run, console: Console, verdicts: set[Verdict]) -> None:
 
 def _show_undeclared(run: Run, console: Console) -> None:
     """Print the lines of a manifest with which more would be tried, best first."""
-    steps = run.undeclared
-    if not steps:
+    text = invitation(run)
+    if not text:
         return
-    total = sum(len(step.assertions) for step in steps)
-    keys, best = " and ".join(steps[0].keys), len(steps[0].assertions)
     console.print()
-    console.print(
-        Text.assemble(
-            ("not declared: ", "cyan"),
-            f"{total} more can be tried. Declare {keys} to try {best} more; the lines for all of them, best "
-            f"first, to be pasted into {_where(run)} and adapted:",
-        ),
-        soft_wrap=True,
-    )
-    for line in manifest_lines(steps, run.manifest):
+    console.print(Text.assemble(("not declared: ", "cyan"), text), soft_wrap=True)
+    for line in manifest_lines(run.undeclared, run.manifest):
         console.print(Text(f"  {line}", "dim" if line.startswith("#") else ""), soft_wrap=True)
-
-
-def _where(run: Run) -> str:
-    if run.manifest.file:
-        return run.manifest.file
-    return "roadworthy.toml (roadworthy check init writes it with what was inferred)"
 
 
 def _show_items(run: Run, console: Console) -> None:
@@ -312,9 +294,7 @@ def _show_waivers(run: Run, console: Console) -> None:
 
 
 def _words(results: Iterable[Result]) -> str:
-    """Return how many there are of each verdict; what is not declared is a kind of its own."""
-    counts = Counter(_NOT_DECLARED if result.undeclared else str(result.verdict) for result in results)
-    return ", ".join(f"{counts[kind]} {kind}" for kind in (*Verdict, _NOT_DECLARED) if counts[kind])
+    return ", ".join(f"{count} {kind}" for kind, count in kinds_of(results).items())
 
 
 def _counts(run: Run) -> Text:

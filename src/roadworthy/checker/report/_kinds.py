@@ -1,0 +1,25 @@
+"""The kinds of results that people read about: the verdicts, and what is not declared as one of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ..verdict import Result, Verdict
+
+__all__ = ("KINDS", "kind_of", "kinds_of")
+
+_NOT_DECLARED = "not declared"
+KINDS = (*map(str, Verdict), _NOT_DECLARED)
+"""All kinds, in the order of reports."""
+
+
+def kind_of(result: Result) -> str:
+    """Return the verdict of a result, or ``not declared`` where lines of the manifest are missing for one."""
+    return _NOT_DECLARED if result.undeclared else str(result.verdict)
+
+
+def kinds_of(results: Iterable[Result]) -> dict[str, int]:
+    """Return how many results there are of each kind that occurs, in the order of :data:`KINDS`."""
+    counts = Counter(map(kind_of, results))
+    return {kind: counts[kind] for kind in KINDS if counts[kind]}
