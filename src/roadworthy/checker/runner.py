@@ -279,7 +279,7 @@ class _Runner:
         began = time.monotonic()
         verdict, unreachable = Verdict.ERROR, False
         try:
-            async with asyncio.timeout(bench.patience(each.seconds)):
+            async with asyncio.timeout(bench.patience(each.seconds)) as bench.deadline.timeout:
                 if PHASES[stage.phase].shared or not self.manifest.startable:
                     await bench.use_shared()
                 verdict = await each.run(bench)

@@ -51,6 +51,7 @@ class RunContext:
         self.launches += 1
         folder = self.folder / f"launch-{self.launches}"
         folder.mkdir()
+        options = replace(options, slowness=self.slowness)
         fresh = options.store == "own" and not options.url and options.same_store_as is None
         if fresh:
             options = replace(options, prepared=self._prepared)

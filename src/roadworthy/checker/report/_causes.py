@@ -57,15 +57,34 @@ class Cause:
         """The assertions that it breaks."""
         return tuple(dict.fromkeys(result.id for result, _ in self.seen))
 
+    @property
+    def route(self) -> str:
+        """The route that it was seen on, where there is one for all."""
+        routes = {finding.route for _, finding in self.seen}
+        return routes.pop() if len(routes) == 1 else ""
+
     def places(self, most: int) -> tuple[str, ...]:
         """Return where it was seen, the first ``most`` by name; nothing for a single place."""
         several = len(self.ids) > 1
-        places = [_place(result, one, self.title, several=several) for result, one in self.seen]
-        found = list(dict.fromkeys(places))
+        found = list(dict.fromkeys(self._place(*pair, several=several) for pair in self.seen))
         if len(found) < 2:
             return ()
         left = len(found) - most
         return (*found[:most], f"and {left} more") if left > 0 else tuple(found)
+
+    def _place(self, result: Result, finding: Finding, *, several: bool) -> str:
+        """Return what a finding has besides the others: its assertion, its route, the rest of its title."""
+        case, ending = _CASE.search(finding.title), self.title.removeprefix(_BLANK)
+        detail = "" if finding.route else finding.got
+        if case:
+            detail = f"({case[1]})"
+        elif ending != self.title and finding.title.endswith(ending):
+            detail = finding.title.removesuffix(ending).rstrip(" :")
+        elif finding.title != self.title:
+            words, common = finding.title.split(" "), set(self.title.split(" "))
+            detail = " ".join(word for word in words if word not in common)
+        route = "" if self.route else finding.route
+        return " ".join(filter(None, (result.id if several else "", route, cut(detail, _LONGEST_PLACE))))
 
 
 def by_cause(results: Iterable[Result]) -> tuple[Cause, ...]:
@@ -158,14 +177,3 @@ def _ending(finding: Finding) -> str:
     """Return what is said of a thing: the end of a title, behind a colon or of two words."""
     text = _skeleton(finding)
     return text.rpartition(": ")[2] if ": " in text else " ".join(text.split(" ")[-2:])
-
-
-def _place(result: Result, finding: Finding, title: str, *, several: bool) -> str:
-    """Return where a finding was seen: what its title has besides that of the cause, and its route."""
-    case = _CASE.search(finding.title)
-    ending = title.removeprefix(_BLANK)
-    detail = f"({case[1]})" if case else "" if finding.route else finding.got
-    if ending != title and finding.title.endswith(ending) and not case:
-        detail = finding.title.removesuffix(ending)
-    words = (result.id if several else "", finding.route, cut(detail, _LONGEST_PLACE))
-    return " ".join(filter(None, words))

@@ -193,7 +193,7 @@ def _finding(cause: Cause, stack: str) -> Markup:
             tag("span", finding.severity.value, class_="severity"),
             tag("span", cause.title),
         ),
-        tag("p", tag("code", finding.route), class_="route") if finding.route and not places else None,
+        tag("p", tag("code", cause.route), class_="route") if cause.route else None,
         tag("p", f"{len(cause.seen)} times: {'; '.join(places)}", class_="route") if places else None,
         tag("p", f"Waived: {waived.reason}", class_="notice") if waived else None,
         tag(

@@ -198,8 +198,8 @@ def _show_cause(cause: Cause, console: Console) -> None:
         (cause.title, "bold"),
     )
     places = cause.places(PLACES)
-    if finding.route and not places:
-        head.append(f"  {finding.route}", "dim")
+    if cause.route:
+        head.append(f"  {cause.route}", "dim")
     console.print()
     console.print(head, soft_wrap=True)
     lines = _lines(result, finding, entry.why, entry.source)
