@@ -51,6 +51,14 @@ class Bench(Resources, Judgement):
         """
         return Bench(self.assertion, self.wanted, self.stage, self.manifest, self._target)
 
+    async def use_shared(self) -> None:
+        """Make the phase's process the target; the runner does it before the probe begins."""
+        self.deadline.pause()
+        try:
+            await super().use_shared()
+        finally:
+            self.deadline.resume()
+
     @asynccontextmanager
     async def launch(
         self,

@@ -176,8 +176,8 @@ class Target:
             if answer.ending is Ending.REFUSED and self._is_away:
                 raise StartFailed(
                     f"nothing listens on {self.url}: start the service first, or name its command and the "
-                    "check starts it (roadworthy check -- node server.js); with ready.timeout in the manifest "
-                    "the check waits for one that is still starting"
+                    "check starts it (roadworthy check -- node server.js); with ready.timeout in the "
+                    "manifest the check waits for one that is still starting"
                 )
             if answer.ending is Ending.GARBAGE:
                 raise StartFailed(f"what listens on {self.address} does not speak HTTP/1.1: {answer.problem}")
