@@ -86,9 +86,13 @@ def unlocks(results: Iterable[Result]) -> tuple[Unlock, ...]:
     """Return what to declare, best first: the most assertions for each key that has to be written.
 
     It is greedy, and takes keys together where only their sum helps: after ``routes.create`` has its place,
-    what needs ``routes.create`` and ``routes.read`` costs one key.
+    what needs ``routes.create`` and ``routes.read`` costs one key. A waived result asks for nothing.
     """
-    left = {result.id: frozenset(result.undeclared) for result in results if result.undeclared}
+    left = {
+        result.id: frozenset(result.undeclared)
+        for result in results
+        if result.undeclared and not result.waived
+    }
     order = list(DECLARABLE)
     found: list[Unlock] = []
     while left:

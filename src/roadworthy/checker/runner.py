@@ -400,7 +400,7 @@ class _Runner:
 
     def _would_be_tried(self, result: Result) -> bool:
         found = probe_of(result.id)
-        return result.waived is None and bool(found and (found.quick or self.options.profile is Profile.FULL))
+        return found is not None and (found.quick or self.options.profile is Profile.FULL)
 
     def _undeclared(self, bench: Bench) -> tuple[str, ...]:
         return tuple(key for key in bench.undeclared if not declared(key, self.manifest))

@@ -35,10 +35,11 @@ def curl(request: Request) -> str:
     """
     variable = request.address.name
     if request.raw is not None:
-        text = "".join(chr(byte) if _plain(byte) else f"\\x{byte:02x}" for byte in request.raw[:_EXCERPT])
-        # curl's telnet sends what it is given as it is; netcat would want host and port apart.
-        there = f'"telnet://${{{variable}#http://}}"'
-        return f"printf {shlex.quote(text.replace('%', '%%'))} | curl -sS -m 10 {there}"
+        # Octal, because that is all that printf of a POSIX shell knows.
+        text = "".join(chr(byte) if _plain(byte) else f"\\{byte:03o}" for byte in request.raw[:_EXCERPT])
+        # netcat wants host and port apart.
+        there = f'$(echo "${{{variable}#http://}}" | tr : " ")'
+        return f"printf {shlex.quote(text.replace('%', '%%'))} | nc {there}"
     words = ["curl", "-sS", "-i"]
     if request.method == "HEAD":
         words.append("--head")

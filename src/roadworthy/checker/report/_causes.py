@@ -22,6 +22,8 @@ _SEVERITIES = tuple(Severity)
 _CASE = re.compile(r"\s*\(([^()]*)\)$")
 # A path, a URL, the name of a series or a variable: what differs from place to place.
 _NAME = re.compile(r"\S*[/_]\S*")
+# A path that no service has is made of these.
+_MADE_UP = re.compile(r"[0-9a-f]{32}")
 _LONGEST_PLACE = 80
 _MOST_BLOCKS = 3
 _BLANK = "…"
@@ -77,13 +79,13 @@ class Cause:
         case, ending = _CASE.search(finding.title), self.title.removeprefix(_BLANK)
         detail = "" if finding.route else finding.got
         if case:
-            detail = f"({case[1]})"
+            detail = case[1] if self.route else f"({case[1]})"
         elif ending != self.title and finding.title.endswith(ending):
             detail = finding.title.removesuffix(ending).rstrip(" :")
         elif finding.title != self.title:
             words, common = finding.title.split(" "), set(self.title.split(" "))
             detail = " ".join(word for word in words if word not in common)
-        route = "" if self.route else finding.route
+        route = "" if self.route else _MADE_UP.sub(_BLANK, finding.route)
         return " ".join(filter(None, (result.id if several else "", route, cut(detail, _LONGEST_PLACE))))
 
 

@@ -6,6 +6,7 @@ Verdict counts come first, then what fails, then what stayed without proof, then
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...checklist import ITEMS, PATTERNS, assertion
@@ -112,8 +113,8 @@ def _sections(run: Run) -> Iterable[Markup | None]:
     )
     causes = by_cause(run.results)
     if causes:
-        stack = stack_of(run)
-        blocks = (block for pair in capped(causes) for block in _blocks(*pair, stack))
+        fixes = _Fixes(stack_of(run))
+        blocks = [block for pair in capped(causes) for block in _blocks(*pair, fixes)]
         yield tag("section", tag("h2", "Findings"), _addresses(run), *blocks, id="findings")
     yield _without_proof([each for each in run.results if each.verdict in _OPEN and not each.undeclared])
     yield _undeclared(run)
@@ -148,18 +149,28 @@ def _addresses(run: Run) -> Markup | None:
     return tag("p", "In the commands: ", tag("code", given), ".", again, class_="facts")
 
 
-def _fix(item: str, stack: str) -> Markup | None:
-    """Return how an item is mended in a stack."""
-    found = fix_for(item, stack)
-    if found is None:
-        return None
-    name, fix = found
-    return tag(
-        "details",
-        tag("summary", tag("span", f"fix, {name}", class_="kind"), fix.text),
-        tag("pre", fix.snippet),
-        class_="fix",
-    )
+@dataclass(slots=True)
+class _Fixes:
+    """How items are mended in a stack; open where an item is named for the first time."""
+
+    stack: str
+    shown: set[str] = field(default_factory=set[str])
+
+    def of(self, item: str) -> Markup | None:
+        """Return the fix of an item; None for a code pattern."""
+        found = fix_for(item, self.stack)
+        if found is None:
+            return None
+        name, fix = found
+        first = item not in self.shown
+        self.shown.add(item)
+        return tag(
+            "details",
+            tag("summary", tag("span", f"fix, {name}", class_="kind"), fix.text),
+            tag("pre", fix.snippet),
+            open=first,
+            class_="fix",
+        )
 
 
 def _undeclared(run: Run) -> Markup | None:
@@ -171,15 +182,15 @@ def _undeclared(run: Run) -> Markup | None:
     return tag("section", tag("h2", "Not declared"), tag("p", text), tag("pre", lines), id="undeclared")
 
 
-def _blocks(cause: Cause, more: Sequence[Cause], stack: str) -> Iterable[Markup]:
+def _blocks(cause: Cause, more: Sequence[Cause], fixes: _Fixes) -> Iterable[Markup]:
     """Yield the block of a cause, and those of the same assertion that it stands for, closed."""
-    yield _finding(cause, stack)
+    yield _finding(cause, fixes)
     if more:
         title = tag("summary", f"{len(more)} more of {cause.result.id}")
-        yield tag("details", title, *(_finding(one, stack) for one in more), class_="also")
+        yield tag("details", title, *(_finding(one, fixes) for one in more), class_="also")
 
 
-def _finding(cause: Cause, stack: str) -> Markup:
+def _finding(cause: Cause, fixes: _Fixes) -> Markup:
     result, finding, places = cause.result, cause.finding, cause.places(_MOST_PLACES)
     entry = assertion(result.id)
     controls = [control.text for control in result.controls if control.holds]
@@ -207,7 +218,7 @@ def _finding(cause: Cause, stack: str) -> Markup:
         tag("pre", finding.replay, class_="replay", aria_label="command to see it again")
         if finding.replay
         else None,
-        None if waived else _fix(result.item, stack),
+        None if waived else fixes.of(result.item),
         *map(evidence, finding.evidence),
         tag("p", tag("code", f"roadworthy explain {result.id}"), class_="more"),
         class_=f"finding {_class('waived' if waived else finding.verdict)}",
