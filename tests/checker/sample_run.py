@@ -63,7 +63,7 @@ def sample_run(folder: Path | None = None, exit_code: ExitCode = ExitCode.FINDIN
         got=f"reset {HOSTILE}",
         severity=Severity.CRITICAL,
         route="GET /items/{id}",
-        replay=f"curl -sS 'http://127.0.0.1:8000/{HOSTILE}'",
+        replay=f"curl -sS \"$URL\"'/{HOSTILE}'",
         evidence=(wire, Lines("output", (HOSTILE, '{"level":"info"}'))),
     )
     mild = Finding(
