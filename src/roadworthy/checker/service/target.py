@@ -202,10 +202,22 @@ class Target:
 async def attach(manifest: Manifest) -> Target:
     """Return the target of URL mode: a service that runs already."""
     parts = urlsplit(manifest.start.url)
-    host = "127.0.0.1" if parts.hostname in {None, "localhost"} else str(parts.hostname)
-    target = Target(manifest, Address(host, parts.port or 80), Launch())
+    port = parts.port or 80
+    host = str(parts.hostname)
+    if parts.hostname in {None, "localhost"}:
+        host = await _local(port)
+    target = Target(manifest, Address(host, port), Launch())
     await target.wait_ready()
     return target
+
+
+async def _local(port: int) -> str:
+    """Return which address of localhost (RFC 6761 §6.3) answers; the older one where neither does."""
+    answer = await exchange(Address("127.0.0.1", port), "GET", "/", seconds=2.0)
+    if answer.ending is not Ending.REFUSED:
+        return "127.0.0.1"
+    other = await exchange(Address("::1", port), "GET", "/", seconds=2.0)
+    return "::1" if other.complete else "127.0.0.1"
 
 
 async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Masker) -> Target:
