@@ -298,12 +298,8 @@ def _words(results: Iterable[Result]) -> str:
 
 
 def _counts(run: Run) -> Text:
-    left_out = sum(result.left_out for result in run.results)
     count = len(run.results)
-    text = Text(f"\n{count} assertion{'s' * (count != 1)}: {_words(run.results)}")
-    if left_out:
-        text.append(f" (of the inconclusive {left_out} left out by the quick profile)", "dim")
-    return text
+    return Text(f"\n{count} assertion{'s' * (count != 1)}: {_words(run.results)}")
 
 
 def _summary(run: Run) -> Text:

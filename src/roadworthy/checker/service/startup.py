@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from .process import Service
 
-__all__ = ("LONGEST", "StartUp")
+__all__ = ("StartUp",)
 
-LONGEST = 4.0
+_LONGEST = 4.0
 """How many times ``ready.timeout`` a start that still works is waited for, at most."""
 _RECENT = 5.0
 """Seconds without output and without work after which a service is taken for stuck."""
@@ -25,7 +25,7 @@ class StartUp:
     """One start that is being waited for.
 
     Once ``limit`` is over, a service goes on being waited for as long as it writes or computes, up to
-    :data:`LONGEST` times the limit: a start takes as long as the machine and the data make it.
+    :data:`_LONGEST` times the limit: a start takes as long as the machine and the data make it.
 
     Parameters:
         service: its process; None for one that runs elsewhere, which is waited for by the clock alone.
@@ -50,7 +50,7 @@ class StartUp:
         if now < bare:
             return False
         recent = min(_RECENT, self.limit) * self.slowness
-        return now - self._active > recent or now > self._began + self.limit * self.slowness * LONGEST
+        return now - self._active > recent or now > self._began + self.limit * self.slowness * _LONGEST
 
     def failure(self, last: str) -> str:
         """Return why it is given up, what was seen last, and the end of what it wrote.
