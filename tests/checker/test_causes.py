@@ -85,8 +85,21 @@ _ORIGINS = [
             [result("VAL-1", finding("null is accepted")), result("VAL-2", finding("a text is accepted"))],
             ["null is accepted", "a text is accepted"],
         ),
+        (
+            [
+                result(
+                    "HDR-3",
+                    finding("a page can be framed"),
+                    finding("data can be framed", severity=Severity.LOW),
+                )
+            ],
+            ["a page can be framed", "data can be framed"],
+        ),
     ],
-    ids=["names", "cases", "assertions", "expectations", "inputs", "consequences", "inputs elsewhere"],
+    ids=[
+        *("names", "cases", "assertions", "expectations"),
+        *("inputs", "consequences", "inputs elsewhere", "severities"),
+    ],
 )
 def test_the_same_fault_is_one_cause(results: list[Result], titles: list[str]) -> None:
     """Names, cases, routes and assertions make no cause of their own; another expectation does."""

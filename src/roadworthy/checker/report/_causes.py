@@ -94,12 +94,12 @@ def by_cause(results: Iterable[Result]) -> tuple[Cause, ...]:
 
     What has the same title is one cause within an assertion, and over several where the expectation is the
     same too. Names, and a case in brackets at the end of a title, make no difference. Within an assertion the
-    same end of a title is enough where the expectation is the same: many inputs, one fault.
+    same end of a title is enough where expectation and severity are the same too: many inputs, one fault.
     """
     seen = [(result, finding) for result in results for finding in result.findings]
     groups = _merged([[pair] for pair in seen], lambda pair: (pair[0].id, _skeleton(pair[1])))
     groups = _merged(groups, lambda pair: (_skeleton(pair[1]), _bare(pair[1].expected, pair[1])))
-    groups = _merged(groups, lambda pair: (pair[0].id, _ending(pair[1]), _bare(pair[1].expected, pair[1])))
+    groups = _merged(groups, _consequence)
     causes = [_cause(group) for group in groups]
     return tuple(sorted(causes, key=lambda cause: _rank(*cause.seen[0])))
 
@@ -173,6 +173,11 @@ def _bare(text: str, finding: Finding) -> str:
 
 def _skeleton(finding: Finding) -> str:
     return _bare(finding.title, finding)
+
+
+def _consequence(pair: _Seen) -> object:
+    result, one = pair
+    return (result.id, _ending(one), _bare(one.expected, one), one.verdict, one.severity)
 
 
 def _ending(finding: Finding) -> str:
