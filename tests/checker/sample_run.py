@@ -63,7 +63,7 @@ def sample_run(folder: Path | None = None, exit_code: ExitCode = ExitCode.FINDIN
         got=f"reset {HOSTILE}",
         severity=Severity.CRITICAL,
         route="GET /items/{id}",
-        replay=f"curl -sS 'http://127.0.0.1:8000/{HOSTILE}'",
+        replay=f"curl -sS \"$URL\"'/{HOSTILE}'",
         evidence=(wire, Lines("output", (HOSTILE, '{"level":"info"}'))),
     )
     mild = Finding(
@@ -108,6 +108,9 @@ def sample_run(folder: Path | None = None, exit_code: ExitCode = ExitCode.FINDIN
         results=results,
         items=tuple(judge_item(identifier, results, False) for identifier in tried),
         notices=("it was started again",),
+        addresses=(("URL", "http://127.0.0.1:8000"),),
+        restart="PORT=8000 node server.js",
+        undeclared=(),
         limits=("quick profile",),
         overlay=("LIMIT=20",),
         unused_waivers=(manifest.waivers[1],),

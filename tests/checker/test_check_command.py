@@ -114,7 +114,7 @@ def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) ->
     ("command", "message"),
     [
         (["-c", "import sys; sys.exit('no database')"], "no database"),
-        (["-c", "import time; time.sleep(60)"], "was not ready within 1 s: GET / gave refused"),
+        (["-c", "import time; time.sleep(60)"], "GET / gave refused (Connect call failed"),
         (
             [
                 "-c",
@@ -137,6 +137,83 @@ def test_a_service_that_does_not_start(tmp_path: Path, command: list[str], messa
     (tmp_path / "roadworthy.toml").write_text("\n".join([*lines, "[ready]", 'timeout = "1s"']))
     done = check(tmp_path, "--only", "ERR-1")
     assert (done.returncode, message in done.stderr) == (3, True), done.stdout + done.stderr
+
+
+def test_a_url_that_refuses_is_reported_at_once(tmp_path: Path) -> None:
+    """A service that should run and does not is not waited for, and the message names the remedies."""
+    done = check(tmp_path, "--only", "ERR-1", f"http://127.0.0.1:{free_port()}")
+    assert done.returncode == 3
+    assert "nothing listens on http://127.0.0.1:" in done.stderr
+    assert "start the service first" in done.stderr
+    assert "ready.timeout" in done.stderr
+    assert "was not ready within" not in done.stderr
+
+
+_WARMS_UP = """
+import http.server, os, sys, time
+for step in range(int(sys.argv[1])):
+    print(f"index {step} of many is loaded", flush=True)
+    time.sleep(0.25)
+address = ("127.0.0.1", int(os.environ["PORT"]))
+http.server.HTTPServer(address, http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+def starts_slowly(folder: Path, steps: int) -> None:
+    """Write a manifest of a service that takes so many quarters of a second, and may take one second."""
+    (folder / "slow.py").write_text(_WARMS_UP)
+    command = json.dumps([sys.executable, "slow.py", str(steps)])
+    lines = ["[start]", f"command = {command}", "[listen]", 'port_env = "PORT"', "[ready]", 'timeout = "1s"']
+    (folder / "roadworthy.toml").write_text("\n".join(lines))
+
+
+def test_a_start_that_still_works_is_waited_for(tmp_path: Path) -> None:
+    """A service that goes on writing is not given up on when ready.timeout is over."""
+    starts_slowly(tmp_path, 8)
+    done = check(tmp_path, "--only", "ERR-1")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_start_without_end_is_given_up(tmp_path: Path) -> None:
+    """It is waited for a few times as long and no longer; the message has the limit's name and the output."""
+    starts_slowly(tmp_path, 10_000)
+    done = check(tmp_path, "--only", "ERR-1")
+    assert done.returncode == 3
+    assert "was not ready within 1 s (waited for " in done.stderr
+    assert "ready.timeout in the manifest sets how long a start may take" in done.stderr
+    assert "of many is loaded" in done.stderr
+
+
+def test_a_broken_manifest_is_refused_by_every_way_to_ask(tmp_path: Path) -> None:
+    """--list and --dry-run refuse it with the words of a run."""
+    (tmp_path / "roadworthy.toml").write_text('[start]\ncomand = ["a"]')
+    for arguments in ((), ("--list",), ("--dry-run",)):
+        done = check(tmp_path, *arguments)
+        assert done.returncode == 2, arguments
+        assert "roadworthy.toml:2: start.comand: unknown key; did you mean command?" in done.stderr
+
+
+def test_a_list_needs_no_target(tmp_path: Path) -> None:
+    """Without a manifest, or with one that starts nothing, the assertions are listed all the same."""
+    assert "HLT-1" in check(tmp_path, "--list", "--only", "HLT").stdout
+    (tmp_path / "roadworthy.toml").write_text("version = 1")
+    done = check(tmp_path, "--list", "--only", "HLT")
+    assert (done.returncode, "HLT-1" in done.stdout) == (0, True), done.stderr
+
+
+def test_what_is_not_declared_comes_with_its_lines(tmp_path: Path) -> None:
+    """It is counted apart, keeps its exit code, and its lines can be pasted below the manifest."""
+    manifest(tmp_path)
+    done = check(tmp_path, "--only", "HLT-1")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "1 assertion: 1 not declared" in done.stdout
+    assert "Declare health.live to try 1 more" in done.stdout
+    lines = done.stdout.partition("to adapt:\n")[2].partition("\n\n")[0]
+    file = tmp_path / "roadworthy.toml"
+    file.write_text(file.read_text() + lines + "\n")
+    done = check(tmp_path, "--only", "HLT-1", "--quiet")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("proved 1 of 1 items"), done.stderr
 
 
 def test_a_stranger_on_the_port_is_not_judged(tmp_path: Path) -> None:

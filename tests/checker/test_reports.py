@@ -13,13 +13,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
+import pytest
 from rich.console import Console
 
-from roadworthy.checker import ExitCode
-from roadworthy.checker.events import ProbeFinished
+from roadworthy.checker import ExitCode, Run, Verdict
+from roadworthy.checker.declare import unlocks
+from roadworthy.checker.events import Notice, ProbeFinished, RunFinished
 from roadworthy.checker.report import html, junit, sarif, terminal
 from roadworthy.checker.report import json as json_report
-from roadworthy.checklist import ASSERTIONS
+from roadworthy.checker.verdict import Result, judge_item
+from roadworthy.checklist import ASSERTIONS, Severity
 
 from .sample_run import HOSTILE, sample_run
 
@@ -235,3 +238,117 @@ def test_live_lines_leave_out_what_was_not_tried() -> None:
         listener = terminal.Terminal(Console(file=text, width=200), verbose=verbose)
         listener(ProbeFinished(replace(open_end, requests=requests)))
         assert ("RTL-2" in text.getvalue()) is told
+
+
+_URL = re.compile(r"\bURL=http://127\.0\.0\.1:8000\b")
+_KINDS: dict[str, tuple[Verdict, dict[str, Any]]] = {
+    "inconclusive": (Verdict.INCONCLUSIVE, {}),
+    "n/a": (Verdict.NOT_APPLICABLE, {}),
+    "error": (Verdict.ERROR, {"unreachable": True}),
+    "left out": (Verdict.INCONCLUSIVE, {"left_out": True}),
+    "flaky": (Verdict.INCONCLUSIVE, {"flaky": True}),
+    "not declared": (Verdict.INCONCLUSIVE, {"undeclared": ("routes.create",)}),
+    "n/a, not declared": (Verdict.NOT_APPLICABLE, {"undeclared": ("routes.create",)}),
+}
+_WRITERS = {"text": terminal, "html": html, "json": json_report, "junit": junit, "sarif": sarif}
+
+
+def run_of(kind: str) -> Run:
+    """Return a run with two results of one kind, for the same reason."""
+    verdict, more = _KINDS[kind]
+    results = tuple(
+        Result(
+            id=name,
+            item="request-validation",
+            verdict=verdict,
+            severity=Severity.HIGH,
+            reason="the reason why",
+            **more,
+        )
+        for name in ("VAL-1", "VAL-2")
+    )
+    return replace(
+        sample_run(),
+        results=results,
+        items=(judge_item("request-validation", results, False),),
+        undeclared=unlocks(results),
+    )
+
+
+def written(run: Run, report: str, folder: Path) -> str:
+    """Return a report as text, of a page what it shows."""
+    path = folder / "report"
+    _WRITERS[report].write(run, path)
+    text = path.read_text("utf-8")
+    return "".join(Page(text).texts) if report == "html" else text
+
+
+@pytest.mark.parametrize("report", _WRITERS)
+@pytest.mark.parametrize("kind", _KINDS)
+def test_every_report_has_the_reason_of_every_kind(kind: str, report: str, tmp_path: Path) -> None:
+    """A reason is in each report; people read it once, or the line to declare in its place."""
+    run = run_of(kind)
+    text = written(run, report, tmp_path)
+    declares = "not declared" in kind
+    # A code host is told of what stayed open, and nothing of what does not apply.
+    shown = not (report == "sarif" and kind.startswith("n/a")) and not (report == "text" and declares)
+    assert ("the reason why" in text) is shown
+    if report == "text":
+        assert text.count("the reason why") == (0 if declares else 1)
+        assert text.count("VAL-1 to 2") == (0 if declares else 1)
+    if report in {"text", "html", "json"}:
+        assert ("[routes.create]" in text) is declares
+    if report in {"text", "html"}:
+        assert ("2 more can be tried. Declare routes.create to try 2 more" in text) is declares
+        assert text.count("not declared:") == (1 if declares and report == "text" else 0)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_verdict_does_not_depend_on_the_line(kind: str, tmp_path: Path) -> None:
+    """What is not declared keeps its verdict for programs, and is counted apart for people."""
+    run = run_of(kind)
+    document = json_report.document(run)
+    jsonschema.validate(document, json.loads(json_report.SCHEMA.read_text()))
+    assert {entry["verdict"] for entry in document["assertions"]} == {str(_KINDS[kind][0])}
+    words = {"n/a, not declared": "not declared", "not declared": "not declared", "left out": "left out"}
+    word = words.get(kind, str(_KINDS[kind][0]))
+    assert f"2 assertions: 2 {word}" in written(run, "text", tmp_path)
+
+
+@pytest.mark.parametrize("report", _WRITERS)
+def test_the_address_is_told_once(report: str, tmp_path: Path) -> None:
+    """Commands name ``$URL``, and each report once what it was."""
+    text = written(sample_run(), report, tmp_path)
+    count = len(_URL.findall(text)) if report in {"text", "html"} else text.count('http://127.0.0.1:8000"')
+    assert count == (len(sample_run().items) if report == "junit" else 1)
+    if report in {"text", "html"}:
+        assert text.count("PORT=8000 node server.js") == 1
+
+
+def shown(run: Run, **options: bool) -> str:
+    """Return what a terminal without colours shows at the end of a run."""
+    text = io.StringIO()
+    terminal.Terminal(Console(file=text, width=200), **options)(RunFinished(run))
+    return text.getvalue()
+
+
+def test_quiet_shows_what_is_wrong_and_the_last_line() -> None:
+    """Findings and errors stay, as does the sum; what is open, notes and items do not."""
+    loud, quiet = shown(sample_run()), shown(sample_run(), quiet=True)
+    for words in ("FAIL   SHUT-1", "the service was gone", "proved 2 of 6 items"):
+        assert words in loud
+        assert words in quiet
+    for words in ("RTL-2", "graceful-shutdown", "covers nothing any more"):
+        assert words in loud
+        assert words not in quiet
+    assert quiet.rstrip().splitlines()[-1].startswith("proved")
+
+
+def test_quiet_says_nothing_while_it_runs() -> None:
+    """Neither verdicts nor notices are shown as they come."""
+    text = io.StringIO()
+    listener = terminal.Terminal(Console(file=text, width=200), quiet=True)
+    for result in sample_run().results:
+        listener(ProbeFinished(result))
+    listener(Notice("it was started again"))
+    assert text.getvalue() == ""

@@ -24,4 +24,12 @@ class TargetLost(CheckError):
 
 
 class ControlFailed(Exception):
-    """Raised by a probe whose control does not hold: the probe ends as inconclusive."""
+    """Raised by a probe whose control does not hold: the probe ends as inconclusive.
+
+    Parameters:
+        undeclared: the manifest's keys without which it cannot hold, by their dotted path.
+    """
+
+    def __init__(self, text: str, undeclared: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.undeclared = undeclared

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .declare import Unlock
 from .manifest.model import Manifest
 from .phases import Profile
 from .verdict import ExitCode, ItemResult, Result, Waiver
@@ -52,6 +53,9 @@ class Run:
     Parameters:
         target: what was checked, in words.
         began: ISO 8601 time in UTC.
+        addresses: what ``$URL`` and ``$METRICS_URL`` of the commands stand for: name and value of those used.
+        restart: a command that starts the service there again; empty where the check did not start it.
+        undeclared: what to declare so that more is tried, best first.
         limits: what this run could not prove from the outset, and why (URL mode, the quick profile).
         overlay: what was different during the check (``[check]`` of the manifest), in words.
         unused_waivers, expired_waivers: those that covered nothing, and those whose day has come.
@@ -69,6 +73,9 @@ class Run:
     results: tuple[Result, ...]
     items: tuple[ItemResult, ...]
     notices: tuple[str, ...]
+    addresses: tuple[tuple[str, str], ...]
+    restart: str
+    undeclared: tuple[Unlock, ...]
     limits: tuple[str, ...]
     overlay: tuple[str, ...]
     unused_waivers: tuple[Waiver, ...]

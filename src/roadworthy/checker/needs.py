@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 
 from .manifest.model import Manifest
 from .verdict import Verdict
 
-__all__ = ("Need",)
+__all__ = ("Need", "Unmet", "unmet")
 
 
 class Need(Enum):
@@ -42,6 +44,11 @@ class Need(Enum):
     SECRETS = "variables that are secret (env.secret)"
     REQUIRED_ENV = "variables that are required (env.required)"
 
+    @property
+    def key(self) -> str:
+        """The first key to declare for it, by its dotted path; empty for what is there unless denied."""
+        return f"routes.{self.name.lower()}" if self in _ROUTE_NEEDS else _KEYS.get(self, "")
+
     def missing(self, manifest: Manifest) -> tuple[Verdict, str] | None:
         """Return the verdict and the reason when the manifest lacks this, else None."""
         if _present(self, manifest):
@@ -54,6 +61,34 @@ class Need(Enum):
         if self in _PATTERN_ROUTES:
             return Verdict.NOT_APPLICABLE, f"the manifest does not declare {self.value}"
         return Verdict.INCONCLUSIVE, f"needs {self.value}, which is neither declared nor could be inferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """Why a probe is not begun.
+
+    Parameters:
+        undeclared: the keys of the manifest with which it would be; none where a declaration rules it out.
+    """
+
+    verdict: Verdict
+    reason: str
+    undeclared: tuple[str, ...] = ()
+
+
+def unmet(needs: Iterable[Need], manifest: Manifest) -> Unmet | None:
+    """Return what a manifest lacks of the needs of one probe, or None when all are met.
+
+    What the manifest denies decides before what it does not mention: no further line would change it.
+    """
+    missing = [(need, *found) for need in needs if (found := need.missing(manifest))]
+    for need, verdict, reason in missing:
+        if _declared_absent(need, manifest):
+            return Unmet(verdict, reason)
+    if not missing:
+        return None
+    _, verdict, reason = missing[0]
+    return Unmet(verdict, reason, tuple(need.key for need, *_ in missing))
 
 
 _PATTERN_ROUTES = {
@@ -75,6 +110,20 @@ _ROUTE_NEEDS = {
     Need.LARGE,
     Need.STREAM,
     *_PATTERN_ROUTES,
+}
+_KEYS = {
+    Need.COMMAND: "start.command",
+    Need.PORT_ENV: "listen.port_env",
+    Need.LIVE: "health.live",
+    Need.READY: "health.ready",
+    Need.STORE: "database.env",
+    Need.METRICS: "metrics.path",
+    Need.RATE_LIMIT: "rate_limit.requests",
+    Need.CORS_ORIGINS: "cors.origins",
+    Need.WORKERS: "workers.env",
+    Need.LOG_LEVEL: "env.log_level",
+    Need.SECRETS: "env.secret",
+    Need.REQUIRED_ENV: "env.required",
 }
 
 

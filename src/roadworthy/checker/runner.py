@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ..checklist import ITEMS, PATTERNS, Assertion, Severity
 from .bench import Bench
 from .calibration import calibrate
+from .declare import declared, unlocks
 from .errors import ControlFailed, StartFailed, TargetLost
 from .events import (
     Calibration,
@@ -35,16 +37,18 @@ from .events import (
 from .http.wire import DialFailed
 from .manifest.model import Manifest
 from .manifest.variables import expand, with_kind
+from .needs import Need, unmet
 from .other_ways import try_other_ways
 from .phases import PHASES, Phase, Profile
 from .probe import Probe
 from .read.masking import Masker
 from .registry import choose, probe_of
+from .run_facts import addresses, limits, overlay, restart, target_of
 from .scratch import scratch_folder
 from .service.target import Launch
 from .stage import RunContext, Stage
 from .verdict import Finding, Result, Verdict, Waiver, exit_code, judge_item
-from .waivers import is_expired, is_in_scope
+from .waivers import covering, is_expired
 
 __all__ = ("Options", "run_check")
 
@@ -52,6 +56,8 @@ __all__ = ("Options", "run_check")
 _RESTARTS = 1
 _BESIDE_EACH_OTHER = 3
 _WORST = tuple(Severity)
+_UNTRIED = {Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE}
+_REASONED = _UNTRIED | {Verdict.ERROR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +130,13 @@ class _Runner:
         chosen = choose(self.options.only)
         self._remember_secrets()
         self.listener(
-            RunStarted(self.target, self.options.profile, len(chosen), self._limits(), self._overlay())
+            RunStarted(
+                target_of(self.manifest),
+                self.options.profile,
+                len(chosen),
+                limits(self.manifest, self.options.profile),
+                self._overlay(),
+            )
         )
         if self.options.calibrated:
             self.calibration = await calibrate()
@@ -143,11 +155,6 @@ class _Runner:
             self._break_off(chosen)
         return self._finish(chosen, began.isoformat(timespec="seconds"), time.monotonic() - clock)
 
-    @property
-    def target(self) -> str:
-        start = self.manifest.start
-        return start.url or " ".join(start.probe_command or start.command)
-
     # The plan
 
     def _plan(self, chosen: Sequence[Assertion]) -> dict[Phase, list[Probe]]:
@@ -158,19 +165,17 @@ class _Runner:
             if found is None:
                 self._decide(entry, Verdict.INCONCLUSIVE, "there is no probe for this assertion yet")
                 continue
-            missing = next(filter(None, (need.missing(self.manifest) for need in found.needs)), None)
-            unreachable = not PHASES[found.phase].shared and not self.manifest.startable
+            own_process = () if PHASES[found.phase].shared else (Need.COMMAND,)
+            missing = unmet(dict.fromkeys((*found.needs, *own_process)), self.manifest)
             if missing:
-                self._decide(entry, *missing)
-            elif unreachable:
-                self._decide(entry, Verdict.NOT_APPLICABLE, "needs a command that starts the service")
+                self._decide(entry, missing.verdict, missing.reason, undeclared=missing.undeclared)
             elif not found.quick and self.options.profile is Profile.QUICK:
                 self._decide(entry, Verdict.INCONCLUSIVE, "left out by --profile quick", left_out=True)
             else:
                 plan[found.phase].append(found)
         return {phase: probes for phase, probes in plan.items() if probes}
 
-    def _decide(self, entry: Assertion, verdict: Verdict, reason: str, *, left_out: bool = False) -> None:
+    def _decide(self, entry: Assertion, verdict: Verdict, reason: str, **more: Any) -> None:
         self._keep(
             Result(
                 id=entry.id,
@@ -178,7 +183,7 @@ class _Runner:
                 verdict=verdict,
                 severity=entry.severity,
                 reason=reason,
-                left_out=left_out,
+                **more,
             )
         )
 
@@ -275,14 +280,14 @@ class _Runner:
         began = time.monotonic()
         verdict, unreachable = Verdict.ERROR, False
         try:
-            async with asyncio.timeout(bench.patience(each.seconds)):
+            async with asyncio.timeout(bench.patience(each.seconds)) as bench.deadline.timeout:
                 if PHASES[stage.phase].shared or not self.manifest.startable:
                     await bench.use_shared()
                 verdict = await each.run(bench)
                 if verdict is Verdict.PASS:
                     await try_other_ways(each, bench)
         except ControlFailed as failed:
-            verdict = bench.inconclusive(str(failed))
+            verdict = bench.inconclusive(str(failed), undeclared=failed.undeclared)
         except TimeoutError:
             verdict = bench.inconclusive(f"not done within {each.seconds:g} s")
         except (StartFailed, TargetLost) as failed:
@@ -306,7 +311,8 @@ class _Runner:
             item=each.assertion.item,
             verdict=verdict,
             severity=_severity(each.assertion, bench.findings),
-            reason=bench.reason if verdict not in {Verdict.PASS, Verdict.FAIL, Verdict.WARN} else "",
+            reason=bench.reason if verdict in _REASONED else "",
+            undeclared=self._undeclared(bench) if verdict in _UNTRIED else (),
             findings=tuple(bench.findings),
             notes=tuple(bench.notes),
             controls=tuple(bench.controls),
@@ -341,17 +347,9 @@ class _Runner:
 
     def _waived(self, result: Result) -> Result:
         """Put a waiver over a result whose every finding is covered by one that is in force."""
-        if result.verdict not in {Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE}:
-            return result
-        valid = [each for each in self.manifest.waivers if each.covers(result.id) and not is_expired(each)]
-        covering: list[Waiver] = []
-        for finding in result.findings or (None,):
-            found = next((each for each in valid if is_in_scope(each, finding)), None)
-            if found is None:
-                return result
-            covering.append(found)
-        self.used_waivers.update(covering)
-        return replace(result, waived=covering[0])
+        found = covering(result, self.manifest.waivers)
+        self.used_waivers.update(found)
+        return replace(result, waived=found[0]) if found else result
 
     def _notice(self, text: str) -> None:
         text = self.masker.text(text)
@@ -366,7 +364,7 @@ class _Runner:
         run = Run(
             version=version("roadworthy"),
             id=self.context.marker,
-            target=self.masker.text(self.target),
+            target=self.masker.text(target_of(self.manifest)),
             profile=self.options.profile,
             strict=strict,
             began=began,
@@ -378,7 +376,10 @@ class _Runner:
                 judge_item(entry.id, results, strict) for entry in (*ITEMS, *PATTERNS) if entry.id in tried
             ),
             notices=tuple(self.notices),
-            limits=self._limits(),
+            addresses=addresses(self.context.first),
+            restart=self.masker.text(restart(self.context.first)),
+            undeclared=unlocks(result for result in results if self._would_be_tried(result)),
+            limits=limits(self.manifest, self.options.profile),
             overlay=self._overlay(),
             unused_waivers=tuple(
                 each
@@ -400,27 +401,15 @@ class _Runner:
         self.listener(RunFinished(run))
         return run
 
-    def _limits(self) -> tuple[str, ...]:
-        found: list[str] = []
-        if not self.manifest.startable:
-            found.append(
-                "URL mode: the check did not start the service, so its environment, its logs, its shutdown "
-                "and faults of its store cannot be tried (environment, logging, graceful-shutdown, "
-                "connection-pooling)"
-            )
-        if self.options.profile is Profile.QUICK:
-            found.append(
-                "quick profile: no load, no faults of the store, no waiting for a limit's window, "
-                "one worker, and no series of starts to compare"
-            )
-        return tuple(found)
+    def _would_be_tried(self, result: Result) -> bool:
+        found = probe_of(result.id)
+        return found is not None and (found.quick or self.options.profile is Profile.FULL)
+
+    def _undeclared(self, bench: Bench) -> tuple[str, ...]:
+        return tuple(key for key in bench.undeclared if not declared(key, self.manifest))
 
     def _overlay(self) -> tuple[str, ...]:
-        check = self.manifest.check
-        found = [f"{name}={value}" for name, value in check.env.items()]
-        found += [f"{name}={value} (limits)" for name, value in check.rate_limit.env.items()]
-        found += [f"{name}={value} (shutdown)" for name, value in check.shutdown.env.items()]
-        return tuple(self.masker.text(text) for text in found)
+        return tuple(self.masker.text(text) for text in overlay(self.manifest))
 
     def _remember_secrets(self) -> None:
         values = {**os.environ, **{name: expand(value) for name, value in self.manifest.env.set.items()}}

@@ -39,6 +39,8 @@ class RunContext:
     marker: str
     slowness: float = 1.0
     launches: int = 0
+    first: Target | None = None
+    """The first process or service that was asked: reports name its address."""
     open_targets: set[Target] = field(default_factory=set[Target])
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
     """As many start at the same time as there are processors: a service of several workers fills one for
@@ -50,12 +52,14 @@ class RunContext:
         self.launches += 1
         folder = self.folder / f"launch-{self.launches}"
         folder.mkdir()
+        options = replace(options, slowness=self.slowness)
         fresh = options.store == "own" and not options.url and options.same_store_as is None
         if fresh:
             options = replace(options, prepared=self._prepared)
         async with self.starting if options.wait else nullcontext():
             target = await launch(self.manifest, options, folder, self.masker)
         self.open_targets.add(target)
+        self.first = self.first or target
         if fresh and options.wait and self._prepared is None and self.manifest.health.ready:
             await self._keep_prepared(target.store)
         return target
@@ -108,6 +112,7 @@ class Stage:
                 manifest = self.context.manifest
                 if not manifest.startable:
                     self._target = await attach(manifest)
+                    self.context.first = self.context.first or self._target
                 elif not plan.shared:
                     raise TargetLost(
                         f"the phase {self.phase.value} has no shared process: use bench.launch()"

@@ -174,6 +174,7 @@ class Result:
         severity: the worst of the findings, else the assertion's own.
         samples, wanted: how often it was tried, and how often it has to be for a pass.
         left_out: it was not tried because the profile does without it.
+        undeclared: the manifest's keys that it lacks, by their dotted path; with all of them it is tried.
         waived: the waiver that covers every failing finding.
     """
 
@@ -194,6 +195,7 @@ class Result:
     flaky: bool = False
     unreachable: bool = False
     left_out: bool = False
+    undeclared: tuple[str, ...] = ()
     waived: Waiver | None = None
 
 

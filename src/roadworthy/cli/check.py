@@ -100,6 +100,9 @@ def _run(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show the notes of passed assertions too.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show only what is wrong, and the last line.")
+    ] = False,
 ) -> None:
     """Check a service."""
     from ..checker import ManifestError, Options, Profile
@@ -121,16 +124,17 @@ def _run(
         Folder.current()
         choose(options.only)
         writers = [_writer(text) for text in report or ()]
+        written = _declared(manifest)
         if listing:
             _list(options.only)
             return
-        declared = with_kind(for_target(target or (), _declared(manifest)))
+        declared = with_kind(for_target(target or (), written))
     except (ManifestError, ServeError) as error:
         refuse(error)
     if dry_run:
         _show_plan(declared, options)
         return
-    done = _checked(declared, options, verbose=verbose)
+    done = _checked(declared, options, verbose=verbose, quiet=quiet)
     for write, path in writers:
         write(done, path)
     raise typer.Exit(int(done.exit_code))
@@ -247,7 +251,7 @@ def _writer(text: str) -> tuple[Any, Path]:
     return writers[name].write, Path(path)
 
 
-def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
+def _checked(manifest: Manifest, options: Options, *, verbose: bool, quiet: bool) -> Run:
     """Run the check; what cannot go on ends the process with its exit code."""
     import asyncio
     import signal
@@ -261,7 +265,7 @@ def _checked(manifest: Manifest, options: Options, *, verbose: bool) -> Run:
 
     # What this process ignores (nohup, a shell's &), the service is to hear: the check is about how it ends.
     stay_deaf(*(one for one in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(one) == signal.SIG_IGN))
-    terminal = Terminal(Console(highlight=False), verbose=verbose)
+    terminal = Terminal(Console(highlight=False), verbose=verbose, quiet=quiet)
 
     async def interruptible() -> Run:
         task = asyncio.current_task()
@@ -303,6 +307,7 @@ def _list(only: Sequence[str]) -> None:
 
 
 def _show_plan(manifest: Manifest, options: Options) -> None:
+    from ..checker.needs import unmet
     from ..checker.phases import PHASES, Phase, Profile
     from ..checker.registry import choose, probe_of
 
@@ -312,8 +317,8 @@ def _show_plan(manifest: Manifest, options: Options) -> None:
         if mine:
             print(f"{PHASES[phase].title}: {PHASES[phase].why}")
         for found in mine:
-            missing = next(filter(None, (need.missing(manifest) for need in found.needs)), None)
-            note = f"{missing[0]}: {missing[1]}" if missing else ""
+            missing = unmet(found.needs, manifest)
+            note = f"{missing.verdict}: {missing.reason}" if missing else ""
             if not missing and not found.quick and options.profile is Profile.QUICK:
                 note = "inconclusive: left out by --profile quick"
             print(f"  {found.assertion.id:<8} {found.assertion.title}{f'  [{note}]' if note else ''}")

@@ -13,7 +13,7 @@ import pytest
 from roadworthy.checker import parse_manifest
 from roadworthy.checker.errors import PortTaken
 from roadworthy.checker.read.masking import Masker
-from roadworthy.checker.service.target import Launch, launch
+from roadworthy.checker.service.target import Launch, attach, launch
 
 # It tells its port to the test, and listens there when it is told that it may.
 _SERVICE = """
@@ -65,3 +65,21 @@ def test_a_port_that_is_lost_each_time_is_the_end(tmp_path: Path) -> None:
     """After three starts the check gives up, with the last words of the service."""
     with pytest.raises(PortTaken, match="in use"):
         asyncio.run(_started(tmp_path, 3))
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_localhost_is_either_address() -> None:
+    """A service that listens on ::1 alone, as some do for ``localhost``, is found by that name."""
+
+    async def attached() -> str:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(answer, "::1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            manifest = parse_manifest(f'[start]\nurl = "http://localhost:{port}"\n')
+            return (await attach(manifest)).address.host
+
+    assert asyncio.run(attached()) == "::1"

@@ -13,6 +13,7 @@ from ..read.openapi import OpenApi
 from ..read.shapes import members
 from ..service.target import Launch, Target
 from ..stage import Stage
+from .deadline import Deadline
 from .judgement import Judgement
 from .resources import Created, Resources
 
@@ -41,6 +42,7 @@ class Bench(Resources, Judgement):
     ) -> None:
         Resources.__init__(self, stage, manifest, _target=target)
         Judgement.__init__(self, assertion, wanted)
+        self.deadline = Deadline()
 
     def beside(self) -> Bench:
         """Return a second bench of the same probe, to launch and watch a process at the same time.
@@ -50,6 +52,14 @@ class Bench(Resources, Judgement):
         bench = Bench(self.assertion, self.wanted, self.stage, self.manifest, self._target)
         bench.way = self.way
         return bench
+
+    async def use_shared(self) -> None:
+        """Make the phase's process the target; the runner does it before the probe begins."""
+        self.deadline.pause()
+        try:
+            await super().use_shared()
+        finally:
+            self.deadline.resume()
 
     @asynccontextmanager
     async def launch(
@@ -92,12 +102,17 @@ class Bench(Resources, Judgement):
         )
         before = self._target
         shared = self.stage.shares(before)
-        async with self.stage.launch(options) as target:
-            self._target = target
-            try:
-                yield target
-            finally:
-                self._target = before
+        self.deadline.pause()
+        try:
+            async with self.stage.launch(options) as target:
+                self.deadline.resume()
+                self._target = target
+                try:
+                    yield target
+                finally:
+                    self._target = before
+        finally:
+            self.deadline.resume()
         if shared and not self.stage.shares(before):
             await self.use_shared()  # it had to end, so that this one could have its port
 

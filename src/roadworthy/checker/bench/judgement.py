@@ -32,16 +32,20 @@ class Judgement:
     evidence: list[Evidence] = field(default_factory=list[Evidence], init=False)
     samples: int = field(default=0, init=False)
     reason: str = field(default="", init=False)
+    undeclared: tuple[str, ...] = field(default=(), init=False)
 
-    def control(self, text: str, holds: object = True) -> None:
+    def control(self, text: str, holds: object = True, *, undeclared: tuple[str, ...] = ()) -> None:
         """Note a positive control: what shows that a violation would have been seen.
+
+        Parameters:
+            undeclared: the manifest's keys whose absence is the reason when it does not hold.
 
         Raises:
             ControlFailed: it does not hold; let it pass, the runner makes it inconclusive.
         """
         self.controls.append(Control(text, bool(holds)))
         if not holds:
-            raise ControlFailed(f"the control does not hold: {text}")
+            raise ControlFailed(f"the control does not hold: {text}", undeclared)
 
     def sample(self, count: int = 1) -> None:
         """Count what was judged."""
@@ -100,14 +104,19 @@ class Judgement:
         """Keep evidence also for a pass: a timeline, a table, an exchange."""
         self.evidence.append(shown(evidence) if isinstance(evidence, Answer) else evidence)
 
-    def inconclusive(self, reason: str) -> Verdict:
-        """Say that the precondition could not be created."""
-        self.reason = reason
+    def inconclusive(self, reason: str, *, undeclared: tuple[str, ...] = ()) -> Verdict:
+        """Return that the precondition could not be created.
+
+        Parameters:
+            undeclared: the manifest's keys whose absence is the reason, such as ``routes.list``; reports
+                show the lines to add. Keys that the manifest has do not count.
+        """
+        self.reason, self.undeclared = reason, undeclared
         return Verdict.INCONCLUSIVE
 
-    def not_applicable(self, reason: str) -> Verdict:
-        """Say that the precondition is absent by declaration."""
-        self.reason = reason
+    def not_applicable(self, reason: str, *, undeclared: tuple[str, ...] = ()) -> Verdict:
+        """Return that the precondition is absent by declaration; parameters as for :meth:`inconclusive`."""
+        self.reason, self.undeclared = reason, undeclared
         return Verdict.NOT_APPLICABLE
 
     def verdict(self) -> Verdict:

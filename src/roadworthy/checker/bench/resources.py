@@ -89,7 +89,7 @@ class Resources(Client):
         """
         route = self.manifest.routes.by_role.get("create")
         if route is None:
-            raise ControlFailed("nothing can be created without routes.create")
+            raise ControlFailed("nothing can be created without routes.create", ("routes.create",))
         sent = self.fresh(route.body)
         if changes:
             sent = {**sent, **changes}
@@ -136,7 +136,7 @@ class Resources(Client):
             return read.path.replace("{id}", read.literal)
         created = await self.create()
         if not created.path:
-            raise ControlFailed("nothing can be read back without routes.read")
+            raise ControlFailed("nothing can be read back without routes.read", ("routes.read",))
         return created.path
 
     def records(self, since: float = 0.0, target: Target | None = None) -> list[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ("Address", "Event", "Fields", "Request", "build_request")
 
@@ -13,10 +13,15 @@ Fields = Sequence[tuple[str, str]] | Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a service listens."""
+    """Where a service listens.
+
+    Parameters:
+        name: the variable that stands for it in commands to send a request again.
+    """
 
     host: str
     port: int
+    name: str = field(default="URL", compare=False)
 
     def __str__(self) -> str:
         """Return ``host:port``, as the Host field has it."""

@@ -28,11 +28,18 @@ def shown(answer: Answer, note: str = "") -> WireExchange:
 
 
 def curl(request: Request) -> str:
-    """Return a command line that sends the request again."""
+    """Return a command line that sends the request again.
+
+    The service's address is the variable ``$URL`` in it (``$METRICS_URL`` on a listener of operations): the
+    port that a process had is gone with it.
+    """
+    variable = request.address.name
     if request.raw is not None:
-        address = request.address
-        text = "".join(chr(byte) if _plain(byte) else f"\\x{byte:02x}" for byte in request.raw[:_EXCERPT])
-        return f"printf {shlex.quote(text.replace('%', '%%'))} | nc {address.host} {address.port}"
+        # Octal, because that is all that printf of a POSIX shell knows.
+        text = "".join(chr(byte) if _plain(byte) else f"\\{byte:03o}" for byte in request.raw[:_EXCERPT])
+        # netcat wants host and port apart.
+        there = f'$(echo "${{{variable}#http://}}" | tr : " ")'
+        return f"printf {shlex.quote(text.replace('%', '%%'))} | nc {there}"
     words = ["curl", "-sS", "-i"]
     if request.later:  # the second request of one command goes over the connection of the first
         words = ["curl", "-sS", "-o", "/dev/null", f"http://{request.address}/", "--next", *words[1:]]
@@ -55,8 +62,8 @@ def curl(request: Request) -> str:
             words += ["--data-raw", text]
         else:
             words += ["--data-binary", f"@body-of-{len(request.body)}-bytes"]
-    words += ["--path-as-is", f"http://{request.address}{request.path}"]
-    return " ".join(map(_word, words))
+    path = _word(request.path) if request.path else ""
+    return f'{" ".join(map(_word, words))} --path-as-is "${variable}"{path}'
 
 
 def _word(text: str) -> str:

@@ -27,6 +27,7 @@ from ..read.shapes import elements
 from ..scratch import scratch_folder
 from ..service import linux
 from ..service.process import Service, free_port
+from ..service.startup import StartUp
 from ..service.target import attach
 from ..store.kinds import PORTS, kind_of
 from .infer_routes import Explorer, Fact
@@ -170,9 +171,9 @@ async def _await_listener(
     service: Service, manifest: Manifest, given: Mapping[str, int]
 ) -> tuple[Address, set[int]]:
     """Wait until it answers HTTP on the port that was asked for, or, after a while, on one of its own."""
-    began = time.monotonic()
+    began, start = time.monotonic(), StartUp(service, manifest.ready.timeout)
     asked = {given[name] for name in (*_PORTS, manifest.listen.port_env) if name}
-    while time.monotonic() < began + manifest.ready.timeout:
+    while not start.over:
         if service.ended is not None:
             await service.wait_silence(1.0)
             raise StartFailed(
@@ -188,10 +189,7 @@ async def _await_listener(
                 await asyncio.sleep(0.2)
                 return address, {port for _, port in service.listening()}
         await asyncio.sleep(0.05)
-    raise StartFailed(
-        f"the service did not answer HTTP within {manifest.ready.timeout:g} s on any port. The last it "
-        f"wrote:\n{_tail(service)}"
-    )
+    raise StartFailed(start.failure("no port answers HTTP"))
 
 
 def _tail(service: Service) -> str:

@@ -204,7 +204,10 @@ async def _readiness_follows_the_declaration(bench: Bench) -> Verdict:
         )
     if requires is None:
         bench.note(f"readiness without its store is {answer}")
-        return bench.not_applicable("health.requires does not say whether readiness depends on the store")
+        return bench.not_applicable(
+            "health.requires does not say whether readiness depends on the store",
+            undeclared=("health.requires",),
+        )
     bench.sample()
     if required and not flipped:
         return bench.fail("readiness ignores a required store", "non-2xx within 15 s", str(answer), answer)
@@ -219,7 +222,9 @@ async def _probes_stay_fast(bench: Bench) -> Verdict:
     health, routes = bench.manifest.health, bench.manifest.routes.by_role
     busy = routes.get("list") or routes.get("read")
     if busy is None:
-        return bench.inconclusive("needs a route to make load with (routes.list)")
+        return bench.inconclusive(
+            "needs a route to make load with (routes.list)", undeclared=("routes.list",)
+        )
     paths = [path for path in (health.live, health.ready) if path]
     table: list[tuple[str, str, str]] = []
     served, there = 0, asyncio.Event()

@@ -208,7 +208,10 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
         elif "no-store" not in found:
             bench.note(f"{value} ({kind}): a browser may still keep it on disk")
     if not bench.samples:
-        return bench.inconclusive("needs data of the API (routes.create and routes.read)")
+        return bench.inconclusive(
+            "needs data of the API (routes.create and routes.read)",
+            undeclared=("routes.create", "routes.read"),
+        )
     _tell(bench, "personal data may be stored by shared caches", "no-store", stored)
     if authenticated:
         _tell(bench, "nothing forbids caches from storing personal data", "no-store", unsaid)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ("as_text",)
 
 
-def as_text(entry: dict[str, Any], finding: dict[str, Any]) -> str:
+def as_text(entry: dict[str, Any], finding: dict[str, Any], places: Sequence[str] = ()) -> str:
     """Return title, expected and got, the reason and the command that shows it again, a line each.
 
     Parameters:
         entry: the assertion as the JSON report has it.
         finding: one of its findings.
+        places: where it was seen, if in several.
     """
     controls = [control["text"] for control in entry["controls"] if control["holds"]]
     lines = {
+        "where": "; ".join(places),
         "expected": finding["expected"],
         "got": finding["got"],
         "why": f"{entry['why']} ({entry['source']})",

@@ -6,13 +6,19 @@ Verdict counts come first, then what fails, then what stayed without proof, then
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...checklist import ITEMS, PATTERNS, Severity, assertion
+from ...checklist import ITEMS, PATTERNS, assertion
+from ..declare import manifest_lines
 from ..events import Run
-from ..verdict import ExitCode, Finding, ItemResult, ItemState, Result, Verdict, Waiver
+from ..verdict import ExitCode, ItemResult, ItemState, Result, Verdict, Waiver
+from ._causes import Cause, by_cause, capped, numbered
 from ._html_evidence import evidence
+from ._kinds import KINDS, kind_of, kinds_of
 from ._markup import Markup, many, tag
+from ._stack import fix_for, stack_of
+from ._undeclared import invitation
 
 __all__ = ("write",)
 
@@ -21,8 +27,7 @@ _STYLE = Path(__file__).with_name("report.css")
 # run and send nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _ENTRIES = {entry.id: entry for entry in (*ITEMS, *PATTERNS)}
-_SEVERITIES = tuple(Severity)
-_SEEN = (Verdict.FAIL, Verdict.WARN)
+_MOST_PLACES = 12
 _OPEN = (Verdict.INCONCLUSIVE, Verdict.ERROR)
 _CODES = {
     ExitCode.OK: "no required assertion failed",
@@ -56,12 +61,9 @@ def _page(run: Run) -> Markup:
 
 
 def _header(run: Run) -> Markup:
-    counts = dict.fromkeys(Verdict, 0)
-    waived = 0
-    for result in run.results:
-        waived += result.waived is not None
-        counts[result.verdict] += result.waived is None
-    tiles = [_tile(str(verdict), count) for verdict, count in counts.items()]
+    waived = sum(result.waived is not None for result in run.results)
+    counts = kinds_of(result for result in run.results if result.waived is None)
+    tiles = [_tile(kind, counts.get(kind, 0)) for kind in KINDS if kind in {*Verdict, *counts}]
     facts = [
         run.began.replace("T", " ").replace("+00:00", " UTC"),
         f"{run.seconds:.1f} s",
@@ -106,47 +108,90 @@ def _tile(name: str, count: int) -> Markup:
 
 
 def _sections(run: Run) -> Iterable[Markup | None]:
-    yield tag("section", tag("h2", "Items"), tag("div", *map(_card, run.items), class_="cards"))
-    seen = sorted(
-        (
-            (result, finding)
-            for result in run.results
-            for finding in result.findings
-            if result.verdict in _SEEN
-        ),
-        key=lambda pair: (
-            pair[0].waived is not None,
-            _SEEN.index(pair[1].verdict),
-            _SEVERITIES.index(pair[1].severity),
-        ),
+    yield tag(
+        "section", tag("h2", "Items"), tag("div", *(_card(item, run) for item in run.items), class_="cards")
     )
-    if seen:
-        yield tag("section", tag("h2", "Findings"), *(_finding(*pair) for pair in seen), id="findings")
-    yield _without_proof([result for result in run.results if result.verdict in _OPEN])
+    causes = by_cause(run.results)
+    if causes:
+        fixes = _Fixes(stack_of(run))
+        blocks = [block for pair in capped(causes) for block in _blocks(*pair, fixes)]
+        yield tag("section", tag("h2", "Findings"), _addresses(run), *blocks, id="findings")
+    yield _without_proof([each for each in run.results if each.verdict in _OPEN and not each.undeclared])
+    yield _undeclared(run)
     yield tag("section", tag("h2", "Everything that was tried"), *(_item(item, run) for item in run.items))
     yield _waivers(run)
 
 
-def _card(item: ItemResult) -> Markup:
-    total = sum(item.counts.values())
+def _card(item: ItemResult, run: Run) -> Markup:
+    kinds = kinds_of(result for result in run.results if result.item == item.id)
     parts = [
-        tag("i", class_=_class(verdict), style=f"flex-grow:{count}", title=f"{count} {verdict}")
-        for verdict, count in item.counts.items()
-        if count
+        tag("i", class_=_class(kind), style=f"flex-grow:{count}", title=f"{count} {kind}")
+        for kind, count in kinds.items()
     ]
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in item.counts.items() if count)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     return tag(
         "a",
         tag("b", _ENTRIES[item.id].title),
         tag("span", str(item.state), class_=f"state {_class(item.state)}"),
-        tag("span", *parts, class_="bar") if total else None,
+        tag("span", *parts, class_="bar") if parts else None,
         tag("small", counts),
         href=f"#item-{item.id}",
         class_="card",
     )
 
 
-def _finding(result: Result, finding: Finding) -> Markup:
+def _addresses(run: Run) -> Markup | None:
+    """Return once what the variables of the commands stood for, and how to have the service there again."""
+    if not run.addresses or not any(finding.replay for each in run.results for finding in each.findings):
+        return None
+    again = many(" Start it there again with ", tag("code", run.restart), ".") if run.restart else None
+    given = " ".join(f"{name}={value}" for name, value in run.addresses)
+    return tag("p", "In the commands: ", tag("code", given), ".", again, class_="facts")
+
+
+@dataclass(slots=True)
+class _Fixes:
+    """How items are mended in a stack; open where an item is named for the first time."""
+
+    stack: str
+    shown: set[str] = field(default_factory=set[str])
+
+    def of(self, item: str) -> Markup | None:
+        """Return the fix of an item; None for a code pattern."""
+        found = fix_for(item, self.stack)
+        if found is None:
+            return None
+        name, fix = found
+        first = item not in self.shown
+        self.shown.add(item)
+        return tag(
+            "details",
+            tag("summary", tag("span", f"fix, {name}", class_="kind"), fix.text),
+            tag("pre", fix.snippet),
+            open=first,
+            class_="fix",
+        )
+
+
+def _undeclared(run: Run) -> Markup | None:
+    """Return the lines of a manifest with which more would be tried."""
+    text = invitation(run)
+    if not text:
+        return None
+    lines = "\n".join(manifest_lines(run.undeclared, run.manifest))
+    return tag("section", tag("h2", "Not declared"), tag("p", text), tag("pre", lines), id="undeclared")
+
+
+def _blocks(cause: Cause, more: Sequence[Cause], fixes: _Fixes) -> Iterable[Markup]:
+    """Yield the block of a cause, and those of the same assertion that it stands for, closed."""
+    yield _finding(cause, fixes)
+    if more:
+        title = tag("summary", f"{len(more)} more of {cause.result.id}")
+        yield tag("details", title, *(_finding(one, fixes) for one in more), class_="also")
+
+
+def _finding(cause: Cause, fixes: _Fixes) -> Markup:
+    result, finding, places = cause.result, cause.finding, cause.places(_MOST_PLACES)
     entry = assertion(result.id)
     controls = [control.text for control in result.controls if control.holds]
     waived = result.waived
@@ -155,11 +200,12 @@ def _finding(result: Result, finding: Finding) -> Markup:
         tag(
             "h3",
             _chip("waived" if waived else str(finding.verdict)),
-            tag("span", result.id, class_="id"),
+            tag("span", numbered(cause.ids), class_="id"),
             tag("span", finding.severity.value, class_="severity"),
-            tag("span", finding.title),
+            tag("span", cause.title),
         ),
-        tag("p", tag("code", finding.route), class_="route") if finding.route else None,
+        tag("p", tag("code", cause.route), class_="route") if cause.route else None,
+        tag("p", f"{len(cause.seen)} times: {'; '.join(places)}", class_="route") if places else None,
         tag("p", f"Waived: {waived.reason}", class_="notice") if waived else None,
         tag(
             "div",
@@ -172,6 +218,7 @@ def _finding(result: Result, finding: Finding) -> Markup:
         tag("pre", finding.replay, class_="replay", aria_label="command to see it again")
         if finding.replay
         else None,
+        None if waived else fixes.of(result.item),
         *map(evidence, finding.evidence),
         tag("p", tag("code", f"roadworthy explain {result.id}"), class_="more"),
         class_=f"finding {_class('waived' if waived else finding.verdict)}",
@@ -222,7 +269,7 @@ def _row(result: Result) -> Markup:
         tag("p", cost, class_="facts") if result.phase else None,
     )
     head = many(
-        _chip("waived" if result.waived else str(result.verdict)),
+        _chip("waived" if result.waived else kind_of(result)),
         tag("span", result.id, class_="id"),
         tag("span", assertion(result.id).title),
         tag("span", "flaky", class_="severity") if result.flaky else None,
@@ -259,7 +306,8 @@ def _footer(run: Run) -> Markup:
         tag("p", f"{speed}roadworthy {run.version}, run {run.id}."),
         tag(
             "p",
-            "Inconclusive means that the precondition could not be made: it counts as not proved. ",
+            "Inconclusive means that the precondition could not be made: it counts as not proved. "
+            "Not declared means that a line in the manifest would let it be tried. ",
             "Low findings and notes never decide.",
         ),
     )
@@ -270,5 +318,12 @@ def _chip(name: str) -> Markup:
 
 
 def _class(name: str) -> str:
-    names = {"n/a": "na", "not proved": "inconclusive", "proved": "pass", "failed": "fail"}
+    names = {
+        "n/a": "na",
+        "not declared": "undeclared",
+        "left out": "na",
+        "not proved": "inconclusive",
+        "proved": "pass",
+        "failed": "fail",
+    }
     return names.get(str(name), str(name))

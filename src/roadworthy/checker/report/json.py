@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checklist import Assertion, assertion
+from ..declare import manifest_lines
 from ..events import Run
 from ..verdict import Evidence, Finding, ItemResult, Lines, Result, Table, Timeline, Waiver, WireExchange
 
@@ -46,6 +47,8 @@ def document(run: Run) -> dict[str, Any]:
             "limits": list(run.limits),
             "overlay": list(run.overlay),
             "notices": list(run.notices),
+            "addresses": dict(run.addresses),
+            "restart": run.restart,
             "calibration": asdict(run.calibration) if run.calibration else None,
         },
         "manifest": {
@@ -55,6 +58,12 @@ def document(run: Run) -> dict[str, Any]:
         },
         "items": [_item(item) for item in run.items],
         "assertions": [_result(result, run) for result in run.results],
+        "undeclared": {
+            "steps": [
+                {"keys": list(step.keys), "assertions": list(step.assertions)} for step in run.undeclared
+            ],
+            "lines": list(manifest_lines(run.undeclared, run.manifest)),
+        },
         "waivers": {
             "unused": [_waiver(waiver) for waiver in run.unused_waivers],
             "expired": [_waiver(waiver) for waiver in run.expired_waivers],
@@ -78,6 +87,7 @@ def _result(result: Result, run: Run) -> dict[str, Any]:
         "severity": result.severity.value,
         "verdict": str(result.verdict),
         "reason": result.reason,
+        "undeclared": list(result.undeclared),
         "waived": _waiver(result.waived) if result.waived else None,
         "flaky": result.flaky,
         "phase": result.phase,

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from ..events import Run
 from ..verdict import ExitCode, Result, Verdict, required
+from ._causes import PLACES, by_cause
 from ._plain import as_text
 from .json import document
 
@@ -51,6 +52,7 @@ def _properties(suite: ElementTree.Element, data: dict[str, Any]) -> None:
         "run": data["run"]["id"],
         "version": data["tool"]["version"],
         "manifest.sha256": data["manifest"]["sha256"] or "",
+        **data["run"]["addresses"],
     }
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in facts.items():
@@ -66,7 +68,9 @@ def _case(suite: ElementTree.Element, entry: dict[str, Any], result: Result, run
         time=f"{entry['cost']['seconds']:.3f}",
     )
     kind, message = _outcome(result, run)
-    text = _clean("\n\n".join(as_text(entry, finding) for finding in entry["findings"]))
+    causes = by_cause([result])
+    found = [(entry["findings"][result.findings.index(cause.finding)], cause) for cause in causes]
+    text = _clean("\n\n".join(as_text(entry, finding, cause.places(PLACES)) for finding, cause in found))
     if kind:
         element = ElementTree.SubElement(case, kind, message=_clean(message))
         if kind != "skipped":
@@ -80,7 +84,7 @@ def _case(suite: ElementTree.Element, entry: dict[str, Any], result: Result, run
 def _outcome(result: Result, run: Run) -> tuple[str, str]:
     """Return the element for a case's outcome, empty for a pass, and its message."""
     decides = required(result, run.strict)
-    titles = "; ".join(finding.title for finding in result.findings)
+    titles = "; ".join(dict.fromkeys(cause.title for cause in by_cause([result])))
     if result.waived:
         return "skipped", f"waived: {result.waived.reason}"
     match result.verdict:

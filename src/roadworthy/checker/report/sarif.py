@@ -65,7 +65,12 @@ def _log(run: Run) -> dict[str, Any]:
                 "columnKind": "unicodeCodePoints",
                 "invocations": [invocation],
                 "results": _results(data, run),
-                "properties": {"target": run.target, "profile": str(run.profile), "strict": run.strict},
+                "properties": {
+                    "target": run.target,
+                    "profile": str(run.profile),
+                    "strict": run.strict,
+                    **dict(run.addresses),
+                },
             }
         ],
     }

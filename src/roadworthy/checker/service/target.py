@@ -22,6 +22,7 @@ from ..read.masking import Masker
 from ..store.faults import Fault, FaultProxy, SqliteFile, Store
 from ..store.kinds import kind_of
 from .process import Service, free_port, is_free, require_free
+from .startup import StartUp
 
 __all__ = ("Launch", "Target", "attach", "launch")
 
@@ -60,6 +61,7 @@ class Launch:
         url: the URL of another store than the declared one, of ``database.also``.
         port: the port to give it; a free one when None.
         wait: whether to wait until it is ready.
+        slowness: how many times slower this machine is than a quiet one: a start takes as much longer.
         cwd: another working folder.
         prepared: a copy of the SQLite file as it was after a start; a fresh store begins with it, as it does
             in production, and is not set up again.
@@ -76,6 +78,7 @@ class Launch:
     url: str = ""
     port: int | None = None
     wait: bool = True
+    slowness: float = 1.0
     cwd: Path | None = None
     prepared: Path | None = None
 
@@ -111,7 +114,7 @@ class Target:
     def metrics_address(self) -> Address:
         """Where metrics are scraped."""
         port = self.ports.get(self.manifest.metrics.port_env)
-        return self.address if port is None else Address(self.address.host, port)
+        return self.address if port is None else Address(self.address.host, port, "METRICS_URL")
 
     @property
     def process(self) -> Service:
@@ -149,34 +152,42 @@ class Target:
     async def wait_ready(self, seconds: float | None = None) -> None:
         """Wait until it is ready.
 
+        Parameters:
+            seconds: how long exactly; by default ``ready.timeout``, and longer while it still works.
+
         Raises:
             StartFailed: it ended first, or did not become ready in time; the message has its last output.
         """
         ready = self.manifest.ready
         # Liveness is no readiness: without a path for that, whoever answers at all is up.
         path = ready.path or self.manifest.health.ready
-        limit = ready.timeout if seconds is None else seconds
-        deadline = time.monotonic() + limit
+        start = StartUp(self.service, ready.timeout, self.launch.slowness)
+        deadline = time.monotonic() + seconds if seconds is not None else None
         last = "nothing listens"
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline if deadline is not None else not start.over:
             if self.service is not None and self.service.ended is not None:
                 await self.service.wait_silence(1.0)
-                raise StartFailed(f"the service ended with {self.service.ended} at its start{self._said()}")
+                raise StartFailed(f"the service ended with {self.service.ended} at its start{start.said()}")
             answer = await exchange(self.address, "GET", path or "/", seconds=2.0)
             good = ready.status[0] <= answer.status <= ready.status[1] if path else answer.complete
             if good:
                 return
             last = f"GET {path or '/'} gave {answer}"
+            if answer.ending is Ending.REFUSED and self._is_away:
+                raise StartFailed(
+                    f"nothing listens on {self.url}: start the service first, or name its command and the "
+                    "check starts it (roadworthy check -- node server.js); with ready.timeout in the "
+                    "manifest the check waits for one that is still starting"
+                )
             if answer.ending is Ending.GARBAGE:
                 raise StartFailed(f"what listens on {self.address} does not speak HTTP/1.1: {answer.problem}")
             await asyncio.sleep(0.02)
-        raise StartFailed(f"the service was not ready within {limit:g} s: {last}{self._said()}")
+        raise StartFailed(start.failure(last))
 
-    def _said(self) -> str:
-        if self.service is None or not self.service.lines:
-            return "; it wrote nothing"
-        tail = "\n".join(f"  {line.text[:400]}" for line in self.service.lines[-20:])
-        return f". The last it wrote:\n{tail}"
+    @property
+    def _is_away(self) -> bool:
+        """Whether a refused connection is the end: it should run already, and nobody declared a wait."""
+        return self.service is None and "ready.timeout" not in self.manifest.lines
 
     async def close(self) -> None:
         """End it and what was put behind it; a service that the check did not start is left alone."""
@@ -191,10 +202,22 @@ class Target:
 async def attach(manifest: Manifest) -> Target:
     """Return the target of URL mode: a service that runs already."""
     parts = urlsplit(manifest.start.url)
-    host = "127.0.0.1" if parts.hostname in {None, "localhost"} else str(parts.hostname)
-    target = Target(manifest, Address(host, parts.port or 80), Launch())
+    port = parts.port or 80
+    host = str(parts.hostname)
+    if parts.hostname in {None, "localhost"}:
+        host = await _local(port)
+    target = Target(manifest, Address(host, port), Launch())
     await target.wait_ready()
     return target
+
+
+async def _local(port: int) -> str:
+    """Return which address of localhost (RFC 6761 §6.3) answers; the older one where neither does."""
+    answer = await exchange(Address("127.0.0.1", port), "GET", "/", seconds=2.0)
+    if answer.ending is not Ending.REFUSED:
+        return "127.0.0.1"
+    other = await exchange(Address("::1", port), "GET", "/", seconds=2.0)
+    return "::1" if other.complete else "127.0.0.1"
 
 
 async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Masker) -> Target:

@@ -73,7 +73,7 @@ async def _large(bench: Bench) -> list[tuple[str, Mapping[str, str]]]:
 async def resource(bench: Bench) -> Facts:
     """Return the facts, collected once for the phase; inconclusive without a large text."""
     found = await bench.shared(_facts)
-    bench.control("a text of at least 8 KiB is known (routes.large)", found)
+    bench.control("a text of at least 8 KiB is known (routes.large)", found, undeclared=("routes.large",))
     assert found is not None
     return found
 

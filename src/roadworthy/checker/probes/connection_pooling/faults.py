@@ -154,10 +154,13 @@ async def _pools_fit_the_server(bench: Bench) -> Verdict:
             admitted, how = await _ask_postgres(store_of(bench).declared)
         except AskFailed as failed:
             why = f"the server could not be asked for its limit ({failed})"
-            return bench.inconclusive(f"{why}; database.max_connections can declare it")
+            return bench.inconclusive(
+                f"{why}; database.max_connections can declare it", undeclared=("database.max_connections",)
+            )
     if admitted is None:
         return bench.not_applicable(
-            f"the limit of the server is not known ({kind}; database.max_connections)"
+            f"the limit of the server is not known ({kind}; database.max_connections)",
+            undeclared=("database.max_connections",),
         )
     load = await bench.shared(measure_load)
     bench.control(f"connections were counted under load (most at once: {load.peak})", load.peak > 0)

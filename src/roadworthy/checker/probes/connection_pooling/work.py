@@ -70,7 +70,8 @@ async def find_touch(bench: Bench, *, seconds: float = 20.0) -> Touch:
         if await _touches(bench, store, call):
             return call
     raise ControlFailed(
-        "no declared route is seen to touch the store (routes.read, routes.list, routes.create)"
+        "no declared route is seen to touch the store (routes.read, routes.list, routes.create)",
+        ("routes.create", "routes.read"),
     )
 
 

@@ -97,7 +97,9 @@ async def _preflights_succeed(bench: Bench) -> Verdict:
             route=f"OPTIONS {route.path}",
         )
     if not bench.samples:
-        return bench.inconclusive("needs routes of the API (routes.list, routes.create)")
+        return bench.inconclusive(
+            "needs routes of the API (routes.list, routes.create)", undeclared=("routes.list",)
+        )
     return bench.verdict()
 
 

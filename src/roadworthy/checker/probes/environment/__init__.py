@@ -101,7 +101,8 @@ async def _nothing_is_required(bench: Bench) -> Verdict:
             return bench.not_applicable(f"no variable is required: it starts with {given} alone")
     except StartFailed as failed:
         return bench.inconclusive(
-            f"env.required is not declared, and with {given} alone the service does not start: {failed}"
+            f"env.required is not declared, and with {given} alone the service does not start: {failed}",
+            undeclared=("env.required",),
         )
 
 

@@ -145,7 +145,9 @@ async def _variables_do_something(bench: Bench) -> Verdict:
     if not manifest.env.optional:
         if "env.optional" in manifest.lines:
             return bench.not_applicable("the manifest declares env.optional = []")
-        return bench.inconclusive("needs the variables that the service documents (env.optional)")
+        return bench.inconclusive(
+            "needs the variables that the service documents (env.optional)", undeclared=("env.optional",)
+        )
     await usual_start(bench)
     known = {manifest.listen.port_env: BAD_PORT, manifest.env.log_level: BAD_LEVEL}
     documents = _documents(bench)

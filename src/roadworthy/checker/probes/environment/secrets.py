@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...bench import Bench
 from ...http.wire import Answer
-from ...needs import Need
+from ...needs import Need, unmet
 from ...phases import Phase
 from ...probe import Probe, probe
 from ...verdict import Lines, Verdict
@@ -45,11 +45,10 @@ async def _no_secret_is_shown(bench: Bench) -> Verdict:
     names = secret_names(bench)
     has_url = bool(manifest.database.env) and manifest.database.kind not in {"", "none", "sqlite"}
     if not names and not has_url:
-        missing = Need.SECRETS.missing(manifest)
+        missing = unmet((Need.SECRETS,), manifest)
         assert missing is not None
-        return (bench.not_applicable if missing[0] is Verdict.NOT_APPLICABLE else bench.inconclusive)(
-            missing[1]
-        )
+        ended = bench.not_applicable if missing.verdict is Verdict.NOT_APPLICABLE else bench.inconclusive
+        return ended(missing.reason, undeclared=missing.undeclared)
     if names and not await planted(bench):
         return bench.inconclusive(f"the service does not start with other values in {', '.join(names)}")
     await _judge_running(bench)

@@ -82,7 +82,8 @@ async def _a_large_response_is_not_cut(bench: Bench) -> Verdict:
         if route is None or whole is None:
             return bench.inconclusive(
                 "needs an answer that is still being made at the signal: routes.stream of more than "
-                f"half a second, or routes.large of {_BEYOND_BUFFERS >> 20} MiB"
+                f"half a second, or routes.large of {_BEYOND_BUFFERS >> 20} MiB",
+                undeclared=("routes.stream",),
             )
         bench.control(f"undisturbed it is complete ({whole})", whole.ok)
         streamed = route.role == "stream"

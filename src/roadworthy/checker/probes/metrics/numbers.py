@@ -108,7 +108,8 @@ def _judge_none(bench: Bench, moved: dict[Sample, float]) -> None:
         seen = ", ".join(f"{name} +{value:g}" for name, value in sorted(others.items())[:3])
         raise ControlFailed(
             f"no series moved by the {_ALL} requests that were sent ({seen}); if one counts them, name it "
-            "(metrics.requests in the manifest)"
+            "(metrics.requests in the manifest)",
+            ("metrics.requests",),
         )
     bench.fail("no counter of requests moves", f"+{_ALL}", "nothing that is called requests")
 
@@ -124,6 +125,7 @@ async def _verify(bench: Bench, scraper: Scraper, name: str) -> None:
         f"{name} counts requests (+{rested:g} without any, +{grown:g} with {_MORE}); if it does not, name "
         "the one that does (metrics.requests in the manifest)",
         rested == 0 and grown == _MORE,
+        undeclared=("metrics.requests",),
     )
 
 

@@ -137,7 +137,10 @@ class Limit:
         if not self.reached:
             raise ControlFailed(f"no request was refused (see RTL-1): {len(self.flood.answers)} were sent")
         if self.requests is None:
-            raise ControlFailed("neither rate_limit.requests nor a field of the response names the limit")
+            raise ControlFailed(
+                "neither rate_limit.requests nor a field of the response names the limit",
+                ("rate_limit.requests",),
+            )
         return self.requests
 
     def refill(self, seconds: float) -> int:
@@ -264,7 +267,9 @@ def declared_limit(bench: Bench) -> Limit:
     declared, check = manifest.rate_limit, manifest.check
     route = routes.get(declared.route) or routes.get("list") or next(iter(manifest.routes), None)
     if route is None:
-        raise ControlFailed("no route is declared that could be limited (routes.list, rate_limit.route)")
+        raise ControlFailed(
+            "no route is declared that could be limited (routes.list, rate_limit.route)", ("routes.list",)
+        )
     return Limit(
         route,
         check.rate_limit.requests or declared.requests,
