@@ -142,8 +142,10 @@ def test_no_report_shows_a_secret(tmp_path: Path) -> None:
     run = asyncio.run(check())
     assert [result.verdict.value for result in run.results] == ["fail"]
     for name, text in _reports(run, tmp_path).items():
-        assert "the query" in text, name
-        assert "secret: ITEMS_KEY" in text, name
+        assert "a secret is in the log" in text, name
+        if name in {"html", "json", "sarif"}:  # the others name the first places of one cause
+            assert "the query" in text, name
+            assert "secret: ITEMS_KEY" in text, name
         # What is planted begins so, and has 32 hexadecimal digits behind it.
         assert re.findall(r"rwc[0-9a-f]{3}", text) == [], name
         assert [value for value in known if value in text] == [], name
