@@ -31,6 +31,7 @@ class Judgement:
     controls: list[Control] = field(default_factory=list[Control], init=False)
     evidence: list[Evidence] = field(default_factory=list[Evidence], init=False)
     samples: int = field(default=0, init=False)
+    unjudged: list[str] = field(default_factory=list[str], init=False)
     reason: str = field(default="", init=False)
 
     def control(self, text: str, holds: object = True) -> None:
@@ -46,6 +47,15 @@ class Judgement:
     def sample(self, count: int = 1) -> None:
         """Count what was judged."""
         self.samples += count
+
+    def missed(self, what: str, why: object) -> None:
+        """Name what the manifest makes possible and what could not be judged, and why: no pass without it.
+
+        What the manifest makes impossible is no miss: :meth:`note` it.
+        """
+        text = f"{what} ({why})"
+        if text not in self.unjudged:
+            self.unjudged.append(text)
 
     def fail(
         self,
@@ -117,9 +127,14 @@ class Judgement:
         if self.findings:
             return Verdict.WARN
         if not self.controls:
-            return self.inconclusive("no control was made, so nothing is proved")
+            why = _listed(self.unjudged) or "no control was made, so nothing is proved"
+            return self.inconclusive(why)
+        if self.unjudged:
+            return self.inconclusive(_listed(self.unjudged))
         if self.samples < self.wanted:
-            return self.inconclusive(f"{self.samples} of {self.wanted} samples could be judged")
+            return self.inconclusive(
+                f"a pass takes {self.wanted} samples, and {self.samples} could be judged"
+            )
         return Verdict.PASS
 
     def _add(
@@ -148,3 +163,7 @@ class Judgement:
             )
         )
         return self.verdict()
+
+
+def _listed(unjudged: list[str]) -> str:
+    return f"not judged: {'; '.join(unjudged)}" if unjudged else ""

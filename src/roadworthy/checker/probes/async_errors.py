@@ -33,6 +33,8 @@ async def _failures_are_recorded_once(bench: Bench) -> Verdict:
     if bench.has(Need.CREATE) and bench.has(Need.STORE):
         found = await bench.shared(during_outage)
         failed = [answer for answer in found.answers.values() if answer.status >= 500]
+        if not failed:
+            bench.missed("a failure of the store", "no route failed while the store was away")
         await _judge_records(bench, "a failure of the store", failed, found.since)
     return bench.verdict()
 

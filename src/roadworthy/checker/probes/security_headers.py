@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from ...checklist import Severity
 from ..bench import Bench
-from ..http.fetch_standard import words
+from ..http.fetch_standard import is_nosniff
+from ..http.fields import (
+    cache_control,
+    cross_origin_policy,
+    hsts_max_age,
+    media_type_parameters,
+    permissions_policy,
+    referrer_policy,
+)
 from ..http.wire import Answer
 from ..phases import Phase
 from ..probe import Probe, probe
@@ -62,10 +70,8 @@ async def _types_are_not_guessed(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in (await _seen(bench)).items():
         bench.sample()
-        value = words(answer, "x-content-type-options")
-        # Fetch reads the first element of the list only.
-        if not value or value[0].lower() != "nosniff":
-            wrong[kind] = (", ".join(value) or "none", answer)
+        if not is_nosniff(answer):
+            wrong[kind] = (answer.field("x-content-type-options") or "none", answer)
     _tell(bench, "a browser may guess the type", "X-Content-Type-Options: nosniff", wrong)
     return bench.verdict()
 
@@ -76,6 +82,8 @@ def _false_type(answer: Answer) -> str:
     json = kind == "application/json" or kind.endswith("+json")
     if not kind:
         return "no Content-Type"
+    if media_type_parameters(answer) is None:
+        return f"{answer.field('content-type')}, which is no media type"
     if json and answer.json() is None and answer.body.strip() != b"null":
         return f"{kind}, and the body is no JSON"
     if is_page(answer) and members(answer.json()):
@@ -90,11 +98,10 @@ async def _types_are_true(bench: Bench) -> Verdict:
     bare: dict[str, tuple[str, Answer]] = {}
     for kind, answer in _with_body(await _seen(bench)).items():
         bench.sample()
-        value = answer.field("content-type") or ""
         if wrong := _false_type(answer):
             false[kind] = (wrong, answer)
-        elif answer.media_type.startswith("text/") and "charset=" not in value.lower():
-            bare[kind] = (value, answer)
+        elif answer.media_type.startswith("text/") and "charset" not in (media_type_parameters(answer) or {}):
+            bare[kind] = (answer.field("content-type") or "", answer)
     _tell(bench, "the media type is missing or false", "the type of the body", false)
     pages = any(is_page(answer) for _, answer in bare.values())
     severity = None if pages else Severity.LOW
@@ -163,11 +170,12 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in answers.items():
         bench.sample()
-        value = answer.field(name)
-        match = re.match(r'\s*(?:.*;\s*)?max-age\s*=\s*"?(\d{1,18})', value or "", re.I)
-        if value is None or match is None or int(match[1]) < _YEAR:
-            wrong[kind] = (value or "none", answer)
-    _tell(bench, "HSTS over HTTPS is missing or short", f"max-age of at least {_YEAR}", wrong)
+        seconds = hsts_max_age(answer)
+        if seconds is None and answer.field(name) is not None:
+            wrong[kind] = (f"{answer.field(name)}, which browsers ignore", answer)
+        elif seconds is None or seconds < _YEAR:
+            wrong[kind] = (answer.field(name) or "none", answer)
+    _tell(bench, "HSTS over HTTPS is missing, void or short", f"max-age of at least {_YEAR}", wrong)
     if plain.complete and plain.field(name):
         # RFC 6797 §7.2: MUST NOT; browsers ignore it (§8.1), so nothing breaks.
         bench.warn(
@@ -178,10 +186,6 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
             severity=Severity.LOW,
         )
     return bench.verdict()
-
-
-def _directives(answer: Answer) -> set[str]:
-    return {word.partition("=")[0].strip().lower() for word in words(answer, "cache-control")}
 
 
 @probe("HDR-6", phase=Phase.SERVE)
@@ -200,7 +204,7 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
             continue
         bench.sample()
         value = answer.field("cache-control") or "no Cache-Control"
-        found = _directives(answer)
+        found = cache_control(answer).names
         if found & {"public", "s-maxage"}:
             stored[kind] = (value, answer)
         elif not found & {"no-store", "private", "no-cache"}:
@@ -249,13 +253,17 @@ async def _cookies_are_kept_safe(bench: Bench) -> Verdict:
     if not found:
         return bench.not_applicable("no response sets a cookie")
     wrong: dict[str, tuple[str, Answer]] = {}
+    ignored: dict[str, tuple[str, Answer]] = {}
     for kind, answer, cookie in found:
         bench.sample()
-        lacking = cookie.lacking()
-        if lacking:
+        if lacking := cookie.lacking():
             wrong[kind] = (f"{cookie.name} without {', '.join(lacking)}", answer)
+        elif why := cookie.ignored():
+            ignored[kind] = (f"{cookie.name}, {why}", answer)
     expected = "Secure and SameSite, and HttpOnly for a session"
     _tell(bench, "a cookie can be taken or used by others", expected, wrong)
+    expected = "a cookie that keeps to the rules of its name and attributes"
+    _tell(bench, "browsers ignore a cookie", expected, ignored, severity=Severity.MEDIUM)
     return bench.verdict()
 
 
@@ -268,16 +276,21 @@ async def _pages_state_their_isolation(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in pages.items():
         bench.sample()
-        wanted = ("referrer-policy", "permissions-policy")
-        lacking = [name for name in wanted if not answer.field(name)]
-        isolating = ("cross-origin-opener-policy", "cross-origin-resource-policy")
-        if not any(answer.field(name) for name in isolating):
-            lacking.append(" or ".join(isolating))
-        if lacking:
-            wrong[kind] = (f"without {', '.join(lacking)}", answer)
-    _tell(bench, "a page does not limit what other sites learn from it", "each of them", wrong, warns=True)
+        stated = {
+            "referrer-policy": referrer_policy(answer),
+            "permissions-policy": permissions_policy(answer),
+            _ISOLATING: any(cross_origin_policy(answer, each) for each in ("opener", "resource")),
+        }
+        if lacking := [name for name, value in stated.items() if not value]:
+            present = [name for name in lacking if any(map(answer.field, name.split(" or ")))]
+            void = f" ({', '.join(present)}: a value that browsers ignore)" if present else ""
+            wrong[kind] = (f"without {', '.join(lacking)}{void}", answer)
+    title = "a page does not state what other sites may learn from it"
+    _tell(bench, title, "each of them, with a value that browsers know", wrong, warns=True)
     return bench.verdict()
 
+
+_ISOLATING = "cross-origin-opener-policy or cross-origin-resource-policy"
 
 # Fields that browsers have dropped, and why each is better left out.
 _OBSOLETE = {
@@ -312,8 +325,7 @@ def _harmful(answer: Answer) -> Iterator[str]:
         values = {value.strip().lower() for value in answer.all(name)}
         if len(values) > 1:
             yield f"{name} twice: {', '.join(sorted(values))}"
-    caching = _directives(answer)
-    if {"no-store", "public"} <= caching:
+    if {"no-store", "public"} <= cache_control(answer).names:
         yield f"Cache-Control: {answer.field('cache-control')}"
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from ...bench import Bench
+from ...http.fields import location_of, path_in
 from ...http.wire import Answer
 from ...manifest.routes import Route
 from ...needs import Need
@@ -83,8 +84,11 @@ async def _a_location_reads_back(bench: Bench) -> Verdict:
         if not location:
             bench.fail("a created resource is not announced", "Location", "absent", one.answer)
             continue
-        path = _path(location)
-        answer = await bench.get(path)
+        url = location_of(one.answer)
+        if url is None:
+            bench.fail("Location is no URL", "a URI reference", location, one.answer)
+            continue
+        answer = await bench.get(path_in(url))
         found = members(answer.json())
         differing = [
             name
@@ -103,12 +107,6 @@ async def _a_location_reads_back(bench: Bench) -> Verdict:
                 answer,
             )
     return bench.verdict()
-
-
-def _path(location: str) -> str:
-    """Return the path of a URI reference (RFC 9110 §10.2.2)."""
-    rest = location.partition("://")[2]
-    return "/" + rest.partition("/")[2] if rest else location
 
 
 @probe("CTL-3", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ), samples=2)

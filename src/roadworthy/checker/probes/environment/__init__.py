@@ -9,7 +9,16 @@ from ...phases import Phase
 from ...probe import Probe, probe
 from ...verdict import Verdict
 from . import defaults, secrets
-from .starts import BAD_LEVEL, BAD_PORT, Outcome, bad_store_starts, start_with, usual_start
+from .starts import (
+    BAD_LEVEL,
+    BAD_PORT,
+    WRONG_PASSWORD,
+    Outcome,
+    bad_store_starts,
+    passwords_are_not_asked_for,
+    start_with,
+    usual_start,
+)
 
 __all__ = ("PROBES",)
 
@@ -110,17 +119,17 @@ async def _a_bad_store_is_noticed(bench: Bench) -> Verdict:
     """Starts with URLs of no store: it has to end or stay not ready, and write nothing elsewhere."""
     await usual_start(bench)
     for what, outcome in (await bad_store_starts(bench)).items():
+        accepts = outcome.created is not None and outcome.created.ok
+        unnoticed = what == WRONG_PASSWORD and (accepts or outcome.ready)
+        if unnoticed and (why := await passwords_are_not_asked_for(bench)):
+            bench.missed(f"a start with {what}", why)
+            continue
         bench.sample()
         expected = "a non-zero exit status, or readiness that stays negative"
-        if outcome.created is not None and outcome.created.ok:
+        if accepts and outcome.created is not None:
             got = f"routes.create was answered {outcome.created.status}"
-            bench.fail(
-                f"with {what} it writes somewhere else",
-                expected,
-                got,
-                outcome.created,
-                evidence=outcome.shown(),
-            )
+            title = f"with {what} a write is answered with a success"
+            bench.fail(title, expected, got, outcome.created, evidence=outcome.shown())
         elif outcome.ready and bench.manifest.health.ready:
             bench.fail(f"with {what} the service is ready", expected, str(outcome), evidence=outcome.shown())
         elif outcome.ended is not None and not outcome.refused:

@@ -10,6 +10,7 @@ from typing import Any
 from ....checklist import Severity
 from ...bench import Bench
 from ...http.fetch_standard import words
+from ...http.fields import cache_control
 from ...http.request import build_request
 from ...http.wire import Answer
 from ...manifest.routes import Route
@@ -110,7 +111,8 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
                 "a 405 without Allow", f"Allow: {', '.join(sorted(methods))}", "no Allow field", answer
             )
         else:
-            listed = {word.upper() for word in words(answer, "allow")}
+            # Methods compare with their case (RFC 9110 §9.1): a client that looks for GET finds no "get".
+            listed = set(words(answer, "allow"))
             lacking = methods - listed - _FREE
             if lacking:
                 expected, got = f"with {', '.join(sorted(methods))}", answer.field("allow") or ""
@@ -403,11 +405,9 @@ async def _errors_are_protected_like_successes(bench: Bench) -> Verdict:
         bench.sample()
         if answer.body and not answer.media_type:
             bench.fail(f"an error has no Content-Type ({kind})", "a media type", "none", answer)
-        directives = (answer.field("cache-control") or "").lower()
-        if "public" in [word.strip() for word in directives.split(",")]:
-            bench.fail(
-                f"an error may be cached in public ({kind})", "no-store, or no public", directives, answer
-            )
+        if "public" in cache_control(answer).names:
+            got = answer.field("cache-control") or ""
+            bench.fail(f"an error may be cached in public ({kind})", "no-store, or no public", got, answer)
         lacking = [name for name in protective if not answer.field(name)]
         if lacking:
             bench.fail(

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from ...bench import Bench, Created
+from ...http.fields import is_closing
 from ...http.request import build_request
 from ...http.wire import Answer, Ending
 from ...manifest.routes import Route
@@ -251,7 +252,7 @@ async def _connections_are_told_to_end(bench: Bench) -> Verdict:
     in_flight_control(bench, stop)
     finished = [answer for answer in stop.in_flight if answer.complete]
     bench.sample(len(finished))
-    kept = [answer for answer in finished if "close" not in (answer.field("connection") or "").lower()]
+    kept = [answer for answer in finished if not is_closing(answer)]
     if kept:
         bench.fail(
             "responses after SIGTERM keep their connection", "Connection: close", f"{len(kept)} do", kept[0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from ....checklist import Severity
 from ...bench import Bench
+from ...http.fields import media_type_parameters
 from ...http.wire import Answer
 from ...needs import Need
 from ...phases import Phase
@@ -49,7 +48,7 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
         answer = await _scrape(bench, accept)
         bench.sample()
         content_type = answer.field("content-type") or ""
-        version = re.search(r";\s*version=\"?([\d.]+)", content_type)
+        version = (media_type_parameters(answer) or {}).get("version")
         known = _VERSIONS.get(answer.media_type)
         if answer.status != 200 or not answer.complete:
             bench.fail("the metrics endpoint does not answer a scrape", "200", str(answer), answer)
@@ -58,7 +57,7 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
             bench.fail("a media type that Prometheus 3 refuses", expected, content_type or "none", answer)
         elif version is None:
             bench.warn("the media type has no version", "version=0.0.4", content_type, answer)
-        elif version[1] not in known:
+        elif version not in known:
             bench.fail("an unknown version of the format", " or ".join(sorted(known)), content_type, answer)
     return bench.verdict()
 

@@ -15,6 +15,7 @@ from ...probe import Probe, probe
 from ...read.shapes import elements, members
 from ...verdict import Verdict
 from ..shared import contract
+from ..shared.outage import uses_its_store
 
 __all__ = ("PROBES",)
 
@@ -44,6 +45,7 @@ async def _stores_are_alike(bench: Bench) -> Verdict:
     bench.control("the requests do something", any(words.startswith("20") for words in wanted.values()))
     for number, url in urls.items():
         async with bench.launch(url=url):
+            await uses_its_store(bench)
             got = await _script(bench)
         for step, words in wanted.items():
             bench.expect(
