@@ -35,6 +35,9 @@ async def _the_port_is_obeyed(bench: Bench) -> Verdict:
             except StartFailed as failed:
                 ports = {port for _, port in target.process.listening()}
                 bench.control("the service starts and listens somewhere", ports)
+                if target.address.port in ports:
+                    why = f"it listens on {target.address.port} as it was told, and is not ready: {failed}"
+                    return bench.inconclusive(why)
                 got = f"it listens on {', '.join(map(str, sorted(ports)))}: {str(failed).partition('.')[0]}"
                 return bench.fail("the port is not obeyed", f"{target.address.port}", got)
             listening = target.process.listening()
