@@ -67,7 +67,7 @@ def _of(records: list[Record], request_id: str) -> list[Record]:
     phase=Phase.FAULTS,
     needs=(Need.COMMAND, Need.CREATE, Need.READ, Need.STORE),
     quick=False,
-    samples=4,
+    samples=2,
     seconds=120,
 )
 async def _failure_is_no_success(bench: Bench) -> Verdict:
@@ -92,7 +92,7 @@ async def _failure_is_no_success(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("AER-3", phase=Phase.FAULTS, needs=(Need.CREATE,), quick=False, samples=6, seconds=90)
+@probe("AER-3", phase=Phase.FAULTS, needs=(Need.CREATE,), quick=False, samples=4, seconds=90)
 async def _failures_have_one_handler(bench: Bench) -> Verdict:
     """Compares the errors of the router, the validation, the service, its store and an exception."""
     routes = bench.manifest.routes.by_role

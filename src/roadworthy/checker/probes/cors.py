@@ -368,14 +368,14 @@ async def _preflights_may_be_kept(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("COR-8", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,), samples=3)
+@probe("COR-8", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,))
 async def _errors_are_readable(bench: Bench) -> Verdict:
     """Provokes each kind of error from an allowed origin and runs the CORS check on it."""
     origin, credentials = _origins(bench)[0], _credentials(bench)
     plain = await bench.get(_path(bench), {"Origin": origin})
     failed = cors_check(plain, origin, credentials=credentials)
     bench.control(f"successes are readable ({failed or 'they are'})", not failed)
-    for kind, answer in (await bench.shared(traffic)).items():
+    for kind, answer in (await traffic(bench)).items():
         if answer.status < 400:
             continue
         failed = cors_check(answer, origin, credentials=credentials)
@@ -395,10 +395,10 @@ _PREFLIGHT_ONLY = (
 _WANTED = ("x-request-id", "retry-after", "ratelimit", "ratelimit-policy", "location", "link")
 
 
-@probe("COR-9", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,), samples=3)
+@probe("COR-9", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,), samples=2)
 async def _fields_stand_where_they_belong(bench: Bench) -> Verdict:
     """Looks through ordinary responses for preflight fields, lists of origins, and what is not exposed."""
-    answers = await bench.shared(traffic)
+    answers = await traffic(bench)
     granting = _granting(answers)
     bench.control(f"granted responses were seen ({', '.join(granting)})", granting)
     hidden: dict[str, Answer] = {}
@@ -429,7 +429,7 @@ async def _nothing_is_granted_undeclared(bench: Bench) -> Verdict:
     """Looks for a grant on responses and preflights of a service that declares no cross-origin use."""
     if bench.manifest.cors.policy in {"origins", "public"}:
         return bench.not_applicable(f'the manifest declares cors.policy = "{bench.manifest.cors.policy}"')
-    answers = {**await bench.shared(_grants), **await bench.shared(traffic)}
+    answers = {**await bench.shared(_grants), **await traffic(bench)}
     bench.control(f"requests with an Origin are answered ({len(answers)})", len(answers) >= 4)
     for kind, answer in answers.items():
         value = answer.field("access-control-allow-origin")

@@ -96,7 +96,7 @@ async def _each_class_has_its_code(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("ECL-2", phase=Phase.SERVE, needs=(Need.CREATE,), samples=3)
+@probe("ECL-2", phase=Phase.SERVE, needs=(Need.CREATE,))
 async def _details_arrive(bench: Bench) -> Verdict:
     """Makes single fields wrong, one after the other and deep in a list, and reads which the answer names."""
     routes = bench.manifest.routes.by_role

@@ -33,7 +33,7 @@ _SHOWN = 3
 
 async def _seen(bench: Bench) -> dict[str, Answer]:
     """Return the answers to judge; order mistakes of middleware show on errors, so there must be some."""
-    answers = await bench.shared(traffic)
+    answers = await traffic(bench)
     good = successes(answers)
     bench.control(f"successes and errors were seen ({', '.join(answers)})", good and len(good) < len(answers))
     return answers
@@ -64,7 +64,7 @@ def _tell(
     add(title, expected, got, *answers, severity=severity)
 
 
-@probe("HDR-1", phase=Phase.SERVE, samples=4)
+@probe("HDR-1", phase=Phase.SERVE, samples=2)
 async def _types_are_not_guessed(bench: Bench) -> Verdict:
     """Reads X-Content-Type-Options on successes, pages and each kind of error."""
     wrong: dict[str, tuple[str, Answer]] = {}
@@ -91,7 +91,7 @@ def _false_type(answer: Answer) -> str:
     return ""
 
 
-@probe("HDR-2", phase=Phase.SERVE, samples=4)
+@probe("HDR-2", phase=Phase.SERVE, samples=2)
 async def _types_are_true(bench: Bench) -> Verdict:
     """Compares Content-Type with the body, and looks for the charset of texts."""
     false: dict[str, tuple[str, Answer]] = {}
@@ -109,7 +109,7 @@ async def _types_are_true(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("HDR-3", phase=Phase.SERVE, samples=4)
+@probe("HDR-3", phase=Phase.SERVE, samples=2)
 async def _nothing_can_be_framed(bench: Bench) -> Verdict:
     """Reads frame-ancestors and X-Frame-Options; a page that can be framed weighs more than data."""
     pages: dict[str, tuple[str, Answer]] = {}
@@ -227,7 +227,7 @@ _TELLING = ("x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "x-runtim
 _VERSIONED = re.compile(r"[\w.-]/v?\d|\b\d+\.\d+")
 
 
-@probe("HDR-7", phase=Phase.SERVE, samples=4)
+@probe("HDR-7", phase=Phase.SERVE, samples=2)
 async def _no_version_is_told(bench: Bench) -> Verdict:
     """Looks for X-Powered-By and its like, and for a version in Server, Via and X-Generator."""
     wrong: dict[str, tuple[str, Answer]] = {}
@@ -329,7 +329,7 @@ def _harmful(answer: Answer) -> Iterator[str]:
         yield f"Cache-Control: {answer.field('cache-control')}"
 
 
-@probe("HDR-10", phase=Phase.SERVE, samples=4)
+@probe("HDR-10", phase=Phase.SERVE, samples=2)
 async def _nothing_harmful_is_sent(bench: Bench) -> Verdict:
     """Looks for fields that opened holes or are dropped, and for values that contradict each other."""
     wrong: dict[str, tuple[str, Answer]] = {}

@@ -303,7 +303,7 @@ async def _nothing_is_left(bench: Bench) -> Verdict:
     "SHUT-9",
     phase=Phase.SHUTDOWN,
     needs=(Need.COMMAND, Need.CREATE, Need.READ, Need.STORE),
-    samples=5,
+    samples=2,
     seconds=120,
 )
 async def _no_write_is_lost(bench: Bench) -> Verdict:

@@ -62,7 +62,7 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("MET-2", phase=Phase.SERVE, needs=(Need.METRICS,), samples=10)
+@probe("MET-2", phase=Phase.SERVE, needs=(Need.METRICS,))
 async def _every_line_is_valid(bench: Bench) -> Verdict:
     """Makes requests and reads the scrape as strictly as Prometheus does, in each format that is offered."""
     await _worked(bench)
@@ -94,7 +94,7 @@ async def _every_line_is_valid(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("MET-3", phase=Phase.SERVE, needs=(Need.METRICS,), samples=3)
+@probe("MET-3", phase=Phase.SERVE, needs=(Need.METRICS,))
 async def _names_follow_the_conventions(bench: Bench) -> Verdict:
     """Applies the rules of Prometheus' linter to each family; what a language's runtime exports is noted."""
     await _worked(bench)

@@ -301,7 +301,7 @@ async def _clients_are_told_apart(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("RTL-9", phase=Phase.LIMITS, samples=3, seconds=120)
+@probe("RTL-9", phase=Phase.LIMITS, seconds=120)
 async def _some_are_never_limited(bench: Bench) -> Verdict:
     """Uses up the limit, then asks for health, metrics and preflights more often than the limit allows."""
     limit = await bench.shared(find_limit)
@@ -334,10 +334,14 @@ async def _some_are_never_limited(bench: Bench) -> Verdict:
                 bench.fail(f"{name} is limited", "not 429", str(answer), answer)
                 break
         bench.sample()
+    if not bench.samples:
+        return bench.inconclusive(
+            "needs a path that is never limited (health.live, health.ready, metrics.path)"
+        )
     return bench.verdict()
 
 
-@probe("RTL-10", phase=Phase.LIMITS, samples=2, seconds=120)
+@probe("RTL-10", phase=Phase.LIMITS, seconds=120)
 async def _refusing_is_cheap(bench: Bench) -> Verdict:
     """Compares refusals with answers in time, looks for their records, and tries a sign-in that fails."""
     limit = await bench.shared(find_limit)

@@ -51,6 +51,10 @@ async def bad_paths_and_queries(bench: Bench) -> Verdict:
     """Reads resources by ids that cannot be, lists with absurd parameters, and counts what comes back."""
     known = await valid(bench)
     read, listing = bench.manifest.routes.by_role.get("read"), bench.manifest.routes.by_role.get("list")
+    if read is None and listing is None:
+        return bench.inconclusive("needs a route that reads or lists (routes.read, routes.list)")
+    if read is not None and known.read is None:
+        bench.missed("ids in paths", "what was created names no id to read it by")
     if known.read is not None and read is not None:
         bench.control(f"a good id is answered ({known.read})", known.read.ok)
         for identifier in _IDS:

@@ -29,7 +29,7 @@ _VOLATILE = {"request_id", "instance", "next_cursor"}
     phase=Phase.START,
     needs=(Need.COMMAND, Need.CREATE, Need.READ),
     quick=False,
-    samples=10,
+    samples=4,
     seconds=120,
 )
 async def _stores_are_alike(bench: Bench) -> Verdict:

@@ -9,7 +9,7 @@ from ...errors import ControlFailed, StartFailed
 from ...http.wire import Answer
 from ...needs import Need
 
-__all__ = ("ORIGIN", "is_page", "origin_of", "successes", "traffic")
+__all__ = ("ORIGIN", "is_page", "judge_absent", "origin_of", "successes", "traffic")
 
 ORIGIN = "https://check.roadworthy.example"
 """The page that asks where the manifest names no origin."""
@@ -28,9 +28,26 @@ def origin_of(bench: Bench) -> str:
 async def traffic(bench: Bench) -> dict[str, Answer]:
     """Return answers by their kind: successes, pages, and each error that can be provoked.
 
-    All come from a page of the allowed origin, through a proxy that was reached over HTTPS. Use it
-    with ``bench.shared(traffic)``.
+    All come from a page of the allowed origin, through a proxy that was reached over HTTPS. An answer that
+    did not arrive is named as not judged.
     """
+    found = await bench.shared(_traffic)
+    for kind, answer in found.items():
+        if not answer.complete:
+            judge_absent(bench, kind, answer)
+    return {kind: answer for kind, answer in found.items() if answer.complete}
+
+
+def judge_absent(bench: Bench, kind: str, answer: Answer) -> None:
+    """Name an answer that did not arrive."""
+    if kind == "too large":
+        # RFC 9112 §9.6: who closes before the whole request was read may destroy its own answer.
+        bench.note(f"the refusal of a body that is too large did not arrive ({answer})")
+    else:
+        bench.missed(f"the answer to {kind!r}", answer)
+
+
+async def _traffic(bench: Bench) -> dict[str, Answer]:
     asked = {"Origin": origin_of(bench), "X-Forwarded-Proto": "https"}
     found = await _successes(bench, asked)
     for path in _PAGES:
@@ -42,7 +59,7 @@ async def traffic(bench: Bench) -> dict[str, Answer]:
     if bench.full:
         limited = await _limited(bench, asked)
         found |= {"429": limited} if limited is not None else {}
-    return {kind: answer for kind, answer in found.items() if answer.complete}
+    return found
 
 
 def successes(answers: dict[str, Answer]) -> dict[str, Answer]:

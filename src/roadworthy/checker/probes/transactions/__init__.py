@@ -21,6 +21,7 @@ from .keys import PROBES as _KEYS
 __all__ = ("PROBES",)
 
 _FAMILY = (Need.CREATE, Need.READ, Need.CHILD_CREATE, Need.CHILD_LIST)
+_RACES = 5
 _CREATED = 3
 """Writes while every commit fails."""
 
@@ -189,15 +190,15 @@ async def _no_update_is_lost(bench: Bench) -> Verdict:
     targets = [await contract.parent(bench) for _ in range(6)]
     alone = await contract.transfer(bench, owner.raw, targets[0].raw, mine)
     bench.control("one transfer alone is carried out", alone.ok)
-    holder = targets[0]
-    for _ in range(5):
+    holder, refused = targets[0], 0
+    for _ in range(_RACES):
         racing = [one for one in (*targets, owner) if one is not holder]
         answers = await asyncio.gather(
             *(contract.transfer(bench, holder.raw, one.raw, mine) for one in racing)
         )
         won = [(one, answer) for one, answer in zip(racing, answers, strict=True) if answer.ok]
         if not won:
-            bench.note("all transfers of a race were refused")
+            refused += 1
             continue
         bench.expect(
             len(won) == 1,
@@ -215,6 +216,8 @@ async def _no_update_is_lost(bench: Bench) -> Verdict:
             )
             break
         holder = holders[0]
+    if refused > 1:
+        bench.missed("the winner of a race", f"in {refused} of {_RACES} all transfers were refused")
     return bench.verdict()
 
 
@@ -227,7 +230,7 @@ async def _ids(bench: Bench, owner: Resource) -> set[object]:
     phase=Phase.FAULTS,
     needs=(Need.COMMAND, *_FAMILY, Need.DELETE, Need.STORE),
     quick=False,
-    samples=6,
+    samples=5,
     seconds=90,
 )
 async def _children_go_with_their_parent(bench: Bench) -> Verdict:

@@ -55,7 +55,6 @@ async def _nothing_is_served_too_early(bench: Bench) -> Verdict:
     phase=Phase.START,
     needs=(Need.COMMAND, Need.PORT_ENV, Need.CREATE, Need.READ),
     quick=False,
-    samples=2,
     seconds=90,
 )
 async def _the_environment_decides(bench: Bench) -> Verdict:
@@ -96,7 +95,7 @@ async def _the_environment_decides(bench: Bench) -> Verdict:
 async def _judge_stores(bench: Bench, first: Target, second: Target) -> None:
     """Judge that each process keeps its data in the store that its variable names."""
     if first.store is None or second.store is None:
-        bench.note("no store is declared (database.env), so only port and log level were compared")
+        bench.note("no store is declared (database.env), so none was compared")
         return
     if bench.manifest.database.kind != "sqlite":
         # Each has a proxy of its own before the store: what it writes has to go through that one.
@@ -164,6 +163,7 @@ async def _judge_start(bench: Bench, why: str, env: dict[str, str | None], *, mu
                 title = f"a start that fails hangs ({why})"
                 bench.fail(title, "a non-zero exit status", "it neither serves nor ends")
             else:
+                bench.sample()
                 bench.note(f"it starts although {why}")
             return
         bench.expect(
