@@ -8,6 +8,7 @@ from typing import Any
 
 from ...checklist import Assertion, Severity
 from ..errors import ControlFailed
+from ..http.request import Request
 from ..http.show import curl, shown
 from ..http.wire import Answer
 from ..verdict import Control, Evidence, Finding, Verdict
@@ -150,19 +151,33 @@ class Judgement:
         evidence: Sequence[Evidence],
     ) -> Verdict:
         first = answers[0].request if answers else None
-        self.findings.append(
-            Finding(
-                verdict=verdict,
-                title=title,
-                expected=expected,
-                got=got,
-                severity=severity or self.assertion.severity,
-                route=route or (f"{first.method} {first.path[:120]}" if first else ""),
-                replay=replay or (curl(first) if first else ""),
-                evidence=(*(shown(answer) for answer in answers), *evidence),
-            )
+        found = Finding(
+            verdict=verdict,
+            title=title,
+            expected=expected,
+            got=got,
+            severity=severity or self.assertion.severity,
+            route=route or (self.route_of(first) if first else ""),
+            replay=replay or (curl(first) if first else ""),
+            evidence=(*(shown(answer) for answer in answers), *evidence),
         )
+        # The same once more is no news; the first shows it.
+        if not any(_is_same(found, other) for other in self.findings):
+            self.findings.append(found)
         return self.verdict()
+
+    def route_of(self, request: Request) -> str:
+        """Return method and path of a request, for a finding."""
+        return f"{request.method} {request.path[:120]}"
+
+
+def _is_same(one: Finding, other: Finding) -> bool:
+    return (one.verdict, one.title, one.severity, one.route) == (
+        other.verdict,
+        other.title,
+        other.severity,
+        other.route,
+    )
 
 
 def _listed(unjudged: list[str]) -> str:

@@ -16,6 +16,7 @@ from ..store.faults import Fault
 from ..verdict import Lines, Verdict
 from .shared import contract
 from .shared.failures import ABANDONED, errors_of, request_id_of
+from .shared.kinds import judge_kinds
 from .shared.outage import during_outage, quiet_bytes
 
 __all__ = ("PROBES",)
@@ -119,16 +120,11 @@ async def _failures_have_one_handler(bench: Bench) -> Verdict:
     failed = {kind: answer for kind, answer in answers.items() if answer.status >= 400}
     bench.control(f"{len(failed)} kinds of failure were seen", len(failed) >= 4)
     wanted = _shape(failed["the router"]) if "the router" in failed else _shape(next(iter(failed.values())))
-    for kind, answer in failed.items():
-        bench.expect(
-            _shape(answer) == wanted,
-            f"a failure is answered by another handler ({kind})",
-            wanted,
-            _shape(answer),
-            answer,
-        )
-        if not request_id_of(answer):
-            bench.fail(f"a failure has no request id ({kind})", "a request id", "none", answer)
+    bench.sample(len(failed))
+    others = {kind: (_shape(each), each) for kind, each in failed.items() if _shape(each) != wanted}
+    judge_kinds(bench, "a failure has another shape than the others", wanted, others)
+    nameless = {kind: ("none", each) for kind, each in failed.items() if not request_id_of(each)}
+    judge_kinds(bench, "a failure has no request id", "a request id", nameless)
     return bench.verdict()
 
 

@@ -50,7 +50,7 @@ async def _liveness(bench: Bench) -> Verdict:
         host = urlsplit(location_of(answer) or "").hostname if 300 <= answer.status < 400 else None
         if not _kubelet_accepts(answer):
             if method == "HEAD" and answer.status in {404, 405, 501}:
-                bench.warn("liveness does not answer HEAD", "the status of GET", str(answer), answer)
+                bench.warn("HEAD of the liveness path is refused", "the status of GET", str(answer), answer)
             else:
                 bench.fail("liveness is not a success", "200-399, without credentials", str(answer), answer)
         elif host is not None and host != bench.target.address.host:
@@ -176,7 +176,7 @@ async def _liveness_needs_no_store(bench: Bench) -> Verdict:
                 slow = answer.seconds > bench.patience(_TIMEOUT)
                 bench.expect(
                     answer.ok and not slow,
-                    f"liveness fails when the store is down ({fault})",
+                    f"liveness {'is slow' if answer.ok else 'fails'} when the store is down ({fault})",
                     f"2xx within {_TIMEOUT:g} s",
                     f"{answer} after {answer.seconds:.2f} s",
                     answer,

@@ -22,13 +22,13 @@ from ..probe import Probe, probe
 from ..read.shapes import members
 from ..verdict import Verdict
 from .shared.cookies import cookies_of
+from .shared.kinds import judge_kinds
 from .shared.policies import framable, policies_of, scripts
 from .shared.traffic import is_page, successes, traffic
 
 __all__ = ("PROBES",)
 
 _YEAR = 31_536_000
-_SHOWN = 3
 
 
 async def _seen(bench: Bench) -> dict[str, Answer]:
@@ -43,27 +43,6 @@ def _with_body(answers: dict[str, Answer]) -> dict[str, Answer]:
     return {kind: answer for kind, answer in answers.items() if answer.body}
 
 
-def _tell(
-    bench: Bench,
-    title: str,
-    expected: str,
-    wrong: dict[str, tuple[str, Answer]],
-    *,
-    severity: Severity | None = None,
-    warns: bool = False,
-) -> None:
-    """Add one finding for all kinds of response that have the same fault."""
-    if not wrong:
-        return
-    kinds: dict[str, list[str]] = {}
-    for kind, (value, _) in wrong.items():
-        kinds.setdefault(value, []).append(kind)
-    got = "; ".join(f"{value} ({', '.join(each)})" for value, each in kinds.items())
-    answers = [answer for _, answer in wrong.values()][:_SHOWN]
-    add = bench.warn if warns else bench.fail
-    add(title, expected, got, *answers, severity=severity)
-
-
 @probe("HDR-1", phase=Phase.SERVE, samples=2)
 async def _types_are_not_guessed(bench: Bench) -> Verdict:
     """Reads X-Content-Type-Options on successes, pages and each kind of error."""
@@ -72,7 +51,7 @@ async def _types_are_not_guessed(bench: Bench) -> Verdict:
         bench.sample()
         if not is_nosniff(answer):
             wrong[kind] = (answer.field("x-content-type-options") or "none", answer)
-    _tell(bench, "a browser may guess the type", "X-Content-Type-Options: nosniff", wrong)
+    judge_kinds(bench, "a browser may guess the type", "X-Content-Type-Options: nosniff", wrong)
     return bench.verdict()
 
 
@@ -102,10 +81,10 @@ async def _types_are_true(bench: Bench) -> Verdict:
             false[kind] = (wrong, answer)
         elif answer.media_type.startswith("text/") and "charset" not in (media_type_parameters(answer) or {}):
             bare[kind] = (answer.field("content-type") or "", answer)
-    _tell(bench, "the media type is missing or false", "the type of the body", false)
+    judge_kinds(bench, "the media type is missing or false", "the type of the body", false)
     pages = any(is_page(answer) for _, answer in bare.values())
     severity = None if pages else Severity.LOW
-    _tell(bench, "a text has no charset", "a charset parameter", bare, severity=severity)
+    judge_kinds(bench, "a text has no charset", "a charset parameter", bare, severity=severity)
     return bench.verdict()
 
 
@@ -119,8 +98,8 @@ async def _nothing_can_be_framed(bench: Bench) -> Verdict:
         if why := framable(answer):
             (pages if is_page(answer) else data)[kind] = (why, answer)
     expected = "CSP frame-ancestors, or X-Frame-Options: DENY or SAMEORIGIN"
-    _tell(bench, "a page can be framed by another site", expected, pages)
-    _tell(bench, "data can be framed by another site", expected, data, severity=Severity.LOW)
+    judge_kinds(bench, "a page can be framed by another site", expected, pages)
+    judge_kinds(bench, "data can be framed by another site", expected, data, severity=Severity.LOW)
     return bench.verdict()
 
 
@@ -145,11 +124,13 @@ async def _pages_have_a_policy(bench: Bench) -> Verdict:
         elif not any("base-uri" in policy for policy in policies):
             loose[kind] = ("no base-uri", answer)
     expected = "script-src without 'unsafe-inline', 'unsafe-eval' and wildcards"
-    _tell(bench, "a page allows any script", expected, open_pages)
+    judge_kinds(bench, "a page allows any script", expected, open_pages)
     expected = "base-uri 'none' or 'self'"
-    _tell(bench, "a page may be given another base", expected, loose, severity=Severity.LOW, warns=True)
+    judge_kinds(bench, "a page may be given another base", expected, loose, severity=Severity.LOW, warns=True)
     expected = "default-src 'none'; frame-ancestors 'none'"
-    _tell(bench, "data has no content security policy", expected, data, severity=Severity.LOW, warns=True)
+    judge_kinds(
+        bench, "data has no content security policy", expected, data, severity=Severity.LOW, warns=True
+    )
     if not any(is_page(answer) for answer in answers.values()):
         bench.note("no page was found (routes.html, /, /docs), so only data was judged")
     return bench.verdict()
@@ -175,7 +156,7 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
             wrong[kind] = (f"{answer.field(name)}, which browsers ignore", answer)
         elif seconds is None or seconds < _YEAR:
             wrong[kind] = (answer.field(name) or "none", answer)
-    _tell(bench, "HSTS over HTTPS is missing, void or short", f"max-age of at least {_YEAR}", wrong)
+    judge_kinds(bench, "HSTS over HTTPS is missing, void or short", f"max-age of at least {_YEAR}", wrong)
     if plain.complete and plain.field(name):
         # RFC 6797 §7.2: MUST NOT; browsers ignore it (§8.1), so nothing breaks.
         bench.warn(
@@ -213,13 +194,13 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
             bench.note(f"{value} ({kind}): a browser may still keep it on disk")
     if not bench.samples:
         return bench.inconclusive("needs data of the API (routes.create and routes.read)")
-    _tell(bench, "personal data may be stored by shared caches", "no-store", stored)
+    judge_kinds(bench, "personal data may be stored by shared caches", "no-store", stored)
     if authenticated:
-        _tell(bench, "nothing forbids caches from storing personal data", "no-store", unsaid)
+        judge_kinds(bench, "nothing forbids caches from storing personal data", "no-store", unsaid)
     else:
         # It is not declared personal: without credentials it may be public.
         title = "no field states whether data may be stored"
-        _tell(bench, title, "no-store, or public on purpose", unsaid, severity=Severity.LOW, warns=True)
+        judge_kinds(bench, title, "no-store, or public on purpose", unsaid, severity=Severity.LOW, warns=True)
     return bench.verdict()
 
 
@@ -241,7 +222,7 @@ async def _no_version_is_told(bench: Bench) -> Verdict:
         ]
         if revealing:
             wrong[kind] = (", ".join(revealing), answer)
-    _tell(bench, "a response reveals what the service runs on", "no product version", wrong)
+    judge_kinds(bench, "a response reveals what the service runs on", "no product version", wrong)
     return bench.verdict()
 
 
@@ -261,9 +242,9 @@ async def _cookies_are_kept_safe(bench: Bench) -> Verdict:
         elif why := cookie.ignored():
             ignored[kind] = (f"{cookie.name}, {why}", answer)
     expected = "Secure and SameSite, and HttpOnly for a session"
-    _tell(bench, "a cookie can be taken or used by others", expected, wrong)
+    judge_kinds(bench, "a cookie can be taken or used by others", expected, wrong)
     expected = "a cookie that keeps to the rules of its name and attributes"
-    _tell(bench, "browsers ignore a cookie", expected, ignored, severity=Severity.MEDIUM)
+    judge_kinds(bench, "browsers ignore a cookie", expected, ignored, severity=Severity.MEDIUM)
     return bench.verdict()
 
 
@@ -286,7 +267,7 @@ async def _pages_state_their_isolation(bench: Bench) -> Verdict:
             void = f" ({', '.join(present)}: a value that browsers ignore)" if present else ""
             wrong[kind] = (f"without {', '.join(lacking)}{void}", answer)
     title = "a page does not state what other sites may learn from it"
-    _tell(bench, title, "each of them, with a value that browsers know", wrong, warns=True)
+    judge_kinds(bench, title, "each of them, with a value that browsers know", wrong, warns=True)
     return bench.verdict()
 
 
@@ -337,7 +318,7 @@ async def _nothing_harmful_is_sent(bench: Bench) -> Verdict:
         bench.sample()
         if found := list(_harmful(answer)):
             wrong[kind] = ("; ".join(found), answer)
-    _tell(bench, "a field is harmful, obsolete or contradictory", "none of these", wrong)
+    judge_kinds(bench, "a field is harmful, obsolete or contradictory", "none of these", wrong)
     return bench.verdict()
 
 

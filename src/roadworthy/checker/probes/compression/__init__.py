@@ -26,7 +26,9 @@ async def _judge_coded(bench: Bench, facts: Facts, coding: str, answer: Answer) 
     plain, used = len(facts.plain.body), used_codings(answer)
     bench.sample()
     if not answer.ok:
-        bench.fail("the compressed variant is broken", str(facts.plain.status), str(answer), answer)
+        bench.fail(
+            "the request for the compressed variant fails", str(facts.plain.status), str(answer), answer
+        )
         return
     if used[0].removeprefix("x-") != coding:
         expected, got = f"{coding} or plain", ", ".join(used)
@@ -169,7 +171,7 @@ async def _the_preferred_coding_is_used(bench: Bench) -> Verdict:
     answer = await ask(bench, facts, facts.usual.upper())
     bench.expect(
         used_codings(answer),
-        "the name of a coding is compared with its case",
+        "a coding whose name is in capitals is not used",
         facts.usual,
         "plain",
         answer,

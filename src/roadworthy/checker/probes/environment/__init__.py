@@ -72,7 +72,8 @@ def _judge_refusal(bench: Bench, what: str, name: str, outcome: Outcome, *, mild
     report = bench.warn if mild and (outcome.ports or outcome.refused) else bench.fail
     expected = f"a non-zero exit status, and {name} in the message"
     if not outcome.refused:
-        report(f"the start goes on with {what}", expected, str(outcome), evidence=outcome.shown())
+        does = "the start goes on" if outcome.ended is None else "the service exits with status 0"
+        report(f"{does} with {what}", expected, str(outcome), evidence=outcome.shown())
     elif name not in outcome.output:
         report(
             f"the message about {what} does not name it",

@@ -22,6 +22,7 @@ from ...read.leaks import internals
 from ...read.shapes import members
 from ...verdict import Lines, Verdict
 from ..shared.failures import errors_of, request_id_of
+from ..shared.kinds import judge_kinds
 from ..shared.traffic import judge_absent
 from ..shared.workers import serving
 from .faults import a_dead_store_is_bounded
@@ -101,10 +102,12 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
         bench.sample()
         if answer.status == 501 and method not in known:
             continue  # implemented for no resource: RFC 9110 §9.1 asks for it
-        if answer.status in {404, 501}:
-            bench.warn(
-                "a method that the path lacks is treated as an unknown path", "405", str(answer), answer
-            )
+        if answer.status == 404:
+            title = "a method that the path lacks is answered as an unknown path is"
+            bench.warn(title, "405", str(answer), answer)
+        elif answer.status == 501:
+            title = "a method that other paths have is answered as unknown to the whole service"
+            bench.warn(title, "405", str(answer), answer)
         elif answer.status != 405:
             bench.fail("a method that the path lacks is not refused with 405", "405", str(answer), answer)
         elif answer.field("allow") is None:
@@ -124,10 +127,10 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
 async def _errors(bench: Bench) -> dict[str, Answer]:
     """Return one answer of each kind of error that the service can be brought to."""
     routes = bench.manifest.routes.by_role
-    found = {"404": await bench.get(bench.unknown_path())}
+    found = {"unknown path": await bench.get(bench.unknown_path())}
     cases = await _unsupported(bench)
     if cases:
-        found["405"] = await bench.request(cases[0][1], cases[0][0])
+        found["wrong method"] = await bench.request(cases[0][1], cases[0][0])
     create = routes.get("create")
     if create is not None:
         as_json = {"Content-Type": "application/json"}
@@ -160,17 +163,10 @@ async def _errors_have_one_shape(bench: Bench) -> Verdict:
     answers = await _seen_errors(bench)
     bench.control(f"errors were seen: {', '.join(answers)}", len(answers) >= 2)
     readable = {kind: answer for kind, answer in answers.items() if members(answer.json())}
-    for kind, answer in answers.items():
-        bench.sample()
-        if kind not in readable:
-            bench.fail(
-                f"the body of an error is not a JSON object ({kind})",
-                "one shape for all",
-                str(answer),
-                answer,
-            )
-        else:
-            _judge_problem(bench, kind, answer)
+    bench.sample(len(answers))
+    others = {kind: (str(answer), answer) for kind, answer in answers.items() if kind not in readable}
+    judge_kinds(bench, "the body of an error is not a JSON object", "one shape for all", others)
+    _judge_problems(bench, readable)
     types = Counter(answer.media_type for answer in readable.values())
     shapes = {kind: _texts(answer.json()) for kind, answer in readable.items()}
     if len(types) > 1:
@@ -196,20 +192,21 @@ def _texts(value: Any, prefix: str = "") -> set[str]:
     return found
 
 
-def _judge_problem(bench: Bench, kind: str, answer: Answer) -> None:
+def _judge_problems(bench: Bench, answers: dict[str, Answer]) -> None:
     """RFC 9457 §3.1: the members of a problem document have their types, and status is the response's."""
-    if answer.media_type != "application/problem+json":
-        return
-    document = members(answer.json())
-    if document.get("status", answer.status) != answer.status:
-        bench.fail(
-            f"a problem names another status ({kind})", str(answer.status), str(document["status"]), answer
-        )
-    for name in ("type", "title", "detail", "instance"):
-        if name in document and not isinstance(document[name], str):
-            bench.fail(
-                f"a member of a problem has the wrong type ({kind})", f"{name}: a text", "another", answer
-            )
+    others: dict[str, tuple[str, Answer]] = {}
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in answers.items():
+        if answer.media_type != "application/problem+json":
+            continue
+        document = members(answer.json())
+        if document.get("status", answer.status) != answer.status:
+            others[kind] = (f"{document['status']} in a {answer.status}", answer)
+        for name in ("type", "title", "detail", "instance"):
+            if name in document and not isinstance(document[name], str):
+                wrong[kind] = (f"{name} is not a text", answer)
+    judge_kinds(bench, "a problem names another status", "the status of the response", others)
+    judge_kinds(bench, "a member of a problem has the wrong type", "texts", wrong)
 
 
 @probe("ERR-4", phase=Phase.SERVE, samples=3)
@@ -222,14 +219,18 @@ async def _an_exception_leaks_nothing(bench: Bench) -> Verdict:
     bench.control("another path is answered without an error", fine.complete and fine.status < 500)
     for _ in range(3):
         answer = await bench.call(route)
+        if answer.status in {404, 405}:
+            return bench.inconclusive(f"routes.fails is answered {answer}, so nothing was raised")
         bench.sample()
         if not answer.complete:
             bench.fail(
                 "an exception ends the connection without a response", "a generic 5xx", str(answer), answer
             )
             continue
-        if answer.status < 500:
+        if answer.status < 400:
             bench.fail("an exception is answered with a success", "5xx", str(answer), answer)
+        elif answer.status < 500:
+            bench.fail("an exception is answered as the client's fault", "5xx", str(answer), answer)
         if not answer.body:
             bench.fail("a 5xx without a body", "the common error shape", "nothing", answer)
         _judge_leaks(bench, route, answer)
@@ -311,7 +312,7 @@ async def _other_methods_follow_http(bench: Bench) -> Verdict:
     )
     path = route.path if route else bench.manifest.health.live or "/"
     get = await bench.get(path)
-    bench.control(f"GET is answered ({get})", get.complete)
+    bench.control(f"GET of {path} is answered ({get})", get.complete and get.status not in {404, 405})
     await _judge_head(bench, path, get)
     options = await bench.request("OPTIONS", path)
     bench.sample()
@@ -319,12 +320,17 @@ async def _other_methods_follow_http(bench: Bench) -> Verdict:
         if options.field("allow") is None:
             bench.note("OPTIONS does not say Allow (RFC 9110 §9.3.7 leaves it open)")
     elif options.status != 405 or options.field("allow") is None:
-        bench.warn("OPTIONS is not supported", "200 or 204, or 405 with Allow", str(options), options)
+        title = "OPTIONS is neither answered with a success nor refused with Allow"
+        bench.warn(title, "200 or 204, or 405 with Allow", str(options), options)
     canary = bench.canary("X-Reflected")
     trace = await bench.request("TRACE", path, {"X-Reflected": canary})
     bench.sample()
-    if trace.ok or canary in trace.text:
-        bench.fail("TRACE is answered and reflects what was sent", "a refusal", str(trace), trace)
+    if canary in trace.text:
+        bench.fail("TRACE is answered with what was sent", "a refusal", str(trace), trace)
+    elif trace.ok:
+        # It shows nobody a secret (RFC 9110 §9.3.8): only what it promises is not kept.
+        title = "TRACE is answered with a success"
+        bench.warn(title, "a refusal", str(trace), trace, severity=Severity.LOW)
     foo = await bench.request("FOO", path)
     bench.sample()
     if foo.status not in {400, 404, 405, 501}:
@@ -341,7 +347,7 @@ async def _judge_head(bench: Bench, path: str, get: Answer) -> None:
         extra = len(connection.received) - len(head.head.raw) if head.head else 0
     bench.sample()
     if not head.complete or head.status >= 500:
-        bench.fail("HEAD fails where GET works", str(get), str(head), head)
+        bench.fail("HEAD fails where GET is answered", str(get), str(head), head)
     elif head.status in {404, 405, 501} and get.ok:
         document = await bench.openapi()
         severity = None if "HEAD" in document.methods(path) or not document else Severity.LOW
@@ -411,18 +417,20 @@ async def _errors_are_protected_like_successes(bench: Bench) -> Verdict:
         f"a success and errors were seen ({', '.join(answers)})", good.complete and len(answers) >= 2
     )
     protective = [name for name in ("x-content-type-options", "x-frame-options") if good.field(name)]
+    untyped: dict[str, tuple[str, Answer]] = {}
+    public: dict[str, tuple[str, Answer]] = {}
+    bare: dict[str, tuple[str, Answer]] = {}
     for kind, answer in answers.items():
         bench.sample()
         if answer.body and not answer.media_type:
-            bench.fail(f"an error has no Content-Type ({kind})", "a media type", "none", answer)
+            untyped[kind] = ("none", answer)
         if "public" in cache_control(answer).names:
-            got = answer.field("cache-control") or ""
-            bench.fail(f"an error may be cached in public ({kind})", "no-store, or no public", got, answer)
-        lacking = [name for name in protective if not answer.field(name)]
-        if lacking:
-            bench.fail(
-                f"an error lacks what successes have ({kind})", ", ".join(protective), "absent", answer
-            )
+            public[kind] = (answer.field("cache-control") or "", answer)
+        if lacking := [name for name in protective if not answer.field(name)]:
+            bare[kind] = (f"without {', '.join(lacking)}", answer)
+    judge_kinds(bench, "an error has no Content-Type", "a media type", untyped)
+    judge_kinds(bench, "an error may be cached in public", "no-store, or no public", public)
+    judge_kinds(bench, "an error lacks what successes have", ", ".join(protective), bare)
     return bench.verdict()
 
 

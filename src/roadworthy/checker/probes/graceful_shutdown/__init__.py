@@ -215,7 +215,7 @@ async def _readiness_turns_first(bench: Bench) -> Verdict:
         if bench.manifest.shutdown.style == "lame-duck":
             got = "connections are refused at once"
             return bench.fail(
-                "readiness cannot be seen to turn",
+                "connections are refused before readiness has turned",
                 "non-2xx while it still serves",
                 got,
                 evidence=(stop.timeline(),),

@@ -22,6 +22,7 @@ _ACCEPT = (
     "text/plain;version=1.0.0;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
 _PLAIN = "text/plain;version=0.0.4"
+_LISTED = 8
 _VERSIONS = {"text/plain": {"0.0.4", "1.0.0"}, "application/openmetrics-text": {"0.0.1", "1.0.0"}}
 
 
@@ -103,11 +104,18 @@ async def _names_follow_the_conventions(bench: Bench) -> Verdict:
     judged = [family for family in found.families.values() if family.values]
     bench.control(f"{len(judged)} families were read", judged)
     bench.sample(len(judged))
+    broken: dict[str, list[str]] = {}
     for name, text, own in lint(found):
         if own:
-            bench.fail(f"{name} {text}", "as the naming conventions have it", name, severity=Severity.LOW)
+            broken.setdefault(text, []).append(name)
         else:
             bench.note(f"{name} {text}")
+    for text, names in broken.items():
+        title = f"{names[0]} {text}" if len(names) == 1 else f"each of {len(names)} families {text}"
+        got = ", ".join(names[:_LISTED]) + (
+            f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        )
+        bench.fail(title, "as the naming conventions have it", got, severity=Severity.LOW)
     return bench.verdict()
 
 

@@ -54,11 +54,11 @@ async def _traffic(bench: Bench) -> dict[str, Answer]:
         answer = await bench.get(path, {**asked, "Accept": "text/html"})
         if answer.ok and is_page(answer):
             found[f"page {path}"] = answer
-    found["404"] = await bench.get(bench.unknown_path(), asked)
+    found["unknown path"] = await bench.get(bench.unknown_path(), asked)
     found |= await _errors(bench, asked)
     if bench.full:
         limited = await _limited(bench, asked)
-        found |= {"429": limited} if limited is not None else {}
+        found |= {"too many requests": limited} if limited is not None else {}
     return found
 
 
@@ -96,7 +96,7 @@ async def _errors(bench: Bench, asked: dict[str, str]) -> dict[str, Answer]:
     if listing is not None:
         document = await bench.openapi()
         if "PATCH" not in document.methods(listing.path):
-            found["405"] = await bench.request("PATCH", listing.path, asked)
+            found["wrong method"] = await bench.request("PATCH", listing.path, asked)
     create = routes.get("create")
     if create is not None:
         as_json = {**_JSON, **asked}
