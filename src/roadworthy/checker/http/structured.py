@@ -31,7 +31,7 @@ class Token(str):
     __slots__ = ()
 
 
-Bare: TypeAlias = "str | int | Decimal | bytes | bool"
+_Bare: TypeAlias = "str | int | Decimal | bytes | bool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Item:
         value: a tuple of items for an inner list. A date is its number of seconds.
     """
 
-    value: Bare | tuple[Item, ...]
-    parameters: Mapping[str, Bare] = field(default_factory=dict[str, "Bare"])
+    value: _Bare | tuple[Item, ...]
+    parameters: Mapping[str, _Bare] = field(default_factory=dict[str, "_Bare"])
 
 
 class _Malformed(Exception):
@@ -119,8 +119,8 @@ class _Reader:
             if not self._text.startswith((" ", ")"), self._at):
                 raise _Malformed
 
-    def _parameters(self) -> dict[str, Bare]:
-        found: dict[str, Bare] = {}
+    def _parameters(self) -> dict[str, _Bare]:
+        found: dict[str, _Bare] = {}
         while self._skip(";"):
             self._blanks(" ")
             key = self._take(_KEY)[0]
@@ -129,7 +129,7 @@ class _Reader:
             found[key] = value
         return found
 
-    def _bare(self) -> Bare:
+    def _bare(self) -> _Bare:
         match self._text[self._at : self._at + 1]:
             case '"':
                 return re.sub(r"\\(.)", r"\1", self._take(_STRING)[1])
