@@ -58,6 +58,7 @@ ALSO_GOOD: dict[str, tuple[tuple[str, str], ...]] = {
     "ERR": error_handling.EXACT,
     "COR": cors.NONE,
     "POOL": connection_pooling.SQLITE,
+    "TXN": transactions.PLAIN,
 }
 """A second good service of a family, for what does not apply to the first: what its manifest replaces."""
 

@@ -25,6 +25,7 @@ __all__ = (
     "described",
     "judge",
     "manifest_for",
+    "manifest_text",
     "running_store",
 )
 
@@ -148,7 +149,7 @@ fails = { path = "/api/fails", message = "canary-77ab of an unhandled exception"
 """
 
 
-def _manifest_text(only: Iterable[str]) -> str:
+def manifest_text(only: Iterable[str]) -> str:
     """Return the manifest for these families."""
     families = {word.partition("-")[0] for word in only}
     if "POOL" in families:
@@ -202,7 +203,7 @@ def manifest_for(
     Parameters:
         text: the manifest of another service than the zoo's own.
     """
-    text = _manifest_text(only) if text is None else text
+    text = manifest_text(only) if text is None else text
     for old, new in replace:
         assert old in text, f"{old!r} is not in the zoo's manifest"
         text = text.replace(old, new)

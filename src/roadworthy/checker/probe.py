@@ -24,7 +24,8 @@ A probe lives in ``probes/<item>.py``, one module per item or pattern, and is li
    seen (the allowed origin is granted, one 429 was seen, the counter moves). When it does not hold the probe
    ends at once as inconclusive; a probe that never called it cannot pass.
 3. **No samples, no pass.** ``bench.sample()`` counts each thing that was judged; fewer than the ``samples``
-   of the decorator are inconclusive.
+   of the decorator are inconclusive. Ask there for what is possible on any service that has the ``needs``.
+   What else the manifest declares and what could not be judged is named by ``bench.missed(what, why)``.
 4. ``bench.fail`` and ``bench.warn`` add a finding and return the verdict so far, so ``return
    bench.fail(...)`` works as well as going on. ``bench.expect(holds, ...)`` adds one unless it holds. Hand
    over the answers: they become evidence and the command to replay. ``severity=`` makes one case milder or
@@ -66,7 +67,7 @@ class Probe:
     """One registered probe.
 
     Parameters:
-        samples: the fewest judged samples for a pass.
+        samples: the fewest judged samples for a pass, on a service that declares no more than ``needs``.
         quick: whether it belongs to the quick profile.
         seconds: its deadline; what is not done by then is inconclusive.
         how: how it is probed, for people; the function's docstring.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.checker.http.fetch_standard import cors_check, preflight_check
+from roadworthy.checker.http.fetch_standard import cors_check, is_nosniff, preflight_check
 from roadworthy.checker.http.request import Address, Request
 from roadworthy.checker.http.response import Head
 from roadworthy.checker.http.wire import Answer, Ending
@@ -55,6 +55,12 @@ def test_the_cors_check(fields: list[tuple[str, str]], credentials: bool, grante
         ("PUT", "*, Authorization", False, True),
         ("PUT", "*, Authorization", True, False),
         ("PUT", "", True, False),
+        ("put, PUT", "content-type,, Authorization", True, True),
+        # A list that breaks the grammar is none, whatever else is in it.
+        ("PUT POST", "content-type, authorization", True, False),
+        ("PUT, (DELETE)", "content-type, authorization", True, False),
+        ("PUT", "content-type, authorization, x y", True, False),
+        ("PUT", '"content-type", authorization', True, False),
     ],
 )
 def test_the_preflight(methods: str, names: str, credentials: bool, granted: bool) -> None:
@@ -63,6 +69,28 @@ def test_the_preflight(methods: str, names: str, credentials: bool, granted: boo
     answer = _answer(*_grant(_APP, "true"), *lists, status=204)
     failed = preflight_check(answer, _APP, "PUT", ("authorization", "content-type"), credentials=credentials)
     assert (failed == "") is granted
+
+
+@pytest.mark.parametrize(
+    ("values", "holds"),
+    [
+        (["nosniff"], True),
+        (["NoSniff"], True),
+        ([" nosniff\t"], True),
+        (["nosniff", "nosniff"], True),
+        (["nosniff, other"], True),
+        (["other, nosniff"], False),
+        ([", nosniff"], False),
+        (['"nosniff"'], False),
+        (["nosniff;"], False),
+        (["no sniff"], False),
+        ([""], False),
+        ([], False),
+    ],
+)
+def test_nosniff(values: list[str], holds: bool) -> None:
+    """Of a list the first value counts, and an empty one is one ("determine nosniff")."""
+    assert is_nosniff(_answer(*(("X-Content-Type-Options", value) for value in values))) is holds
 
 
 def test_safelisted_methods_need_no_list() -> None:

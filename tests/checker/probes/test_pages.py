@@ -82,6 +82,14 @@ def test_several_policies_are_all_enforced() -> None:
     [
         ([], True),
         ([("X-Frame-Options", "sameorigin")], False),
+        ([("X-Frame-Options", " Deny ")], False),
+        ([("X-Frame-Options", "DENY"), ("X-Frame-Options", "DENY")], False),
+        ([("X-Frame-Options", "SAMEORIGIN, ALLOWALL")], False),
+        ([("X-Frame-Options", "ALLOW-FROM https://a.example, DENY")], False),
+        ([("X-Frame-Options", "allowall")], True),
+        ([("X-Frame-Options", "DENY;")], True),
+        ([("X-Frame-Options", '"DENY"')], True),
+        ([("X-Frame-Options", "a, b")], True),
         ([("X-Frame-Options", "ALLOW-FROM https://a.example")], True),
         ([("Content-Security-Policy", "frame-ancestors 'self' https://a.example")], False),
         ([("Content-Security-Policy", "frame-ancestors *"), ("X-Frame-Options", "DENY")], True),
@@ -105,9 +113,63 @@ def test_who_may_frame(fields: list[tuple[str, str]], open_to_all: bool) -> None
         ("csrf_token=1; Secure; SameSite=Strict", []),
         ("auth=1", ["Secure", "HttpOnly", "SameSite"]),
         ("auth=; Max-Age=0", []),
+        ("auth=; Max-Age=-1", []),
+        ("auth=; Expires=Thu, 01 Jan 1970 00:00:00 GMT", []),
+        ("auth=; Expires=Thu, 01-Jan-70 00:00:00 GMT", []),
+        ("auth=; expires=Thu Jan  1 00:00:00 1970", []),
+        ("auth=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60", ["Secure", "HttpOnly", "SameSite"]),
+        ("auth=1; Expires=Tue, 19 Jan 2038 03:14:07 GMT", ["Secure", "HttpOnly", "SameSite"]),
+        ("auth=1; Expires=soon", ["Secure", "HttpOnly", "SameSite"]),
+        ("auth=1; Max-Age=x", ["Secure", "HttpOnly", "SameSite"]),
+        # Names of attributes compare without case, blanks mean nothing, the last of a name counts.
+        ("sid=1;SECURE; HTTPONLY ;  SameSite = Lax", []),
+        ("sid=1; Secure=; HttpOnly=false; SameSite=Lax", []),
+        ("sid=1; Secure; HttpOnly; SameSite=Lax; SameSite=other", ["SameSite"]),
+        ("sid=1; Secure; HttpOnly; SameSite", ["SameSite"]),
+        ('sid=1; Secure; HttpOnly; SameSite="Lax"', ["SameSite"]),
+        ("sid=1; Secured; HttpOnly; SameSite=Lax", ["Secure"]),
+        ("sid=a; b, Secure; HttpOnly; SameSite=Lax", ["Secure"]),
+        # An attribute of more than 1,024 bytes is as if it were absent.
+        (f"a=1; Secure; SameSite=Lax; SameSite={'x' * 1025}", []),
     ],
 )
 def test_what_a_cookie_lacks(line: str, lacking: list[str]) -> None:
     """Sessions are for no script, tokens against forgery are, and a cookie that is deleted needs nothing."""
     (cookie,) = cookies_of(_answer(("Set-Cookie", line)))
     assert cookie.lacking() == lacking
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("a=1; Secure; SameSite=None", ""),
+        ("__Secure-a=1; Secure; SameSite=Lax", ""),
+        ("__Host-a=1; Secure; SameSite=Lax; Path=/", ""),
+        ("__host-a=1; Secure; SameSite=Lax; Path=/api", "Path=/"),
+        ("__Host-a=1; Secure; SameSite=Lax", "Path=/"),
+        ("__Host-a=1; Secure; SameSite=Lax; Path=/; Domain=a.example", "Domain"),
+        ("__Host-a=1; Secure; SameSite=Lax; Path=/; Domain=", ""),
+        ("__SECURE-a=1; SameSite=Lax", "Secure"),
+        ("a=1; SameSite=None", "SameSite=None"),
+        ("__Secure-a; Secure", "Secure"),
+        (f"a={'x' * 4095}; Secure", ""),
+        (f"a={'x' * 4096}; Secure", "4,096"),
+    ],
+)
+def test_a_cookie_that_browsers_ignore(line: str, why: str) -> None:
+    """Prefixes and SameSite=None have rules of their own, and a cookie has a largest size."""
+    (cookie,) = cookies_of(_answer(("Set-Cookie", line)))
+    assert why in cookie.ignored()
+    assert bool(cookie.ignored()) == bool(why)
+
+
+@pytest.mark.parametrize("line", ["", "=", " ; Secure", "a=\x01", "a=1; Path=/\x00", "a=\x7f"])
+def test_what_is_no_cookie(line: str) -> None:
+    """Without a name and a value, or with control characters, nothing is set."""
+    assert cookies_of(_answer(("Set-Cookie", line))) == []
+
+
+def test_a_cookie_without_a_name() -> None:
+    """Without an equals sign all of it is the value."""
+    (cookie,) = cookies_of(_answer(("Set-Cookie", " a b ; Secure")))
+    assert (cookie.name, cookie.value) == ("", "a b")

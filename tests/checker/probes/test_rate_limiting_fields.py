@@ -47,6 +47,20 @@ def _answer(**fields: str) -> Answer:
             },
             Quota("X-RateLimit-*", 10, None, 9, None),
         ),
+        # Names may be tokens in drafts 8 and 9; further parameters and other policies mean nothing here.
+        (
+            {"RateLimit_Policy": 'default;q=20;w=2;qu="requests"', "RateLimit": "default;r=0;x"},
+            Quota("RateLimit", 20, 2, 0, None),
+        ),
+        ({"RateLimit": '"default";r=19'}, Quota("RateLimit", None, None, 19, None)),
+        (
+            {"RateLimit_Policy": '"a";q=5;w=1,\t"b";q=20;w=2', "RateLimit": '"b";t=2;r=1, "a";r=4;t=1'},
+            Quota("RateLimit", 20, 2, 1, 2),
+        ),
+        (
+            {"RateLimit_Policy": "10;w=1, 20;w=60", "RateLimit": "reset=5, limit=20, remaining=0"},
+            Quota("RateLimit (draft 7)", 20, 60, 0, 5),
+        ),
         ({"Retry_After": "1"}, None),
     ],
 )
@@ -60,6 +74,17 @@ def test_every_dialect_is_read(fields: dict[str, str], expected: Quota | None) -
     [
         {"RateLimit": "default: 4 left"},
         {"RateLimit": '"default";t=60'},
+        {"RateLimit": '"default";r=9.5'},
+        {"RateLimit": '"default";r=-9,'},
+        {"RateLimit": '"default"; R=9'},
+        {"RateLimit": '"default";r = 9'},
+        {"RateLimit": "'default';r=9"},
+        {"RateLimit": "9;t=60"},
+        {"RateLimit": ""},
+        {"RateLimit": "limit=10, reset=60"},
+        {"RateLimit": "limit=10, remaining=few, reset=60"},
+        {"RateLimit_Policy": '"default";q=5;w=60;', "RateLimit": '"default";r=1'},
+        {"RateLimit_Policy": "5;w=60", "RateLimit": '"default";r=1'},
         {"RateLimit_Policy": '"open;q=5', "RateLimit": '"default";r=1'},
         {"X_RateLimit_Limit": "10", "X_RateLimit_Remaining": "plenty"},
     ],

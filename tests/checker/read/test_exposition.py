@@ -160,6 +160,97 @@ def test_openmetrics_has_an_end() -> None:
     assert problems("# hi\n# EOF\n", OPENMETRICS) == ["is a comment that cannot be read"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  a 1\n",
+        "a\t1\t \n",
+        "a 1 -1700000000000\n",
+        'a {x="1"} 1\n',
+        'a{ x = "1" , y = "2" , } 1\n',
+        'a{x="1"}1\n',
+        "a{} 1\n",
+        "a +inf\nb -INFINITY\nc nan\nd 1E-3\ne 1.\n",
+        " # a comment\n#another\n#\n# HELPER of none\n",
+        "#\tHELP   a  With a text. \n# \t TYPE a\tgauge \na 1\n",
+        "# HELP a\n# TYPE a gauge\na 1\n",
+        " \t\n\n",
+        '# TYPE "dotted.name" gauge\n{"dotted.name"} 1\n',
+        '{ "dotted.name" , "any label" = "1" } 1\n',
+        "",
+    ],
+)
+def test_blanks_in_the_text_format(text: str) -> None:
+    """Parts are separated by any number of blanks and tabs, and lines may begin and end with them."""
+    assert problems(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\n",
+        "1a 1\n",
+        "a 0x1p-2\n",
+        "a 1_000\n",
+        "a ١\n",
+        "a 1 1e3\n",
+        "a{x='1'} 1\n",
+        'a{x="1"',
+        "a{x} 1\n",
+        'a{="1"} 1\n',
+        'a{x="1",,} 1\n',
+        "a{,} 1\n",
+        '{x="1"} 1\n',
+        "# TYPE a gauges\n",
+        "# TYPE a\n",
+        "# TYPE 1a gauge\n",
+        "# HELP\n",
+    ],
+)
+def test_what_the_text_format_does_not_have(text: str) -> None:
+    """Each of them costs Prometheus the scrape."""
+    assert problems(text)
+
+
+_EXEMPLAR = '# TYPE a counter\na_total 1 # {x="1"} 0.5 1.5\n# EOF\n'
+
+
+def test_an_exemplar_has_no_problem() -> None:
+    """A sample of OpenMetrics may have an exemplar: labels, a value, and perhaps a time."""
+    assert problems(_EXEMPLAR, OPENMETRICS) == []
+    assert problems(_EXEMPLAR.replace(" 1.5", "").replace('{x="1"}', "{}"), OPENMETRICS) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a_total 1", "a_total  1"),
+        ("a_total 1", "a_total\t1"),
+        ("a_total 1", "a_total 1 "),
+        ("a_total 1", " a_total 1"),
+        ("a_total 1", 'a_total{x="1",} 1'),
+        ("a_total 1", 'a_total {x="1"} 1'),
+        ("a_total 1", 'a_total{x= "1"} 1'),
+        ("a_total 1", "a_total 1 now"),
+        ("# TYPE a", "#  TYPE a"),
+        ("# TYPE a counter", "# TYPE a counter "),
+        ("# TYPE a counter", "# TYPE a untyped"),
+        ("# TYPE a counter", "#TYPE a counter"),
+        ('{x="1"} 0.5 1.5', '{x="1"}'),
+        ('{x="1"} 0.5', '{x="1"} half'),
+        ('{x="1"} 0.5', "{x=1} 0.5"),
+        ('{x="1"} 0.5', '{x="' + "1" * 128 + '"} 0.5'),
+        (" 1.5", " 1.5 1"),
+        (" 1.5", " soon"),
+        ("# EOF\n", "# EOF \n"),
+    ],
+)
+def test_what_openmetrics_does_not_have(old: str, new: str) -> None:
+    """One blank between two parts and no other, no comma at the end, and exemplars that can be read."""
+    assert old in _EXEMPLAR
+    assert problems(_EXEMPLAR.replace(old, new, 1), OPENMETRICS)
+
+
 def test_what_prometheus_client_writes_is_valid() -> None:
     """Every kind of metric of the usual library is valid in both formats, exemplars and all."""
     registry = CollectorRegistry()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 from ...checklist import Assertion
+from ..http.request import Request
 from ..manifest.model import Manifest
 from ..read.openapi import OpenApi
 from ..read.shapes import members
@@ -20,6 +23,9 @@ from .resources import Created, Resources
 __all__ = ("Bench", "Created")
 
 _T = TypeVar("_T")
+
+_INVENTED = re.compile(r"/[0-9a-f]{32}(?![^/?])")
+"""The part of a path that no service has (:meth:`.Resources.unknown_path`)."""
 
 
 class Bench(Resources, Judgement):
@@ -60,6 +66,16 @@ class Bench(Resources, Judgement):
             await super().use_shared()
         finally:
             self.deadline.resume()
+
+    def route_of(self, request: Request) -> str:
+        """Return method and path of a request, the path as the manifest declares it where it has an id."""
+        path = request.path.partition("?")[0]
+        for route in self.manifest.routes:
+            template = route.path.partition("?")[0]
+            parts = (re.escape(part) for part in template.split("{id}"))
+            if "{id}" in template and re.fullmatch("[^/]+".join(parts), path):
+                return f"{request.method} {template}"
+        return Judgement.route_of(self, replace(request, path=_INVENTED.sub("/…", request.path)))
 
     @asynccontextmanager
     async def launch(

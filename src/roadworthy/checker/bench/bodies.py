@@ -6,6 +6,7 @@ import copy
 import secrets
 from typing import Any, cast
 
+from ..http.fields import last_part
 from ..http.wire import Answer
 from ..read.shapes import elements, members
 
@@ -41,4 +42,4 @@ def found_id(answer: Answer, path: str) -> str:
             value = members(value).get(part)
     if isinstance(value, str | int):
         return str(value)
-    return (answer.field("location") or "").rstrip("/").rpartition("/")[2]
+    return last_part(answer)

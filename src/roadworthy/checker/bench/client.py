@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..http.fields import retry_after
 from ..http.request import Address, Fields
 from ..http.wire import Answer, Connection, DialFailed, Ending, exchange
 from ..manifest.model import Manifest
 from ..manifest.variables import expand
 from ..needs import Need
 from ..phases import Phase, Profile
-from ..read.shapes import whole_number
 from ..service.target import Target
 from ..stage import Stage
 from .ways import PLAIN, Way
@@ -138,7 +138,7 @@ class Client:
                 )
             else:
                 answer = await self._in_way(where, method, path, self.way.fields(pairs), body, limit)
-            after = whole_number(answer.field("retry-after") or "")
+            after = retry_after(answer)
             if answer.status != 429 or not waits or attempt == 4 or after is None or after > 60:
                 return answer
             await asyncio.sleep(max(after, 1))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...checklist import Assertion, Severity
 from ..errors import ControlFailed
+from ..http.request import Request
 from ..http.show import curl, shown
 from ..http.wire import Answer
 from ..verdict import Control, Evidence, Finding, Verdict
@@ -31,6 +32,7 @@ class Judgement:
     controls: list[Control] = field(default_factory=list[Control], init=False)
     evidence: list[Evidence] = field(default_factory=list[Evidence], init=False)
     samples: int = field(default=0, init=False)
+    unjudged: list[str] = field(default_factory=list[str], init=False)
     reason: str = field(default="", init=False)
     undeclared: tuple[str, ...] = field(default=(), init=False)
 
@@ -50,6 +52,15 @@ class Judgement:
     def sample(self, count: int = 1) -> None:
         """Count what was judged."""
         self.samples += count
+
+    def missed(self, what: str, why: object) -> None:
+        """Name what the manifest makes possible and what could not be judged, and why: no pass without it.
+
+        What the manifest makes impossible is no miss: :meth:`note` it.
+        """
+        text = f"{what} ({why})"
+        if text not in self.unjudged:
+            self.unjudged.append(text)
 
     def fail(
         self,
@@ -126,9 +137,14 @@ class Judgement:
         if self.findings:
             return Verdict.WARN
         if not self.controls:
-            return self.inconclusive("no control was made, so nothing is proved")
+            why = _listed(self.unjudged) or "no control was made, so nothing is proved"
+            return self.inconclusive(why)
+        if self.unjudged:
+            return self.inconclusive(_listed(self.unjudged))
         if self.samples < self.wanted:
-            return self.inconclusive(f"{self.samples} of {self.wanted} samples could be judged")
+            return self.inconclusive(
+                f"a pass takes {self.wanted} samples, and {self.samples} could be judged"
+            )
         return Verdict.PASS
 
     def _add(
@@ -144,16 +160,34 @@ class Judgement:
         evidence: Sequence[Evidence],
     ) -> Verdict:
         first = answers[0].request if answers else None
-        self.findings.append(
-            Finding(
-                verdict=verdict,
-                title=title,
-                expected=expected,
-                got=got,
-                severity=severity or self.assertion.severity,
-                route=route or (f"{first.method} {first.path[:120]}" if first else ""),
-                replay=replay or (curl(first) if first else ""),
-                evidence=(*(shown(answer) for answer in answers), *evidence),
-            )
+        found = Finding(
+            verdict=verdict,
+            title=title,
+            expected=expected,
+            got=got,
+            severity=severity or self.assertion.severity,
+            route=route or (self.route_of(first) if first else ""),
+            replay=replay or (curl(first) if first else ""),
+            evidence=(*(shown(answer) for answer in answers), *evidence),
         )
+        # The same once more is no news; the first shows it.
+        if not any(_is_same(found, other) for other in self.findings):
+            self.findings.append(found)
         return self.verdict()
+
+    def route_of(self, request: Request) -> str:
+        """Return method and path of a request, for a finding."""
+        return f"{request.method} {request.path[:120]}"
+
+
+def _is_same(one: Finding, other: Finding) -> bool:
+    return (one.verdict, one.title, one.severity, one.route) == (
+        other.verdict,
+        other.title,
+        other.severity,
+        other.route,
+    )
+
+
+def _listed(unjudged: list[str]) -> str:
+    return f"not judged: {'; '.join(unjudged)}" if unjudged else ""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .grammar import TOKEN, list_elements, split_list
 from .wire import Answer
 
-__all__ = ("cors_check", "preflight_check", "words")
+__all__ = ("cors_check", "framing_options", "is_nosniff", "preflight_check", "words")
 
 # Fetch, "CORS-safelisted method".
 _SAFE_METHODS = frozenset({"GET", "HEAD", "POST"})
@@ -18,7 +19,23 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "POST"})
 
 def words(answer: Answer, name: str) -> tuple[str, ...]:
     """Return the elements of a list field, empty ones left out."""
-    return tuple(word.strip() for word in (answer.field(name) or "").split(",") if word.strip())
+    return list_elements(answer.field(name) or "")
+
+
+def is_nosniff(answer: Answer) -> bool:
+    """Tell whether a browser takes the media type as it is: the first value counts ("determine nosniff")."""
+    return split_list(answer.field("x-content-type-options") or "")[0].lower() == "nosniff"
+
+
+def framing_options(answer: Answer) -> bool:
+    """Tell whether X-Frame-Options keeps other sites out (HTML, "check a navigation response's adherence").
+
+    Several different values, one of which means something, keep everybody out.
+    """
+    options = {value.lower() for value in split_list(answer.field("x-frame-options") or "")}
+    if len(options) > 1:
+        return bool(options & {"deny", "sameorigin", "allowall"})
+    return bool(options & {"deny", "sameorigin"})
 
 
 def cors_check(answer: Answer, origin: str, *, credentials: bool) -> str:
@@ -54,6 +71,10 @@ def preflight_check(
     if not 200 <= answer.status < 300:
         return f"status {answer.status}, which is no ok status"
     methods = words(answer, "access-control-allow-methods")
+    for name in ("Access-Control-Allow-Methods", "Access-Control-Allow-Headers"):
+        # "Extracting header list values": what breaks the grammar fails as a whole.
+        if not all(map(TOKEN.fullmatch, words(answer, name))):
+            return f"{name} is not a list of names: {answer.field(name)}"
     # A wildcard is one only for requests without credentials; methods compare with their case.
     if method not in methods and method not in _SAFE_METHODS and (credentials or "*" not in methods):
         return f"Access-Control-Allow-Methods: {', '.join(methods)}" if methods else "no method is allowed"

@@ -7,25 +7,33 @@ from collections.abc import Iterator
 
 from ...checklist import Severity
 from ..bench import Bench
-from ..http.fetch_standard import words
+from ..http.fetch_standard import is_nosniff
+from ..http.fields import (
+    cache_control,
+    cross_origin_policy,
+    hsts_max_age,
+    media_type_parameters,
+    permissions_policy,
+    referrer_policy,
+)
 from ..http.wire import Answer
 from ..phases import Phase
 from ..probe import Probe, probe
 from ..read.shapes import members
 from ..verdict import Verdict
 from .shared.cookies import cookies_of
+from .shared.kinds import judge_kinds
 from .shared.policies import framable, policies_of, scripts
 from .shared.traffic import is_page, successes, traffic
 
 __all__ = ("PROBES",)
 
 _YEAR = 31_536_000
-_SHOWN = 3
 
 
 async def _seen(bench: Bench) -> dict[str, Answer]:
     """Return the answers to judge; order mistakes of middleware show on errors, so there must be some."""
-    answers = await bench.shared(traffic)
+    answers = await traffic(bench)
     good = successes(answers)
     bench.control(f"successes and errors were seen ({', '.join(answers)})", good and len(good) < len(answers))
     return answers
@@ -35,38 +43,15 @@ def _with_body(answers: dict[str, Answer]) -> dict[str, Answer]:
     return {kind: answer for kind, answer in answers.items() if answer.body}
 
 
-def _tell(
-    bench: Bench,
-    title: str,
-    expected: str,
-    wrong: dict[str, tuple[str, Answer]],
-    *,
-    severity: Severity | None = None,
-    warns: bool = False,
-) -> None:
-    """Add one finding for all kinds of response that have the same fault."""
-    if not wrong:
-        return
-    kinds: dict[str, list[str]] = {}
-    for kind, (value, _) in wrong.items():
-        kinds.setdefault(value, []).append(kind)
-    got = "; ".join(f"{value} ({', '.join(each)})" for value, each in kinds.items())
-    answers = [answer for _, answer in wrong.values()][:_SHOWN]
-    add = bench.warn if warns else bench.fail
-    add(title, expected, got, *answers, severity=severity)
-
-
-@probe("HDR-1", phase=Phase.SERVE, samples=4)
+@probe("HDR-1", phase=Phase.SERVE, samples=2)
 async def _types_are_not_guessed(bench: Bench) -> Verdict:
     """Reads X-Content-Type-Options on successes, pages and each kind of error."""
     wrong: dict[str, tuple[str, Answer]] = {}
-    for kind, answer in (await _seen(bench)).items():
+    for kind, answer in _with_body(await _seen(bench)).items():
         bench.sample()
-        value = words(answer, "x-content-type-options")
-        # Fetch reads the first element of the list only.
-        if not value or value[0].lower() != "nosniff":
-            wrong[kind] = (", ".join(value) or "none", answer)
-    _tell(bench, "a browser may guess the type", "X-Content-Type-Options: nosniff", wrong)
+        if not is_nosniff(answer):
+            wrong[kind] = (answer.field("x-content-type-options") or "none", answer)
+    judge_kinds(bench, "a browser may guess the type", "X-Content-Type-Options: nosniff", wrong)
     return bench.verdict()
 
 
@@ -76,6 +61,8 @@ def _false_type(answer: Answer) -> str:
     json = kind == "application/json" or kind.endswith("+json")
     if not kind:
         return "no Content-Type"
+    if media_type_parameters(answer) is None:
+        return f"{answer.field('content-type')}, which is no media type"
     if json and answer.json() is None and answer.body.strip() != b"null":
         return f"{kind}, and the body is no JSON"
     if is_page(answer) and members(answer.json()):
@@ -83,26 +70,25 @@ def _false_type(answer: Answer) -> str:
     return ""
 
 
-@probe("HDR-2", phase=Phase.SERVE, samples=4)
+@probe("HDR-2", phase=Phase.SERVE, samples=2)
 async def _types_are_true(bench: Bench) -> Verdict:
     """Compares Content-Type with the body, and looks for the charset of texts."""
     false: dict[str, tuple[str, Answer]] = {}
     bare: dict[str, tuple[str, Answer]] = {}
     for kind, answer in _with_body(await _seen(bench)).items():
         bench.sample()
-        value = answer.field("content-type") or ""
         if wrong := _false_type(answer):
             false[kind] = (wrong, answer)
-        elif answer.media_type.startswith("text/") and "charset=" not in value.lower():
-            bare[kind] = (value, answer)
-    _tell(bench, "the media type is missing or false", "the type of the body", false)
+        elif answer.media_type.startswith("text/") and "charset" not in (media_type_parameters(answer) or {}):
+            bare[kind] = (answer.field("content-type") or "", answer)
+    judge_kinds(bench, "the media type is missing or false", "the type of the body", false)
     pages = any(is_page(answer) for _, answer in bare.values())
     severity = None if pages else Severity.LOW
-    _tell(bench, "a text has no charset", "a charset parameter", bare, severity=severity)
+    judge_kinds(bench, "a text has no charset", "a charset parameter", bare, severity=severity)
     return bench.verdict()
 
 
-@probe("HDR-3", phase=Phase.SERVE, samples=4)
+@probe("HDR-3", phase=Phase.SERVE, samples=2)
 async def _nothing_can_be_framed(bench: Bench) -> Verdict:
     """Reads frame-ancestors and X-Frame-Options; a page that can be framed weighs more than data."""
     pages: dict[str, tuple[str, Answer]] = {}
@@ -112,8 +98,8 @@ async def _nothing_can_be_framed(bench: Bench) -> Verdict:
         if why := framable(answer):
             (pages if is_page(answer) else data)[kind] = (why, answer)
     expected = "CSP frame-ancestors, or X-Frame-Options: DENY or SAMEORIGIN"
-    _tell(bench, "a page can be framed by another site", expected, pages)
-    _tell(bench, "data can be framed by another site", expected, data, severity=Severity.LOW)
+    judge_kinds(bench, "a page can be framed by another site", expected, pages)
+    judge_kinds(bench, "data can be framed by another site", expected, data, severity=Severity.LOW)
     return bench.verdict()
 
 
@@ -138,11 +124,13 @@ async def _pages_have_a_policy(bench: Bench) -> Verdict:
         elif not any("base-uri" in policy for policy in policies):
             loose[kind] = ("no base-uri", answer)
     expected = "script-src without 'unsafe-inline', 'unsafe-eval' and wildcards"
-    _tell(bench, "a page allows any script", expected, open_pages)
+    judge_kinds(bench, "a page allows any script", expected, open_pages)
     expected = "base-uri 'none' or 'self'"
-    _tell(bench, "a page may be given another base", expected, loose, severity=Severity.LOW, warns=True)
+    judge_kinds(bench, "a page may be given another base", expected, loose, severity=Severity.LOW, warns=True)
     expected = "default-src 'none'; frame-ancestors 'none'"
-    _tell(bench, "data has no content security policy", expected, data, severity=Severity.LOW, warns=True)
+    judge_kinds(
+        bench, "data has no content security policy", expected, data, severity=Severity.LOW, warns=True
+    )
     if not any(is_page(answer) for answer in answers.values()):
         bench.note("no page was found (routes.html, /, /docs), so only data was judged")
     return bench.verdict()
@@ -163,11 +151,12 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in answers.items():
         bench.sample()
-        value = answer.field(name)
-        match = re.match(r'\s*(?:.*;\s*)?max-age\s*=\s*"?(\d{1,18})', value or "", re.I)
-        if value is None or match is None or int(match[1]) < _YEAR:
-            wrong[kind] = (value or "none", answer)
-    _tell(bench, "HSTS over HTTPS is missing or short", f"max-age of at least {_YEAR}", wrong)
+        seconds = hsts_max_age(answer)
+        if seconds is None and answer.field(name) is not None:
+            wrong[kind] = (f"{answer.field(name)}, which browsers ignore", answer)
+        elif seconds is None or seconds < _YEAR:
+            wrong[kind] = (answer.field(name) or "none", answer)
+    judge_kinds(bench, "HSTS over HTTPS is missing, void or short", f"max-age of at least {_YEAR}", wrong)
     if plain.complete and plain.field(name):
         # RFC 6797 §7.2: MUST NOT; browsers ignore it (§8.1), so nothing breaks.
         bench.warn(
@@ -178,10 +167,6 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
             severity=Severity.LOW,
         )
     return bench.verdict()
-
-
-def _directives(answer: Answer) -> set[str]:
-    return {word.partition("=")[0].strip().lower() for word in words(answer, "cache-control")}
 
 
 @probe("HDR-6", phase=Phase.SERVE)
@@ -200,7 +185,7 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
             continue
         bench.sample()
         value = answer.field("cache-control") or "no Cache-Control"
-        found = _directives(answer)
+        found = cache_control(answer).names
         if found & {"public", "s-maxage"}:
             stored[kind] = (value, answer)
         elif not found & {"no-store", "private", "no-cache"}:
@@ -212,13 +197,13 @@ async def _personal_data_is_not_stored(bench: Bench) -> Verdict:
             "needs data of the API (routes.create and routes.read)",
             undeclared=("routes.create", "routes.read"),
         )
-    _tell(bench, "personal data may be stored by shared caches", "no-store", stored)
+    judge_kinds(bench, "personal data may be stored by shared caches", "no-store", stored)
     if authenticated:
-        _tell(bench, "nothing forbids caches from storing personal data", "no-store", unsaid)
+        judge_kinds(bench, "nothing forbids caches from storing personal data", "no-store", unsaid)
     else:
         # It is not declared personal: without credentials it may be public.
         title = "no field states whether data may be stored"
-        _tell(bench, title, "no-store, or public on purpose", unsaid, severity=Severity.LOW, warns=True)
+        judge_kinds(bench, title, "no-store, or public on purpose", unsaid, severity=Severity.LOW, warns=True)
     return bench.verdict()
 
 
@@ -226,7 +211,7 @@ _TELLING = ("x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "x-runtim
 _VERSIONED = re.compile(r"[\w.-]/v?\d|\b\d+\.\d+")
 
 
-@probe("HDR-7", phase=Phase.SERVE, samples=4)
+@probe("HDR-7", phase=Phase.SERVE, samples=2)
 async def _no_version_is_told(bench: Bench) -> Verdict:
     """Looks for X-Powered-By and its like, and for a version in Server, Via and X-Generator."""
     wrong: dict[str, tuple[str, Answer]] = {}
@@ -240,7 +225,7 @@ async def _no_version_is_told(bench: Bench) -> Verdict:
         ]
         if revealing:
             wrong[kind] = (", ".join(revealing), answer)
-    _tell(bench, "a response reveals what the service runs on", "no product version", wrong)
+    judge_kinds(bench, "a response reveals what the service runs on", "no product version", wrong)
     return bench.verdict()
 
 
@@ -252,13 +237,17 @@ async def _cookies_are_kept_safe(bench: Bench) -> Verdict:
     if not found:
         return bench.not_applicable("no response sets a cookie")
     wrong: dict[str, tuple[str, Answer]] = {}
+    ignored: dict[str, tuple[str, Answer]] = {}
     for kind, answer, cookie in found:
         bench.sample()
-        lacking = cookie.lacking()
-        if lacking:
+        if lacking := cookie.lacking():
             wrong[kind] = (f"{cookie.name} without {', '.join(lacking)}", answer)
+        elif why := cookie.ignored():
+            ignored[kind] = (f"{cookie.name}, {why}", answer)
     expected = "Secure and SameSite, and HttpOnly for a session"
-    _tell(bench, "a cookie can be taken or used by others", expected, wrong)
+    judge_kinds(bench, "a cookie can be taken or used by others", expected, wrong)
+    expected = "a cookie that keeps to the rules of its name and attributes"
+    judge_kinds(bench, "browsers ignore a cookie", expected, ignored, severity=Severity.MEDIUM)
     return bench.verdict()
 
 
@@ -271,16 +260,21 @@ async def _pages_state_their_isolation(bench: Bench) -> Verdict:
     wrong: dict[str, tuple[str, Answer]] = {}
     for kind, answer in pages.items():
         bench.sample()
-        wanted = ("referrer-policy", "permissions-policy")
-        lacking = [name for name in wanted if not answer.field(name)]
-        isolating = ("cross-origin-opener-policy", "cross-origin-resource-policy")
-        if not any(answer.field(name) for name in isolating):
-            lacking.append(" or ".join(isolating))
-        if lacking:
-            wrong[kind] = (f"without {', '.join(lacking)}", answer)
-    _tell(bench, "a page does not limit what other sites learn from it", "each of them", wrong, warns=True)
+        stated = {
+            "referrer-policy": referrer_policy(answer),
+            "permissions-policy": permissions_policy(answer),
+            _ISOLATING: any(cross_origin_policy(answer, each) for each in ("opener", "resource")),
+        }
+        if lacking := [name for name, value in stated.items() if not value]:
+            present = [name for name in lacking if any(map(answer.field, name.split(" or ")))]
+            void = f" ({', '.join(present)}: a value that browsers ignore)" if present else ""
+            wrong[kind] = (f"without {', '.join(lacking)}{void}", answer)
+    title = "a page does not state what other sites may learn from it"
+    judge_kinds(bench, title, "each of them, with a value that browsers know", wrong, warns=True)
     return bench.verdict()
 
+
+_ISOLATING = "cross-origin-opener-policy or cross-origin-resource-policy"
 
 # Fields that browsers have dropped, and why each is better left out.
 _OBSOLETE = {
@@ -315,12 +309,11 @@ def _harmful(answer: Answer) -> Iterator[str]:
         values = {value.strip().lower() for value in answer.all(name)}
         if len(values) > 1:
             yield f"{name} twice: {', '.join(sorted(values))}"
-    caching = _directives(answer)
-    if {"no-store", "public"} <= caching:
+    if {"no-store", "public"} <= cache_control(answer).names:
         yield f"Cache-Control: {answer.field('cache-control')}"
 
 
-@probe("HDR-10", phase=Phase.SERVE, samples=4)
+@probe("HDR-10", phase=Phase.SERVE, samples=2)
 async def _nothing_harmful_is_sent(bench: Bench) -> Verdict:
     """Looks for fields that opened holes or are dropped, and for values that contradict each other."""
     wrong: dict[str, tuple[str, Answer]] = {}
@@ -328,7 +321,7 @@ async def _nothing_harmful_is_sent(bench: Bench) -> Verdict:
         bench.sample()
         if found := list(_harmful(answer)):
             wrong[kind] = ("; ".join(found), answer)
-    _tell(bench, "a field is harmful, obsolete or contradictory", "none of these", wrong)
+    judge_kinds(bench, "a field is harmful, obsolete or contradictory", "none of these", wrong)
     return bench.verdict()
 
 

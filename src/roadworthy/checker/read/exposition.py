@@ -17,13 +17,24 @@ __all__ = ("Exposition", "Family", "Sample", "Samples", "Value", "read_expositio
 
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_META = re.compile(rf"# (HELP|TYPE|UNIT) ({_NAME}|\"[^\"]+\")(?: (.*))?")
-_HEAD = re.compile(rf"({_NAME})?(\{{)?")
+_META_NAME = rf'({_NAME}|"(?:[^"\\]|\\.)+")'
+_META = re.compile(rf"#[ \t]+(HELP|TYPE|UNIT)[ \t]+{_META_NAME}(?:[ \t]+(.*?)[ \t]*)?")
+_OPEN_META = re.compile(rf"# (HELP|TYPE|UNIT) {_META_NAME} (.*)")
+"""Between two words stands one blank in OpenMetrics, and any number of blanks and tabs in the text format."""
+_HEAD = re.compile(_NAME)
+_BLANKS = re.compile(r"[ \t]*")
 # What a text in quotes is made of, up to the next escape or its end.
 _PLAIN = re.compile(r'[^"\\]+')
 _NUMBER = re.compile(
-    r"[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[Ii]nf(?:inity)?|[Nn]a[Nn])"
+    r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?|inf(?:inity)?)|[+-]?nan", re.I | re.ASCII
 )
+_OPEN_VALUE = re.compile(r" (\S+)(?: (\S+))?(?: # (\{.*))?")
+_TIME, _OPEN_TIME = (
+    re.compile(r"-?\d+", re.ASCII),
+    re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.I | re.ASCII),
+)
+_LONGEST_EXEMPLAR = 128
+"""Characters of the names and values of an exemplar's labels (OpenMetrics 1.0, "Exemplars")."""
 _TYPES = {"counter", "gauge", "histogram", "summary", "untyped"}
 _OPEN_TYPES = {"counter", "gauge", "histogram", "summary", "unknown", "info", "stateset", "gaugehistogram"}
 _SUFFIXES = {
@@ -157,9 +168,9 @@ class _Reader:
             self.wrong(number, "comes after # EOF")
         elif line == "# EOF" and self._open:
             self._ended = True
-        elif line.startswith("#"):
-            self._meta(number, line)
-        elif line.strip():
+        elif (line if self._open else line.lstrip(" \t")).startswith("#"):
+            self._meta(number, line if self._open else line.strip(" \t"))
+        elif line.strip(" \t"):
             try:
                 self._sample(number, line)
             except _Malformed as problem:
@@ -185,9 +196,9 @@ class _Reader:
         return self.found.families.setdefault(name, Family(name))
 
     def _meta(self, number: int, line: str) -> None:
-        match = _META.fullmatch(line)
+        match = (_OPEN_META if self._open else _META).fullmatch(line)
         if match is None:
-            if self._open or re.match(r"# (HELP|TYPE)\b", line):
+            if self._open or re.match(r"#[ \t]+(HELP|TYPE)\b", line):
                 self.wrong(number, "is a comment that cannot be read")
             return
         kind, name, text = match[1], match[2].strip('"'), match[3] or ""
@@ -210,16 +221,16 @@ class _Reader:
             family.unit = text
 
     def _sample(self, number: int, line: str) -> None:
-        name, labels, rest = _series(line)
-        if self._open:
-            rest = rest.partition(" # ")[0]
-        words = rest.split()
-        if not rest.startswith((" ", "\t")) or not 1 <= len(words) <= 2:
-            raise _Malformed("has no value, or more than a value and a time")
+        name, labels, rest = _series(line if self._open else line.strip(" \t"), is_loose=not self._open)
+        if self._open and re.search(r",\}$", line[: len(line) - len(rest)]):
+            self.wrong(number, "has a comma behind its last label, which OpenMetrics does not allow")
+        words, exemplar = self._words(rest, bool(labels))
         if not _NUMBER.fullmatch(words[0]):
             raise _Malformed(f"the value of {name} is no number")
-        if len(words) == 2 and not re.fullmatch(r"-?\d+" if not self._open else r"-?\d+(\.\d+)?", words[1]):
+        if len(words) == 2 and not (_OPEN_TIME if self._open else _TIME).fullmatch(words[1]):
             raise _Malformed(f"the timestamp of {name} is invalid")
+        if exemplar:
+            self._exemplar(number, name, exemplar)
         sample = Sample(name, tuple(sorted(labels)))
         if len(dict(labels)) < len(labels):
             self.wrong(number, f"{name} has a label twice")
@@ -228,6 +239,33 @@ class _Reader:
             self.wrong(number, f"repeats the series of line {before}")
         value = self.found.samples[sample] = float(words[0])
         self._family(number, self._base(name)).values.append(Value(sample, value, number))
+
+    def _words(self, rest: str, has_labels: bool) -> tuple[list[str], str]:
+        """Return the value and the time, if there is one, and the exemplar behind them."""
+        if self._open:
+            match = _OPEN_VALUE.fullmatch(rest)
+            words = [word for word in match.groups()[:2] if word] if match else []
+            exemplar = (match[3] or "") if match else ""
+        else:
+            words, exemplar = rest.split(), ""
+        # A brace ends the name as a blank does.
+        if not 1 <= len(words) <= 2 or not (rest.startswith((" ", "\t")) or has_labels):
+            raise _Malformed("has no value, or more than a value and a time")
+        return words, exemplar
+
+    def _exemplar(self, number: int, name: str, text: str) -> None:
+        """Read labels, a value and perhaps a time behind a sample (OpenMetrics 1.0, "ABNF": exemplar)."""
+        try:
+            labels, at = _labels(text, 1, is_loose=False)
+        except _Malformed as problem:
+            self.wrong(number, f"the exemplar of {name} cannot be read: {problem}")
+            return
+        words = text[at:].split(" ")[1:]
+        good = 1 <= len(words) <= 2 and _NUMBER.fullmatch(words[0]) and text[at : at + 1] == " "
+        if not good or (len(words) == 2 and not _OPEN_TIME.fullmatch(words[1])):
+            self.wrong(number, f"the exemplar of {name} has no value, or more than a value and a time")
+        if sum(len(key) + len(value) for key, value in labels if key) > _LONGEST_EXEMPLAR:
+            self.wrong(number, f"the exemplar of {name} has more than {_LONGEST_EXEMPLAR} characters")
 
     def _base(self, name: str) -> str:
         """Return the family that a sample's name belongs to."""
@@ -242,40 +280,63 @@ class _Reader:
         return name
 
 
-def _series(line: str) -> tuple[str, list[tuple[str, str]], str]:
-    """Take the name and the labels off a line; return what is behind them."""
+def _series(line: str, *, is_loose: bool) -> tuple[str, list[tuple[str, str]], str]:
+    """Take the name and the labels off a line; return what is behind them.
+
+    Parameters:
+        is_loose: blanks may stand between any two parts.
+    """
     match = _HEAD.match(line)
-    name = (match[1] if match else None) or ""
-    at = match.end() if match else 0
-    if match is None or not match[2]:
+    name, at = (match[0], match.end()) if match else ("", 0)
+    brace = _BLANKS.match(line, at) if is_loose else None
+    brace_at = brace.end() if brace else at
+    if not line.startswith("{", brace_at):
         if not name:
             raise _Malformed("does not begin with a name")
         return name, [], line[at:]
+    labels, at = _labels(line, brace_at + 1, is_loose=is_loose)
+    # Names with any characters stand in quotes among the labels (text 1.0.0, OpenMetrics 2).
+    quoted = next((value for key, value in labels if not key), "")
+    if not (name or quoted):
+        raise _Malformed("does not begin with a name")
+    return name or quoted, [pair for pair in labels if pair[0]], line[at:]
+
+
+def _labels(line: str, at: int, *, is_loose: bool) -> tuple[list[tuple[str, str]], int]:
+    """Read labels up to their closing brace; a quoted name of the series itself has an empty key."""
+
+    def blanks(place: int) -> int:
+        match = _BLANKS.match(line, place) if is_loose else None
+        return match.end() if match else place
+
     labels: list[tuple[str, str]] = []
+    at = blanks(at)
     while not line.startswith("}", at):
-        if line.startswith('"', at):
-            # Names with any characters are quoted (text 1.0.0, OpenMetrics 2).
+        is_quoted = line.startswith('"', at)
+        if is_quoted:
             key, at = _quoted(line, at)
-            if not line.startswith("=", at):
-                name = name or key
-                at += line.startswith(",", at)
-                continue
         else:
             found = _LABEL_NAME.match(line, at)
             if found is None:
                 raise _Malformed("a label has an invalid name")
             key, at = found[0], found.end()
-        if not line.startswith('="', at):
+        at = blanks(at)
+        if line.startswith("=", at):
+            at = blanks(at + 1)
+            if not line.startswith('"', at):
+                raise _Malformed("a label has no quoted value")
+            value, at = _quoted(line, at)
+            labels.append((key, value))
+        elif is_quoted:
+            labels.append(("", key))
+        else:
             raise _Malformed("a label has no quoted value")
-        value, at = _quoted(line, at + 1)
-        labels.append((key, value))
+        at = blanks(at)
         if line.startswith(",", at):
-            at += 1
+            at = blanks(at + 1)
         elif not line.startswith("}", at):
             raise _Malformed("labels are not separated by commas")
-    if not name:
-        raise _Malformed("does not begin with a name")
-    return name, labels, line[at + 1 :]
+    return labels, at + 1
 
 
 def _quoted(line: str, at: int) -> tuple[str, int]:

@@ -50,9 +50,12 @@ async def _a_full_pool_is_bounded(bench: Bench) -> Verdict:
         bench.sample()
         if bench.findings:
             continue
-        if answer is None or not answer.complete:
-            got = f"none after {bench.now() - asked:.0f} s" if answer is None else str(answer)
+        if answer is None:
+            got = f"none after {bench.now() - asked:.0f} s"
             bench.fail("a request waits for a connection without a bound", f"503 within {limit:g} s", got)
+        elif not answer.complete:
+            title = "a request that waits for a connection gets no answer"
+            bench.fail(title, f"503 within {limit:g} s", str(answer), answer)
         elif answer.seconds > bench.patience(limit + 1):
             got = f"{answer} after {answer.seconds:.1f} s"
             bench.fail("a request waits longer than it may", f"503 within {limit:g} s", got, answer)

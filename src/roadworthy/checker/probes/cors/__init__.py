@@ -15,8 +15,9 @@ from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe
 from ...verdict import Verdict
+from ..shared.kinds import judge_kinds
 from ..shared.survey import asks
-from ..shared.traffic import ORIGIN, STRANGER, by_origin, origin_of
+from ..shared.traffic import ORIGIN, STRANGER, by_origin, origin_of, traffic
 from .preflights import PREFLIGHTS, path_of_get, preflight
 
 __all__ = ("PROBES",)
@@ -202,25 +203,24 @@ async def _vary_says_origin(bench: Bench) -> Verdict:
     bench.control(f"a grant was seen ({', '.join(sorted(granting))})")
     bench.control("a route answers", any(one.ok for kind in granting for one in by_kind[kind].values()))
     # Each by itself: caches keep resources apart (Fetch, "CORS protocol and HTTP caches").
+    wrong: dict[str, tuple[str, Answer]] = {}
     for kind, one in by_kind.items():
         grants = _granting(one)
         depends = len(set(grants.values())) > 1 or 0 < len(grants) < len(one)
         for origin, answer in one.items():
+            bench.sample()
             varies = {word.lower() for word in words(answer, "vary")}
-            if not bench.expect(
-                not depends or varies & {"origin", "*"},
-                "the grant depends on the origin, but the response has no Vary: Origin",
-                "Vary: Origin",
-                (f"Vary: {answer.field('vary')}" if varies else "no Vary") + f" ({kind}, to {origin})",
-                answer,
-            ):
-                break
+            if depends and not varies & {"origin", "*"}:
+                got = f"Vary: {answer.field('vary')}" if varies else "no Vary"
+                wrong.setdefault(kind, (f"{got} to {origin}", answer))
         if grants and not depends:
             bench.note(f"the grant is the same for everybody ({next(iter(grants.values()))})")
+    title = "the grant depends on the origin, but the response has no Vary: Origin"
+    judge_kinds(bench, title, "Vary: Origin", wrong)
     return bench.verdict()
 
 
-@probe("COR-8", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,), samples=3, varies=_ON_ALL)
+@probe("COR-8", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,), varies=_ON_ALL)
 async def _errors_are_readable(bench: Bench) -> Verdict:
     """Provokes each kind of error from each allowed origin and runs the CORS check on it."""
     credentials = bench.manifest.cors.credentials
@@ -233,13 +233,17 @@ async def _errors_are_readable(bench: Bench) -> Verdict:
     ]
     bench.control(f"successes are readable ({', '.join(readable)})", readable)
     for origin, found in answers.items():
-        for kind, answer in found.items():
+        # The 429 comes from a process of its own, for the first origin alone.
+        limited = await traffic(bench) if origin == origin_of(bench) else {}
+        hidden: dict[str, tuple[str, Answer]] = {}
+        for kind, answer in {**limited, **found}.items():
             if answer.status < 400:
                 continue
-            failed = cors_check(answer, origin, credentials=credentials)
-            title = f"an error cannot be read by the page that caused it ({kind})"
-            expected = f"Access-Control-Allow-Origin: {origin}"
-            bench.expect(not failed, title, expected, f"{answer.status}, {failed}", answer)
+            bench.sample()
+            if failed := cors_check(answer, origin, credentials=credentials):
+                hidden[kind] = (f"{answer.status}, {failed}", answer)
+        title = "an error cannot be read by the page that caused it"
+        judge_kinds(bench, title, f"Access-Control-Allow-Origin: {origin}", hidden)
     return bench.verdict()
 
 
@@ -253,7 +257,7 @@ _PREFLIGHT_ONLY = (
 _WANTED = ("x-request-id", "retry-after", "ratelimit", "ratelimit-policy", "location", "link")
 
 
-@probe("COR-9", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,), samples=3, varies=_ON_ALL)
+@probe("COR-9", phase=Phase.SERVE, needs=(Need.CORS_ORIGINS,), varies=_ON_ALL)
 async def _fields_stand_where_they_belong(bench: Bench) -> Verdict:
     """Looks through ordinary responses for preflight fields, lists of origins, and what is not exposed."""
     seen = _allowed(bench, await bench.shared(by_origin))

@@ -9,7 +9,16 @@ from ...phases import Phase
 from ...probe import Probe, probe
 from ...verdict import Verdict
 from . import defaults, secrets
-from .starts import BAD_LEVEL, BAD_PORT, Outcome, bad_store_starts, start_with, usual_start
+from .starts import (
+    BAD_LEVEL,
+    BAD_PORT,
+    WRONG_PASSWORD,
+    Outcome,
+    bad_store_starts,
+    passwords_are_not_asked_for,
+    start_with,
+    usual_start,
+)
 
 __all__ = ("PROBES",)
 
@@ -26,6 +35,9 @@ async def _the_port_is_obeyed(bench: Bench) -> Verdict:
             except StartFailed as failed:
                 ports = {port for _, port in target.process.listening()}
                 bench.control("the service starts and listens somewhere", ports)
+                if target.address.port in ports:
+                    why = f"it listens on {target.address.port} as it was told, and is not ready: {failed}"
+                    return bench.inconclusive(why)
                 got = f"it listens on {', '.join(map(str, sorted(ports)))}: {str(failed).partition('.')[0]}"
                 return bench.fail("the port is not obeyed", f"{target.address.port}", got)
             listening = target.process.listening()
@@ -60,7 +72,8 @@ def _judge_refusal(bench: Bench, what: str, name: str, outcome: Outcome, *, mild
     report = bench.warn if mild and (outcome.ports or outcome.refused) else bench.fail
     expected = f"a non-zero exit status, and {name} in the message"
     if not outcome.refused:
-        report(f"the start goes on with {what}", expected, str(outcome), evidence=outcome.shown())
+        does = "the start goes on" if outcome.ended is None else "the service exits with status 0"
+        report(f"{does} with {what}", expected, str(outcome), evidence=outcome.shown())
     elif name not in outcome.output:
         report(
             f"the message about {what} does not name it",
@@ -111,17 +124,17 @@ async def _a_bad_store_is_noticed(bench: Bench) -> Verdict:
     """Starts with URLs of no store: it has to end or stay not ready, and write nothing elsewhere."""
     await usual_start(bench)
     for what, outcome in (await bad_store_starts(bench)).items():
+        accepts = outcome.created is not None and outcome.created.ok
+        unnoticed = what == WRONG_PASSWORD and (accepts or outcome.ready)
+        if unnoticed and (why := await passwords_are_not_asked_for(bench)):
+            bench.missed(f"a start with {what}", why)
+            continue
         bench.sample()
         expected = "a non-zero exit status, or readiness that stays negative"
-        if outcome.created is not None and outcome.created.ok:
+        if accepts and outcome.created is not None:
             got = f"routes.create was answered {outcome.created.status}"
-            bench.fail(
-                f"with {what} it writes somewhere else",
-                expected,
-                got,
-                outcome.created,
-                evidence=outcome.shown(),
-            )
+            title = f"with {what} a write is answered with a success"
+            bench.fail(title, expected, got, outcome.created, evidence=outcome.shown())
         elif outcome.ready and bench.manifest.health.ready:
             bench.fail(f"with {what} the service is ready", expected, str(outcome), evidence=outcome.shown())
         elif outcome.ended is not None and not outcome.refused:

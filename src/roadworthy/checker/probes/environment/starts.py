@@ -13,14 +13,17 @@ from ...http.wire import Answer
 from ...manifest.variables import store_url
 from ...service.process import Exit, free_port
 from ...store.kinds import PORTS
+from ...store.logins import any_password_does
 from ...verdict import Lines
 
 __all__ = (
     "BAD_LEVEL",
     "BAD_PORT",
+    "WRONG_PASSWORD",
     "Changes",
     "Outcome",
     "bad_store_starts",
+    "passwords_are_not_asked_for",
     "planted",
     "secret_names",
     "start_with",
@@ -30,6 +33,7 @@ __all__ = (
 
 BAD_PORT = "abc"
 BAD_LEVEL = "loud"
+WRONG_PASSWORD = "a wrong password"  # noqa: S105
 
 Changes = Mapping[str, str | None]
 
@@ -189,7 +193,7 @@ def _bad_urls(bench: Bench) -> dict[str, str]:
     if database.kind in {"postgres", "mysql"} and parts.password:
         where = f"{parts.hostname or '127.0.0.1'}:{parts.port or PORTS[database.kind]}"
         wrong = parts._replace(netloc=f"{quote(parts.username or '')}:{secret}@{where}")
-        found["a wrong password"] = urlunsplit(wrong)
+        found[WRONG_PASSWORD] = urlunsplit(wrong)
     return found
 
 
@@ -204,3 +208,8 @@ async def bad_store_starts(bench: Bench) -> dict[str, Outcome]:
 
     found: dict[str, Outcome] = await bench.stage.once(("environment", "bad stores"), run)
     return found
+
+
+async def passwords_are_not_asked_for(bench: Bench) -> str:
+    """Return why the store itself takes a wrong password, so that no service can notice one; else nothing."""
+    return await any_password_does(bench.manifest.database.kind, store_url(bench.manifest))

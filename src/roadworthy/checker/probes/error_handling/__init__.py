@@ -10,6 +10,7 @@ from typing import Any
 from ....checklist import Dimension, Severity
 from ...bench import Bench
 from ...http.fetch_standard import words
+from ...http.fields import cache_control
 from ...http.request import build_request
 from ...http.wire import Answer
 from ...manifest.routes import Route
@@ -21,7 +22,9 @@ from ...read.leaks import internals
 from ...read.shapes import members
 from ...verdict import Lines, Verdict
 from ..shared.failures import errors_of, request_id_of
+from ..shared.kinds import judge_kinds
 from ..shared.survey import asks
+from ..shared.traffic import judge_absent
 from ..shared.workers import serving
 from .faults import a_dead_store_is_bounded
 
@@ -89,7 +92,7 @@ async def _unsupported(bench: Bench) -> list[tuple[str, str, set[str]]]:
     return found
 
 
-@probe("ERR-2", phase=Phase.SERVE, samples=2, varies=_ON_ALL)
+@probe("ERR-2", phase=Phase.SERVE, varies=_ON_ALL)
 async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
     """Sends methods that the known routes do not have, and reads Allow."""
     cases = await _unsupported(bench)
@@ -111,10 +114,12 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
         bench.sample()
         if answer.status == 501 and method not in known:
             continue  # implemented for no resource: RFC 9110 §9.1 asks for it
-        if answer.status in {404, 501}:
-            bench.warn(
-                "a method that the path lacks is treated as an unknown path", "405", str(answer), answer
-            )
+        if answer.status == 404:
+            title = "a method that the path lacks is answered as an unknown path is"
+            bench.warn(title, "405", str(answer), answer)
+        elif answer.status == 501:
+            title = "a method that other paths have is answered as unknown to the whole service"
+            bench.warn(title, "405", str(answer), answer)
         elif answer.status != 405:
             bench.fail("a method that the path lacks is not refused with 405", "405", str(answer), answer)
         elif answer.field("allow") is None:
@@ -122,7 +127,8 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
                 "a 405 without Allow", f"Allow: {', '.join(sorted(methods))}", "no Allow field", answer
             )
         else:
-            listed = {word.upper() for word in words(answer, "allow")}
+            # Methods compare with their case (RFC 9110 §9.1): a client that looks for GET finds no "get".
+            listed = set(words(answer, "allow"))
             lacking = methods - listed - _FREE
             if lacking:
                 expected, got = f"with {', '.join(sorted(methods))}", answer.field("allow") or ""
@@ -135,10 +141,9 @@ async def _errors(bench: Bench) -> dict[str, Answer]:
     found = {kind: await ask({}) for kind, ask in (await asks(bench)).items()}
     # A response to HEAD has no body whose shape could be judged. What a parser refuses before the application
     # never has its shape; those errors are not asked for.
-    errors = {kind: answer for kind, answer in found.items() if answer.complete and answer.status >= 400}
     return {
         kind: answer
-        for kind, answer in errors.items()
+        for kind, answer in found.items()
         if answer.request.method != "HEAD" and _is_for_programs(kind)
     }
 
@@ -148,23 +153,25 @@ def _is_for_programs(kind: str) -> bool:
     return not kind.endswith("asked for a page") and not kind.startswith("page ")
 
 
-@probe("ERR-3", phase=Phase.SERVE, samples=4, varies=_ON_ALL)
+async def _seen_errors(bench: Bench) -> dict[str, Answer]:
+    """Return the errors of :func:`_errors`; one that did not arrive is named as not judged."""
+    found = await bench.shared(_errors)
+    for kind, answer in found.items():
+        if not answer.complete:
+            judge_absent(bench, kind, answer)
+    return {kind: answer for kind, answer in found.items() if answer.complete and answer.status >= 400}
+
+
+@probe("ERR-3", phase=Phase.SERVE, samples=2, varies=_ON_ALL)
 async def _errors_have_one_shape(bench: Bench) -> Verdict:
-    """Collects a 404, 405, 400, 422, 415, 413 and 500, and compares media type and members."""
-    answers = await bench.shared(_errors)
+    """Collects each kind of error that the declared routes give, and compares media type and members."""
+    answers = await _seen_errors(bench)
     bench.control(f"errors were seen: {', '.join(answers)}", len(answers) >= 2, undeclared=("routes.create",))
     readable = {kind: answer for kind, answer in answers.items() if members(answer.json())}
-    for kind, answer in answers.items():
-        bench.sample()
-        if kind not in readable:
-            bench.fail(
-                f"the body of an error is not a JSON object ({kind})",
-                "one shape for all",
-                str(answer),
-                answer,
-            )
-        else:
-            _judge_problem(bench, kind, answer)
+    bench.sample(len(answers))
+    others = {kind: (str(answer), answer) for kind, answer in answers.items() if kind not in readable}
+    judge_kinds(bench, "the body of an error is not a JSON object", "one shape for all", others)
+    _judge_problems(bench, readable)
     types = Counter(answer.media_type for answer in readable.values())
     shapes = {kind: _texts(answer.json()) for kind, answer in readable.items()}
     if len(types) > 1:
@@ -190,20 +197,21 @@ def _texts(value: Any, prefix: str = "") -> set[str]:
     return found
 
 
-def _judge_problem(bench: Bench, kind: str, answer: Answer) -> None:
+def _judge_problems(bench: Bench, answers: dict[str, Answer]) -> None:
     """RFC 9457 §3.1: the members of a problem document have their types, and status is the response's."""
-    if answer.media_type != "application/problem+json":
-        return
-    document = members(answer.json())
-    if document.get("status", answer.status) != answer.status:
-        bench.fail(
-            f"a problem names another status ({kind})", str(answer.status), str(document["status"]), answer
-        )
-    for name in ("type", "title", "detail", "instance"):
-        if name in document and not isinstance(document[name], str):
-            bench.fail(
-                f"a member of a problem has the wrong type ({kind})", f"{name}: a text", "another", answer
-            )
+    others: dict[str, tuple[str, Answer]] = {}
+    wrong: dict[str, tuple[str, Answer]] = {}
+    for kind, answer in answers.items():
+        if answer.media_type != "application/problem+json":
+            continue
+        document = members(answer.json())
+        if document.get("status", answer.status) != answer.status:
+            others[kind] = (f"{document['status']} in a {answer.status}", answer)
+        for name in ("type", "title", "detail", "instance"):
+            if name in document and not isinstance(document[name], str):
+                wrong[kind] = (f"{name} is not a text", answer)
+    judge_kinds(bench, "a problem names another status", "the status of the response", others)
+    judge_kinds(bench, "a member of a problem has the wrong type", "texts", wrong)
 
 
 @probe("ERR-4", phase=Phase.SERVE, samples=3, varies=_ON_ALL)
@@ -221,14 +229,18 @@ async def _an_exception_leaks_nothing(bench: Bench) -> Verdict:
     answers.append(await bench.call(route, headers={"Accept": "text/html"}))
     answers += await asyncio.gather(*(bench.call(route) for _ in range(3)))
     for answer in answers:
+        if answer.status in {404, 405}:
+            return bench.inconclusive(f"routes.fails is answered {answer}, so nothing was raised")
         bench.sample()
         if not answer.complete:
             bench.fail(
                 "an exception ends the connection without a response", "a generic 5xx", str(answer), answer
             )
             continue
-        if answer.status < 500:
+        if answer.status < 400:
             bench.fail("an exception is answered with a success", "5xx", str(answer), answer)
+        elif answer.status < 500:
+            bench.fail("an exception is answered as the client's fault", "5xx", str(answer), answer)
         if not answer.body:
             bench.fail("a 5xx without a body", "the common error shape", "nothing", answer)
         _judge_leaks(bench, route, answer)
@@ -310,7 +322,8 @@ async def _other_methods_follow_http(bench: Bench) -> Verdict:
     for number, path in enumerate(paths or [bench.manifest.health.live or "/"]):
         get = await bench.get(path)
         if not number:
-            bench.control(f"GET is answered ({get})", get.complete)
+            known = get.complete and get.status not in {404, 405}
+            bench.control(f"GET of {path} is answered ({get})", known)
         await _judge_head(bench, path, get)
         await _judge_methods(bench, path)
         if bench.findings:
@@ -325,12 +338,17 @@ async def _judge_methods(bench: Bench, path: str) -> None:
         if options.field("allow") is None:
             bench.note("OPTIONS does not say Allow (RFC 9110 §9.3.7 leaves it open)")
     elif options.status != 405 or options.field("allow") is None:
-        bench.warn("OPTIONS is not supported", "200 or 204, or 405 with Allow", str(options), options)
+        title = "OPTIONS is neither answered with a success nor refused with Allow"
+        bench.warn(title, "200 or 204, or 405 with Allow", str(options), options)
     canary = bench.canary("X-Reflected")
     trace = await bench.request("TRACE", path, {"X-Reflected": canary})
     bench.sample()
-    if trace.ok or canary in trace.text:
-        bench.fail("TRACE is answered and reflects what was sent", "a refusal", str(trace), trace)
+    if canary in trace.text:
+        bench.fail("TRACE is answered with what was sent", "a refusal", str(trace), trace)
+    elif trace.ok:
+        # It shows nobody a secret (RFC 9110 §9.3.8): only what it promises is not kept.
+        title = "TRACE is answered with a success"
+        bench.warn(title, "a refusal", str(trace), trace, severity=Severity.LOW)
     foo = await bench.request("FOO", path)
     bench.sample()
     if foo.status not in {400, 404, 405, 501}:
@@ -346,7 +364,7 @@ async def _judge_head(bench: Bench, path: str, get: Answer) -> None:
         extra = len(connection.received) - len(head.head.raw) if head.head else 0
     bench.sample()
     if not head.complete or head.status >= 500:
-        bench.fail("HEAD fails where GET works", str(get), str(head), head)
+        bench.fail("HEAD fails where GET is answered", str(get), str(head), head)
     elif head.status in {404, 405, 501} and get.ok:
         document = await bench.openapi()
         severity = None if "HEAD" in document.methods(path) or not document else Severity.LOW
@@ -407,10 +425,10 @@ async def _judge_counter(bench: Bench, before: Any, name: str, count: int) -> No
     )
 
 
-@probe("ERR-9", phase=Phase.SERVE, samples=3, varies=_ON_ALL)
+@probe("ERR-9", phase=Phase.SERVE, samples=2, varies=_ON_ALL)
 async def _errors_are_protected_like_successes(bench: Bench) -> Verdict:
     """Compares the protective fields of errors with those of a success, and reads their caching fields."""
-    answers = await bench.shared(_errors)
+    answers = await _seen_errors(bench)
     route = bench.manifest.routes.by_role.get("list")
     good = await bench.get(route.path if route else bench.manifest.health.live or "/")
     bench.control(
@@ -419,20 +437,20 @@ async def _errors_are_protected_like_successes(bench: Bench) -> Verdict:
         undeclared=("routes.create",),
     )
     protective = [name for name in ("x-content-type-options", "x-frame-options") if good.field(name)]
+    untyped: dict[str, tuple[str, Answer]] = {}
+    public: dict[str, tuple[str, Answer]] = {}
+    bare: dict[str, tuple[str, Answer]] = {}
     for kind, answer in answers.items():
         bench.sample()
         if answer.body and not answer.media_type:
-            bench.fail(f"an error has no Content-Type ({kind})", "a media type", "none", answer)
-        directives = (answer.field("cache-control") or "").lower()
-        if "public" in [word.strip() for word in directives.split(",")]:
-            bench.fail(
-                f"an error may be cached in public ({kind})", "no-store, or no public", directives, answer
-            )
-        lacking = [name for name in protective if not answer.field(name)]
-        if lacking:
-            bench.fail(
-                f"an error lacks what successes have ({kind})", ", ".join(protective), "absent", answer
-            )
+            untyped[kind] = ("none", answer)
+        if "public" in cache_control(answer).names:
+            public[kind] = (answer.field("cache-control") or "", answer)
+        if lacking := [name for name in protective if not answer.field(name)]:
+            bare[kind] = (f"without {', '.join(lacking)}", answer)
+    judge_kinds(bench, "an error has no Content-Type", "a media type", untyped)
+    judge_kinds(bench, "an error may be cached in public", "no-store, or no public", public)
+    judge_kinds(bench, "an error lacks what successes have", ", ".join(protective), bare)
     return bench.verdict()
 
 

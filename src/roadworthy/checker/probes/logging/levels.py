@@ -63,7 +63,8 @@ class _LevelRecords:
 async def _records_at(bench: Bench, level: str) -> _LevelRecords:
     """Start at a level, send ten ordinary requests and one that fails."""
     route = bench.manifest.routes.by_role.get("list")
-    path = route.path if route and route.method == "GET" else bench.manifest.health.live or "/"
+    # Many services keep probes out of their records, so liveness would show nothing.
+    path = route.path if route and route.method == "GET" else bench.unknown_path()
     fails = bench.manifest.routes.by_role.get("fails")
     async with bench.launch(env={bench.manifest.env.log_level: spelled(bench, level)}) as target:
         process = target.process

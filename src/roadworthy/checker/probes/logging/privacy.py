@@ -89,7 +89,7 @@ async def _send_bodies(bench: Bench) -> list[Answer]:
     return found
 
 
-@probe("LOG-5", phase=Phase.START, needs=(Need.COMMAND,), samples=6)
+@probe("LOG-5", phase=Phase.START, needs=(Need.COMMAND,), samples=3)
 async def _no_secret_in_the_log(bench: Bench) -> Verdict:
     """Sends secrets in every usual place at the level debug, and searches all output for each of them."""
     variable = bench.manifest.env.log_level

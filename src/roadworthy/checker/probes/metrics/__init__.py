@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from ....checklist import Severity
 from ...bench import Bench
+from ...http.fields import media_type_parameters
 from ...http.wire import Answer
 from ...needs import Need
 from ...phases import Phase
@@ -23,6 +22,7 @@ _ACCEPT = (
     "text/plain;version=1.0.0;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
 _PLAIN = "text/plain;version=0.0.4"
+_LISTED = 8
 _VERSIONS = {"text/plain": {"0.0.4", "1.0.0"}, "application/openmetrics-text": {"0.0.1", "1.0.0"}}
 
 
@@ -49,7 +49,7 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
         answer = await _scrape(bench, accept)
         bench.sample()
         content_type = answer.field("content-type") or ""
-        version = re.search(r";\s*version=\"?([\d.]+)", content_type)
+        version = (media_type_parameters(answer) or {}).get("version")
         known = _VERSIONS.get(answer.media_type)
         if answer.status != 200 or not answer.complete:
             bench.fail("the metrics endpoint does not answer a scrape", "200", str(answer), answer)
@@ -58,12 +58,12 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
             bench.fail("a media type that Prometheus 3 refuses", expected, content_type or "none", answer)
         elif version is None:
             bench.warn("the media type has no version", "version=0.0.4", content_type, answer)
-        elif version[1] not in known:
+        elif version not in known:
             bench.fail("an unknown version of the format", " or ".join(sorted(known)), content_type, answer)
     return bench.verdict()
 
 
-@probe("MET-2", phase=Phase.SERVE, needs=(Need.METRICS,), samples=10)
+@probe("MET-2", phase=Phase.SERVE, needs=(Need.METRICS,))
 async def _every_line_is_valid(bench: Bench) -> Verdict:
     """Makes requests and reads the scrape as strictly as Prometheus does, in each format that is offered."""
     await _worked(bench)
@@ -95,7 +95,7 @@ async def _every_line_is_valid(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("MET-3", phase=Phase.SERVE, needs=(Need.METRICS,), samples=3)
+@probe("MET-3", phase=Phase.SERVE, needs=(Need.METRICS,))
 async def _names_follow_the_conventions(bench: Bench) -> Verdict:
     """Applies the rules of Prometheus' linter to each family; what a language's runtime exports is noted."""
     await _worked(bench)
@@ -104,11 +104,18 @@ async def _names_follow_the_conventions(bench: Bench) -> Verdict:
     judged = [family for family in found.families.values() if family.values]
     bench.control(f"{len(judged)} families were read", judged)
     bench.sample(len(judged))
+    broken: dict[str, list[str]] = {}
     for name, text, own in lint(found):
         if own:
-            bench.fail(f"{name} {text}", "as the naming conventions have it", name, severity=Severity.LOW)
+            broken.setdefault(text, []).append(name)
         else:
             bench.note(f"{name} {text}")
+    for text, names in broken.items():
+        title = f"{names[0]} {text}" if len(names) == 1 else f"each of {len(names)} families {text}"
+        got = ", ".join(names[:_LISTED]) + (
+            f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        )
+        bench.fail(title, "as the naming conventions have it", got, severity=Severity.LOW)
     return bench.verdict()
 
 

@@ -58,7 +58,7 @@ async def _scrape_while_limited(bench: Bench) -> None:
         if answer.status == 429:
             break
     else:
-        bench.note("the limit was not reached (RTL-1), so scraping under it was not tried")
+        bench.missed("a scrape of a limited client", f"the limit was not reached within {3 * limit} requests")
         return
     answer = await bench.get(
         bench.manifest.metrics.path, address=bench.target.metrics_address, source=_CLIENT

@@ -163,7 +163,7 @@ async def _workers_count_together(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("MET-8", phase=Phase.SERVE, needs=(Need.METRICS,), quick=False, samples=2, seconds=90)
+@probe("MET-8", phase=Phase.SERVE, needs=(Need.METRICS,), quick=False, seconds=90)
 async def _durations_and_requests_in_flight(bench: Bench) -> Verdict:
     """Compares sum and count of the durations with a slow request, and watches the gauge around it."""
     routes = bench.manifest.routes.by_role

@@ -1,24 +1,21 @@
-"""The client's limit in the fields of a response, in any of the dialects that are in use."""
+"""The client's limit in the fields of a response, in any of the dialects that are in use.
+
+draft-ietf-httpapi-ratelimit-headers-11 has structured fields (RFC 9651); the others are older.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...http.show import cut
+from ...http.structured import Item, read_dictionary, read_list
 from ...http.wire import Answer
 
 __all__ = ("Quota", "quota_of")
 
-_STRING = r'"(?:[^"\\]|\\.)*"'
-_VALUE = rf"(?:{_STRING}|:[A-Za-z0-9+/=]*:|-?[\w.*/%]+)"
-# An item of a structured list with its parameters (RFC 9651 §3.1): "default";q=10;w=60
-_ITEM = re.compile(
-    rf"\s*({_STRING}|[A-Za-z*][\w:/.*%-]*|\d+)((?:\s*;\s*[a-z*][\w.*-]*(?:={_VALUE})?)*)\s*(?:,|$)"
-)
-_PARAMETER = re.compile(rf";\s*([a-z*][\w.*-]*)=({_VALUE})")
 _LONGEST = 100
-_MEMBER = re.compile(r"\s*(limit|remaining|reset)\s*=\s*(-?\d+)\s*(?:,|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +46,10 @@ def quota_of(answer: Answer, wanted: int | None = None) -> Quota | None:
     """
     policy, state = answer.field("ratelimit-policy"), answer.field("ratelimit")
     if state is not None:
-        member = dict(_MEMBER.findall(state))
-        return _members(member, policy) if member else _structured(state, policy, wanted)
+        members = read_dictionary(state) or {}
+        if members.keys() & {"limit", "remaining", "reset"}:
+            return _members(members, policy)
+        return _structured(state, policy, wanted)
     for dialect in ("RateLimit", "X-RateLimit", "X-Rate-Limit"):
         texts = {name: answer.field(f"{dialect.lower()}-{name}") for name in ("limit", "remaining", "reset")}
         if any(text is not None for text in texts.values()):
@@ -58,40 +57,53 @@ def quota_of(answer: Answer, wanted: int | None = None) -> Quota | None:
     return None
 
 
-def _members(member: dict[str, str], policy: str | None) -> Quota:
+def _members(members: Mapping[str, Item], policy: str | None) -> Quota:
     """Draft 7: ``limit=10, remaining=9, reset=60``, and ``10;w=60`` as the policy."""
-    items = _items(policy or "")
-    window = items[0][1].get("w") if items else None
+    values = {name: _integer(member.value) for name, member in members.items()}
+    policies = read_list(policy or "") or ()
+    agreed = next((each for each in policies if each.value == values.get("limit")), None)
     return Quota(
         "RateLimit (draft 7)",
-        _whole(member.get("limit")),
-        _whole(window),
-        _whole(member.get("remaining")),
-        _whole(member.get("reset")),
-        "" if "remaining" in member else f"no remaining in {cut(str(member), _LONGEST)}",
+        values.get("limit"),
+        _integer(agreed.parameters.get("w")) if agreed else None,
+        values.get("remaining"),
+        values.get("reset"),
+        "" if values.get("remaining") is not None else "RateLimit without a whole number remaining",
     )
 
 
 def _structured(state: str, policy: str | None, wanted: int | None) -> Quota:
     """Draft 8 and later: ``"default";r=9;t=60``, and ``"default";q=10;w=60`` as the policy."""
     dialect = "RateLimit"
-    states, policies = _items(state), dict(_items(policy or "") or ())
-    if not states:
+    states, policies = read_list(state), read_list(policy or "")
+    if not states or not all(map(_is_named, states)):
         return Quota(dialect, problem=f"RateLimit cannot be read: {cut(state, _LONGEST)}")
-    if policy is not None and not policies:
-        return Quota(dialect, problem=f"RateLimit-Policy cannot be read: {cut(policy, _LONGEST)}")
-    fitting = [each for each in states if _whole(policies.get(each[0], {}).get("q")) == wanted]
-    name, values = (fitting or states)[0]
-    remaining, agreed = _whole(values.get("r")), policies.get(name, {})
+    if policies is None or (policy is not None and not policies) or not all(map(_is_named, policies)):
+        return Quota(dialect, problem=f"RateLimit-Policy cannot be read: {cut(policy or '', _LONGEST)}")
+    agreed = {str(each.value): each.parameters for each in policies}
+    fitting = [
+        each for each in states if _integer(agreed.get(str(each.value), {}).get("q")) == wanted is not None
+    ]
+    chosen = (fitting or states)[0]
+    remaining, terms = _integer(chosen.parameters.get("r")), agreed.get(str(chosen.value), {})
     problem = "" if remaining is not None else f"RateLimit without a whole number r: {cut(state, _LONGEST)}"
     return Quota(
         dialect,
-        _whole(agreed.get("q")),
-        _whole(agreed.get("w")),
+        _integer(terms.get("q")),
+        _integer(terms.get("w")),
         remaining,
-        _whole(values.get("t")),
+        _integer(chosen.parameters.get("t")),
         problem,
     )
+
+
+def _is_named(item: Item) -> bool:
+    """Tell whether an item is the name of a policy: a string; drafts 8 and 9 have tokens as well."""
+    return isinstance(item.value, str)
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _separate(dialect: str, texts: dict[str, str | None]) -> Quota:
@@ -100,19 +112,6 @@ def _separate(dialect: str, texts: dict[str, str | None]) -> Quota:
     # X-RateLimit-Reset is seconds in some services and the time of day in others.
     reset = _whole(texts["reset"]) if dialect == "RateLimit" else None
     return Quota(f"{dialect}-*", limit, None, remaining, reset, problem)
-
-
-def _items(text: str) -> list[tuple[str, dict[str, str]]]:
-    """Return names and parameters of a structured list; nothing when it is malformed."""
-    found: list[tuple[str, dict[str, str]]] = []
-    at = 0
-    while at < len(text):
-        match = _ITEM.match(text, at)
-        if match is None:
-            return []
-        found.append((match[1], dict(_PARAMETER.findall(match[2]))))
-        at = match.end()
-    return found
 
 
 def _whole(text: str | None) -> int | None:

@@ -179,6 +179,10 @@ def judge_refused(
         return True
     if answer.ok:
         bench.fail(f"{what} is accepted", "a refusal, 4xx", str(answer), answer, severity=accepted)
+    elif answer.status == 429:
+        bench.missed(what, answer)
+    elif answer.complete and answer.status < 500:
+        bench.fail(f"{what} is neither accepted nor refused", "a refusal, 4xx", str(answer), answer)
     else:
         bench.fail(f"{what} makes the service fail", "a refusal, 4xx", str(answer), answer, severity=crashed)
     return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ....checklist import Severity
 from ...bench import Bench
 from ...errors import ControlFailed
@@ -12,6 +14,7 @@ from ...phases import Phase
 from ...probe import probe
 from ...read.shapes import elements, members
 from ...verdict import Verdict
+from ..shared.kinds import judge_kinds
 from .bodies import refused, send, valid
 
 __all__ = ("bad_paths_and_queries", "refusals_name_the_field")
@@ -51,35 +54,54 @@ async def bad_paths_and_queries(bench: Bench) -> Verdict:
     """Reads resources by ids that cannot be, lists with absurd parameters, and counts what comes back."""
     known = await valid(bench)
     read, listing = bench.manifest.routes.by_role.get("read"), bench.manifest.routes.by_role.get("list")
+    if read is None and listing is None:
+        return bench.inconclusive("needs a route that reads or lists (routes.read, routes.list)")
+    if read is not None and known.read is None:
+        bench.missed("ids in paths", "what was created names no id to read it by")
     if known.read is not None and read is not None:
         bench.control(f"a good id is answered ({known.read})", known.read.ok)
-        for identifier in _IDS:
-            answer = await bench.get(read.path.replace("{id}", identifier), read.headers)
-            _judge_id(bench, f"GET {read.path}", identifier, answer)
+        answers = {
+            _shown(identifier): await bench.get(read.path.replace("{id}", identifier), read.headers)
+            for identifier in _IDS
+        }
+        _judge_ids(bench, f"GET {read.path}", answers)
     if listing is not None:
         good = await bench.call(listing)
         bench.control(f"the list is answered ({good})", good.ok)
         join = "&" if "?" in listing.path else "?"
-        for query in _QUERIES:
-            answer = await bench.get(f"{listing.path}{join}{query}", listing.headers)
-            bench.sample()
-            if not answer.complete or answer.status >= 500:
-                title = f"a bad parameter makes the service fail ({query})"
-                bench.fail(title, "400, 404 or 422, or a bounded list", str(answer), answer)
+        listed = {
+            query: await bench.get(f"{listing.path}{join}{query}", listing.headers) for query in _QUERIES
+        }
+        bench.sample(len(listed))
+        expected, route = "400, 404 or 422, or a bounded list", f"GET {listing.path}"
+        judge_kinds(bench, "a bad parameter makes the service fail", expected, _failing(listed), route=route)
         if bench.full:
             await _judge_bound(bench, f"{listing.path}{join}limit={_HUGE}")
     return bench.verdict()
 
 
-def _judge_id(bench: Bench, route: str, identifier: str, answer: Answer) -> None:
-    bench.sample()
-    shown = identifier if len(identifier) < 30 else f"{identifier[:20]}…"
-    if not answer.complete or answer.status >= 500:
-        title = f"a bad id makes the service fail ({shown})"
-        bench.fail(title, "400, 404 or 422", str(answer), answer, route=route)
-    elif answer.ok and identifier not in {"0", "%2e%2e"}:
-        title = f"a bad id finds something ({shown})"
-        bench.fail(title, "400, 404 or 422", str(answer), answer, route=route)
+def _shown(identifier: str) -> str:
+    return identifier if len(identifier) < 30 else f"{identifier[:20]}…"
+
+
+def _failing(answers: Mapping[str, Answer]) -> dict[str, tuple[str, Answer]]:
+    return {
+        what: (str(answer), answer)
+        for what, answer in answers.items()
+        if not answer.complete or answer.status >= 500
+    }
+
+
+def _judge_ids(bench: Bench, route: str, answers: Mapping[str, Answer]) -> None:
+    bench.sample(len(answers))
+    expected = "400, 404 or 422"
+    judge_kinds(bench, "a bad id makes the service fail", expected, _failing(answers), route=route)
+    found = {
+        what: (str(answer), answer)
+        for what, answer in answers.items()
+        if answer.ok and what not in {"0", "%2e%2e"}
+    }
+    judge_kinds(bench, "a bad id finds something", expected, found, route=route)
 
 
 async def _judge_bound(bench: Bench, path: str) -> None:

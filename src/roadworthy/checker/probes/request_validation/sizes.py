@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ....checklist import Severity
 from ...bench import Bench
@@ -13,6 +13,7 @@ from ...needs import Need
 from ...phases import Phase
 from ...probe import probe
 from ...verdict import Verdict
+from ..shared.kinds import judge_kinds
 from .bodies import JSON, Valid, closing, refused, send, valid, with_raw
 
 __all__ = ("bodies_are_limited", "deep_nesting_is_harmless")
@@ -37,11 +38,12 @@ async def deep_nesting_is_harmless(bench: Bench) -> Verdict:
     name = next(iter(known.sent))
     process = bench.target.service
     before = process.resident() if process is not None else 0
+    answers: dict[str, tuple[int, Answer]] = {}
     for depth in _DEPTHS:
         for what, raw in _nested(depth):
             for place, body in (("the body", raw), (f"the field {name}", with_raw(bench, name, raw))):
-                answer = await send(bench, body)
-                _judge_depth(bench, f"{depth:,} nested {what} as {place}", depth, answer)
+                answers[f"{depth:,} {what} as {place}"] = depth, await send(bench, body)
+    _judge_depths(bench, answers)
     live = await bench.get(bench.manifest.health.live or "/")
     good = await send(bench, bench.fresh(known.route.body))
     if live.status == 0 or not good.ok:
@@ -52,21 +54,30 @@ async def deep_nesting_is_harmless(bench: Bench) -> Verdict:
     return await closing(bench)
 
 
-def _judge_depth(bench: Bench, what: str, depth: int, answer: Answer) -> None:
-    bench.sample()
+def _judge_depths(bench: Bench, answers: Mapping[str, tuple[int, Answer]]) -> None:
+    bench.sample(len(answers))
     limit = bench.patience(2)
-    if refused(answer):
-        if answer.seconds > limit:
-            got = f"{answer} after {answer.seconds:.1f} s"
-            bench.fail(f"{what}: the refusal takes long", f"within {limit:g} s", got, answer)
-    elif answer.ok:
-        # A hundred levels are unusual, not dangerous.
-        if depth > _DEPTHS[0]:
-            bench.fail(f"{what}: accepted", "4xx", str(answer), answer)
-    else:
-        # A 5xx is the wrong status; that the service goes on is looked at afterwards.
-        severity = Severity.LOW if answer.complete else None
-        bench.fail(f"{what}: the service fails", "4xx", str(answer), answer, severity=severity)
+    late: dict[str, tuple[str, Answer]] = {}
+    accepted: dict[str, tuple[str, Answer]] = {}
+    failing: dict[str, tuple[str, Answer]] = {}
+    silent: dict[str, tuple[str, Answer]] = {}
+    for what, (depth, answer) in answers.items():
+        if refused(answer):
+            if answer.seconds > limit:
+                late[what] = (f"{answer} after {answer.seconds:.1f} s", answer)
+        elif answer.ok:
+            # A hundred levels are unusual, not dangerous.
+            if depth > _DEPTHS[0]:
+                accepted[what] = (str(answer), answer)
+        elif answer.complete:
+            failing[what] = (str(answer), answer)
+        else:
+            silent[what] = (str(answer), answer)
+    judge_kinds(bench, "the refusal of deep nesting takes long", f"within {limit:g} s", late)
+    judge_kinds(bench, "deep nesting is accepted", "4xx", accepted)
+    judge_kinds(bench, "deep nesting gets no answer", "4xx", silent)
+    # A 5xx is the wrong status; that the service goes on is looked at afterwards.
+    judge_kinds(bench, "deep nesting makes the service fail", "4xx", failing, severity=Severity.LOW)
 
 
 def _padded(known: Valid, bench: Bench, size: int) -> bytes:

@@ -20,7 +20,7 @@ from .stores import PROBES as _STORES
 __all__ = ("PROBES",)
 
 
-@probe("SVC-1", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ, Need.UPDATE), samples=3)
+@probe("SVC-1", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ, Need.UPDATE))
 async def _a_rule_refuses_alike(bench: Bench) -> Verdict:
     """Breaks each rule through every route that reaches it, and compares the refusals."""
     routes = bench.manifest.routes.by_role
@@ -81,7 +81,7 @@ def _judge_alike(bench: Bench, rule: str, answers: list[Answer]) -> None:
     phase=Phase.WORKERS,
     needs=(Need.COMMAND, Need.CREATE, Need.READ),
     quick=False,
-    samples=20,
+    samples=8,
     seconds=120,
 )
 async def _every_route_reads_what_was_written(bench: Bench) -> Verdict:
@@ -153,7 +153,7 @@ async def _judge_views(bench: Bench, state: str, one: Resource, wanted: dict[str
 _INTERNAL = ("password", "passwd", "hash", "salt", "secret", "token", "internal", "_sa_instance")
 
 
-@probe("SVC-3", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ), samples=3)
+@probe("SVC-3", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ), samples=2)
 async def _responses_hold_documented_fields(bench: Bench) -> Verdict:
     """Compares the members of each response with the OpenAPI document, and of all routes with each other."""
     routes = bench.manifest.routes.by_role

@@ -15,6 +15,7 @@ from ...probe import Probe, probe
 from ...read.shapes import elements, members
 from ...verdict import Verdict
 from ..shared import contract
+from ..shared.outage import uses_its_store
 
 __all__ = ("PROBES",)
 
@@ -28,7 +29,7 @@ _VOLATILE = {"request_id", "instance", "next_cursor"}
     phase=Phase.START,
     needs=(Need.COMMAND, Need.CREATE, Need.READ),
     quick=False,
-    samples=10,
+    samples=4,
     seconds=120,
 )
 async def _stores_are_alike(bench: Bench) -> Verdict:
@@ -44,6 +45,7 @@ async def _stores_are_alike(bench: Bench) -> Verdict:
     bench.control("the requests do something", any(words.startswith("20") for words in wanted.values()))
     for number, url in urls.items():
         async with bench.launch(url=url):
+            await uses_its_store(bench)
             got = await _script(bench)
         for step, words in wanted.items():
             bench.expect(

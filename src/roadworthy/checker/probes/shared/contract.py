@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from ...bench import Bench
 from ...errors import ControlFailed
+from ...http.fields import last_part, location_of, path_in
 from ...http.wire import Answer
 from ...manifest.routes import Route
 from ...read.shapes import elements, members, whole_number
@@ -82,7 +83,8 @@ async def child(bench: Bench, owner: Resource, **options: Any) -> Resource:
     if not answer.ok:
         raise ControlFailed(f"the valid body of routes.child_create was answered {answer}")
     raw = raw_id(answer, route.id)
-    return Resource(str(raw), raw, answer.field("location") or "", members(sent), answer)
+    url = location_of(answer)
+    return Resource(str(raw), raw, path_in(url) if url else "", members(sent), answer)
 
 
 def raw_id(answer: Answer, path: str = "$.id") -> Any:
@@ -92,7 +94,7 @@ def raw_id(answer: Answer, path: str = "$.id") -> Any:
         value = members(value).get(part)
     if value is not None:
         return value
-    last = (answer.field("location") or "").rstrip("/").rpartition("/")[2]
+    last = last_part(answer)
     number = whole_number(last)
     return last if number is None else number
 

@@ -16,7 +16,33 @@ from ...store.faults import Fault, Store
 from . import contract
 from .contract import Resource
 
-__all__ = ("Outage", "during_outage", "outage", "quiet_bytes")
+__all__ = ("Outage", "during_outage", "feels", "outage", "quiet_bytes", "uses_its_store")
+
+
+async def feels(bench: Bench, seconds: float = 2.0) -> Answer | None:
+    """Return the answer of a request that touches the store, or None when no declared route does."""
+    for role in ("create", "list"):
+        route = bench.manifest.routes.by_role.get(role)
+        if route is not None:
+            return await bench.call(route, seconds=seconds)
+    return None
+
+
+async def uses_its_store(bench: Bench) -> None:
+    """Make sure that the service works with the store it was given: else nothing done to that store shows.
+
+    Call it while the store is well.
+
+    Raises:
+        ControlFailed: no connection to the store was seen.
+    """
+    store = bench.target.store
+    if store is None or not store.counted:
+        return
+    await feels(bench)
+    store.look()
+    seen = store.opens or store.live or store.to_server
+    bench.control(f"the service uses the store that {bench.manifest.database.env} names", seen)
 
 
 @asynccontextmanager

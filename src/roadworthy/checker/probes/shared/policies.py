@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ...http.fetch_standard import framing_options
 from ...http.wire import Answer
 
 __all__ = ("Policy", "framable", "policies_of", "scripts")
@@ -74,7 +75,7 @@ def framable(answer: Answer) -> str:
         if all({source.lower() for source in sources} & _ANYWHERE for sources in ancestors):
             return f"frame-ancestors {' '.join(ancestors[0])}"
         return ""
-    options = (answer.field("x-frame-options") or "").strip().lower()
-    if options.partition(",")[0].strip() in {"deny", "sameorigin"}:
+    if framing_options(answer):
         return ""
+    options = answer.field("x-frame-options")
     return f"X-Frame-Options: {options}" if options else "neither frame-ancestors nor X-Frame-Options"

@@ -84,18 +84,18 @@ def _of_pages(bench: Bench) -> dict[str, Ask]:
 def _of_refusals(bench: Bench, created: str) -> dict[str, Ask]:
     routes = bench.manifest.routes.by_role
     found: dict[str, Ask] = {
-        "404": partial(bench.get, bench.unknown_path()),
-        "404, asked for a page": partial(_with, _PAGE, partial(bench.get, bench.unknown_path())),
-        "404, POST": partial(_send, bench, "POST", bench.unknown_path(), _EMPTY),
-        "404, HEAD": partial(bench.request, "HEAD", bench.unknown_path()),
-        "404, query": partial(bench.get, f"{bench.unknown_path()}?page=1"),
+        "unknown path": partial(bench.get, bench.unknown_path()),
+        "unknown path, asked for a page": partial(_with, _PAGE, partial(bench.get, bench.unknown_path())),
+        "unknown path, POST": partial(_send, bench, "POST", bench.unknown_path(), _EMPTY),
+        "unknown path, HEAD": partial(bench.request, "HEAD", bench.unknown_path()),
+        "unknown path, query": partial(bench.get, f"{bench.unknown_path()}?page=1"),
     }
     for role, kind in (("read", "missing"), ("delete", "missing, delete")):
         route = routes.get(role)
         if route is not None and _has_id(route):
             found[kind] = partial(_call, bench, route, str(contract.missing("0")))
     if "list" in routes:
-        found["405"] = partial(_wrong_method, bench, routes["list"])
+        found["wrong method"] = partial(_wrong_method, bench, routes["list"])
     for role in ("create", "update"):
         route = routes.get(role)
         if route is None or route.body is None:

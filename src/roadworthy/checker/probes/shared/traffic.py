@@ -9,7 +9,16 @@ from ...http.wire import Answer
 from ...needs import Need
 from .survey import asks
 
-__all__ = ("ORIGIN", "STRANGER", "by_origin", "is_page", "origin_of", "successes", "traffic")
+__all__ = (
+    "ORIGIN",
+    "STRANGER",
+    "by_origin",
+    "is_page",
+    "judge_absent",
+    "origin_of",
+    "successes",
+    "traffic",
+)
 
 ORIGIN = "https://check.roadworthy.example"
 """The page that asks where the manifest names no origin."""
@@ -31,15 +40,32 @@ def origin_of(bench: Bench) -> str:
 async def traffic(bench: Bench) -> dict[str, Answer]:
     """Return answers by their kind: of each route, pages, and each error that can be provoked.
 
-    All come from a page of the allowed origin, through a proxy that was reached over HTTPS. Use it
-    with ``bench.shared(traffic)``.
+    All come from a page of the allowed origin, through a proxy that was reached over HTTPS. An answer that
+    did not arrive is named as not judged.
     """
+    found = await bench.shared(_traffic)
+    for kind, answer in found.items():
+        if not answer.complete:
+            judge_absent(bench, kind, answer)
+    return {kind: answer for kind, answer in found.items() if answer.complete}
+
+
+def judge_absent(bench: Bench, kind: str, answer: Answer) -> None:
+    """Name an answer that did not arrive."""
+    if kind.startswith("too large"):
+        # RFC 9112 §9.6: who closes before the whole request was read may destroy its own answer.
+        bench.note(f"the refusal of a body that is too large did not arrive ({answer})")
+    else:
+        bench.missed(f"the answer to {kind!r}", answer)
+
+
+async def _traffic(bench: Bench) -> dict[str, Answer]:
     asked = {"Origin": origin_of(bench), **_OVER_HTTPS}
     found = {kind: await ask(asked) for kind, ask in (await asks(bench)).items()}
     if bench.full and bench.way is PLAIN:
         limited = await _limited(bench, asked)
-        found |= {"429": limited} if limited is not None else {}
-    return _whole(found)
+        found |= {"too many requests": limited} if limited is not None else {}
+    return {kind: answer for kind, answer in found.items() if _is_there(kind, answer)}
 
 
 async def by_origin(bench: Bench) -> dict[str, dict[str, Answer]]:
@@ -48,17 +74,15 @@ async def by_origin(bench: Bench) -> dict[str, dict[str, Answer]]:
     found: dict[str, dict[str, Answer]] = {}
     for origin in dict.fromkeys((origin_of(bench), *origins)):
         fields = {"Origin": origin} if origin else {}
-        found[origin] = _whole({kind: await ask(fields) for kind, ask in (await asks(bench)).items()})
+        answers = {kind: await ask(fields) for kind, ask in (await asks(bench)).items()}
+        found[origin] = {
+            kind: answer for kind, answer in answers.items() if answer.complete and _is_there(kind, answer)
+        }
     return found
 
 
-def _whole(found: dict[str, Answer]) -> dict[str, Answer]:
-    """Leave out what did not come, and pages that there are none of."""
-    whole = {kind: answer for kind, answer in found.items() if answer.complete}
-    return {kind: answer for kind, answer in whole.items() if _is_there(kind, answer)}
-
-
 def _is_there(kind: str, answer: Answer) -> bool:
+    """Return whether a kind is there at all; of pages there may be none."""
     return not kind.startswith("page ") or (answer.ok and is_page(answer))
 
 

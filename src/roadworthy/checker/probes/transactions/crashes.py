@@ -1,4 +1,4 @@
-"""What is left after the service was killed in the middle of transfers and writes (kill -9, no warning)."""
+"""What is left after the service was killed in the middle of writes and transfers (kill -9, no warning)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from typing import Any
 from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.wire import Answer
+from ...needs import Need
 from ..shared import contract
 from ..shared.contract import Resource
 from ..shared.together import many
 
-__all__ = ("Crash", "crashes")
+__all__ = ("Crash", "crashes", "is_there")
 
-# Parts of the time that the same transfers took before: from the first statement to after the last answer.
+# Parts of the time that the same work took before: from the first statement to after the last answer.
 _MOMENTS = (0.2, 0.5, 0.8)
 _PAIRS = 4
 _POSTS = 25
 _WRITERS = 4
 # Before the transfers begin: some of what is confirmed has to be older than the last commit.
 _WRITES = 6
+# Where nothing is transferred: so many writes more are the work in the middle of which the service is killed.
+_MORE = 24
 
 
 @dataclass(slots=True)
@@ -52,11 +55,17 @@ class Crash:
 
 
 async def crashes(bench: Bench) -> list[Crash]:
-    """Kill the service several times in the middle of work, and look at the same store each time."""
+    """Kill the service several times in the middle of work, and look at the same store each time.
+
+    The work is to create, and to transfer what is below where that is declared.
+    """
     found: list[Crash] = []
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(bench.launch())
-        pairs = [await _pair(bench) for _ in range(_PAIRS)]
+        before = await bench.create()
+        if not (await bench.get(before.path)).ok:
+            raise ControlFailed(f"what was created cannot be read ({before.path or 'it names no id'})")
+        pairs = [await _pair(bench) for _ in range(_PAIRS if bench.has(Need.TRANSFERS) else 0)]
         if first.store is not None:
             # So slow that the moment of a kill lies well between two statements, where that can be done.
             first.store.delay = lambda: 0.004
@@ -91,7 +100,8 @@ async def _measure(bench: Bench, pairs: list[_Pair]) -> float:
     created, moved = await work
     seconds = bench.now() - began
     if not all(answer.ok for answer in moved) or not any(answer.ok for answer in created):
-        raise ControlFailed(f"transfers are refused: {', '.join(map(str, moved))}")
+        what, refused = ("transfers", moved) if pairs else ("writes", created)
+        raise ControlFailed(f"{what} are refused: {', '.join(map(str, refused))}")
     for pair in pairs:
         pair.owner, pair.other = pair.other, pair.owner
     return seconds
@@ -99,7 +109,7 @@ async def _measure(bench: Bench, pairs: list[_Pair]) -> float:
 
 async def _work(bench: Bench, pairs: list[_Pair], begun: asyncio.Event) -> tuple[list[Answer], list[Answer]]:
     """Write, and then transfer all pairs meanwhile; return the answers of the writes and of the transfers."""
-    over, enough = asyncio.Event(), asyncio.Event()
+    over, enough, plenty = asyncio.Event(), asyncio.Event(), asyncio.Event()
     created: list[Answer] = []
     route = bench.manifest.routes.by_role["create"]
 
@@ -109,6 +119,8 @@ async def _work(bench: Bench, pairs: list[_Pair], begun: asyncio.Event) -> tuple
             created.append(answer)
             if len(created) >= _WRITES or not answer.ok:
                 enough.set()
+            if len(created) >= _WRITES + _MORE or not answer.ok:
+                plenty.set()
             if not answer.ok:
                 return
 
@@ -118,9 +130,26 @@ async def _work(bench: Bench, pairs: list[_Pair], begun: asyncio.Event) -> tuple
     moved = await asyncio.gather(
         *(contract.transfer(bench, pair.owner.raw, pair.other.raw, pair.children) for pair in pairs)
     )
+    if not pairs:
+        await plenty.wait()
     over.set()
     await asyncio.gather(*writers)
     return created, list(moved)
+
+
+async def is_there(bench: Bench, answer: Answer) -> bool:
+    """Tell whether what an answer of routes.create speaks of can be read.
+
+    Raises:
+        ControlFailed: it is neither read nor missing.
+    """
+    path = bench.path_of(answer)
+    known, found = await bench.until(
+        lambda: bench.get(path), lambda found: found.ok or found.status in {404, 410}, 5
+    )
+    if not known:
+        raise ControlFailed(f"what was created is neither read nor missing ({path}: {found})")
+    return found.ok
 
 
 async def _judge(
@@ -128,9 +157,8 @@ async def _judge(
 ) -> None:
     crash.acknowledged = sum(answer.ok for answer in (*created, *moved))
     crash.unanswered = sum(not answer.complete for answer in (*created, *moved))
-    read = bench.manifest.routes.by_role["read"]
     for answer in created:
-        if answer.ok and not (await bench.call(read, str(contract.raw_id(answer)))).ok:
+        if answer.ok and not await is_there(bench, answer):
             crash.lost.append(answer)
     for pair, answer in zip(pairs, moved, strict=True):
         mine = set(pair.children)

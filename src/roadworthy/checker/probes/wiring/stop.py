@@ -24,7 +24,6 @@ _CLOSED = re.compile(r"\b([a-z][\w-]*) (?:closed|stopped|disconnected)\b")
     phase=Phase.SHUTDOWN,
     needs=(Need.COMMAND, Need.CREATE),
     quick=False,
-    samples=5,
     seconds=120,
 )
 async def _parts_stop_in_order(bench: Bench) -> Verdict:
@@ -56,6 +55,8 @@ async def _parts_stop_in_order(bench: Bench) -> Verdict:
         late = [answer for answer in answers if answer.complete and answer.ended > signalled]
         bench.control("the service ends", ended)
         bench.sample(len(late))
+        if not late:
+            bench.missed("requests of the last seconds", "none was answered after the signal")
         broken = [answer for answer in late if answer.status >= 500 and answer.status != 503]
         if broken:
             title = "requests of the last seconds meet parts that are gone"
