@@ -11,6 +11,7 @@ import pytest
 
 from roadworthy.checker import Verdict, parse_manifest
 from roadworthy.checker.declare import DECLARABLE, Unlock, declared, manifest_lines, unlocks
+from roadworthy.checker.manifest.target import for_target
 from roadworthy.checker.needs import Need, unmet
 from roadworthy.checker.verdict import Result
 from roadworthy.checklist import assertion
@@ -54,6 +55,14 @@ def test_a_url_is_replaced_by_a_command() -> None:
     assert "in [start], line 1 instead of url" in lines
     command = next(line.removeprefix("# ") for line in lines.splitlines() if "command =" in line)
     assert parse_manifest(f"[start]\n{command}\n").startable
+
+
+def test_a_command_that_a_url_replaces_is_not_asked_for() -> None:
+    """With a URL on the command line, the manifest's command is there: leave the URL out."""
+    manifest = for_target(["http://127.0.0.1:8000"], parse_manifest(_START))
+    lines = "\n".join(manifest_lines([Unlock(("start.command",), ("SHUT-1",))], manifest))
+    assert "run the check without the URL" in lines
+    assert "command =" not in lines
 
 
 def test_all_lines_can_be_pasted_together() -> None:

@@ -130,6 +130,10 @@ def manifest_lines(steps: Sequence[Unlock], manifest: Manifest) -> tuple[str, ..
 
 def _placed(table: str, lines: list[str], manifest: Manifest) -> Iterator[str]:
     """Yield a table with its lines; comments where the manifest has the table."""
+    if table == "start" and "start.command" in manifest.lines:
+        yield from lines[:1]
+        yield "# start.command is declared: run the check without the URL"
+        return
     at = manifest.lines.get(table, 0)
     if at:
         instead = " instead of url" if table == "start" and "start.url" in manifest.lines else ""
