@@ -198,3 +198,17 @@ def test_rules_of_routes_are_left_to_the_service() -> None:
     assert parse_manifest(text).start.command == ("x",)
     known = {one.name for one in fields(ManifestFile)}
     assert known == CHECKED | {"rules"}
+
+
+@pytest.mark.parametrize(
+    ("text", "movable"),
+    [
+        ('[start]\ncommand = ["x"]\n[listen]\nport_env = "PORT"\n', True),
+        ('[start]\ncommand = ["x", "--port={port}"]\n', True),
+        ('[start]\ncommand = ["x"]\n[listen]\nport = 8000\n', False),
+        ('[start]\nurl = "http://127.0.0.1:8000"\n[listen]\nport_env = "PORT"\n', False),
+    ],
+)
+def test_who_can_have_several_processes(text: str, movable: bool) -> None:
+    """A service that runs already is one process, so that what counts its requests has it to itself."""
+    assert parse_manifest(text).movable is movable

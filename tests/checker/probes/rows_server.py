@@ -1,8 +1,9 @@
 """A list of rows that others may add to: ``python rows_server.py WORD``, where the word is how it behaves.
 
-``steady`` changes when a row is created, ``grows`` with every request, ``ticks`` in one member with every
-request; ``lies`` ticks and compresses another text, ``shares`` has one ETag for all variants,
-``longer`` gives a false length to HEAD.
+``steady`` changes when a row is created, ``grows`` with every request, ``ticks`` in a member with each
+request. ``lies`` ticks and compresses another text, ``shares`` has one ETag for all variants, ``longer``
+gives a false length to HEAD. ``counts`` shows in a row how often it was read, and ``forgets`` lets a refused
+duplicate change it, too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(200, {"rows": _rows, **ticking})
         else:
             found = [row for row in _rows if self.path == f"/rows/{row['id']}"]
+            for row in found if _WORD in {"counts", "forgets"} else ():
+                row["reads"] = int(row.get("reads", 0)) + 1
             self._answer(200 if found else 404, found[0] if found else {"title": "not found"})
 
     def do_HEAD(self) -> None:
@@ -41,6 +44,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        same = [row for row in _rows if row["name"] == sent["name"]]
+        for row in same if _WORD == "forgets" else ():
+            row["name"] = "another"
+        if same:
+            self._answer(409, {"title": "there is such a row"})
+            return
         _rows.append({**sent, "id": next(_ids)})
         self._answer(201, _rows[-1])
 

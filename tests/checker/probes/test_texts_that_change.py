@@ -49,6 +49,7 @@ def test_what_the_check_creates_disturbs_no_comparison(tmp_path: Path) -> None:
         ("lies", "CMP-1", "the compressed body decodes to something else"),
         ("shares", "CMP-7", "two variants share a strong ETag"),
         ("longer", "CMP-8", "HEAD returns a false length (gzip)"),
+        ("forgets", "CTL-5", "a refused collision has changed what is stored"),
     ],
 )
 def test_a_fault_is_seen_all_the_same(word: str, assertion: str, title: str, tmp_path: Path) -> None:
@@ -64,6 +65,7 @@ def test_a_fault_is_seen_all_the_same(word: str, assertion: str, title: str, tmp
         ("grows", "CMP-7", Verdict.INCONCLUSIVE),
         ("grows", "CMP-8", Verdict.INCONCLUSIVE),
         ("ticks", "CMP-1", Verdict.PASS),
+        ("counts", "CTL-5", Verdict.PASS),
         ("ticks", "CMP-7", Verdict.INCONCLUSIVE),
     ],
 )

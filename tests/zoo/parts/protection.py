@@ -24,10 +24,14 @@ class Protection(Part):
             "" if faulty("hdr-8-no-http-only") else "; HttpOnly",
             "" if faulty("hdr-8-no-same-site") else "; SameSite=Lax",
         ]
-        response.set("Set-Cookie", f"session_id={request.id}; Path=/{''.join(attributes)}")
+        # A browser keeps no cookie of this prefix whose path is not the root.
+        name, path = ("__Host-session_id", "/api") if faulty("hdr-8-host-prefix") else ("session_id", "/")
+        response.set("Set-Cookie", f"{name}={request.id}; Path={path}{''.join(attributes)}")
         response.set("Cache-Control", "public, max-age=60" if faulty("hdr-6-page") else "no-store")
         if faulty("hdr-2-no-charset"):
             response.set("Content-Type", "text/html")
+        if faulty("hdr-2-other-parameter"):
+            response.set("Content-Type", "text/html; x-charset=utf-8")
         return response
 
     def after(self, zoo: Zoo, request: Request, response: Response) -> None:
@@ -36,12 +40,14 @@ class Protection(Part):
         self._frames(response, page)
         if page and not faulty("hdr-9-none"):
             response.set("Referrer-Policy", "no-referrer")
-            response.set("Permissions-Policy", "camera=()")
+            # The syntax of the older Feature-Policy, which browsers pass over.
+            response.set("Permissions-Policy", "camera 'none'" if faulty("hdr-9-void") else "camera=()")
             response.set("Cross-Origin-Opener-Policy", "same-origin")
         secure = request.fields.get("x-forwarded-proto") == "https" and not faulty("hdr-5-none")
         if secure or faulty("hdr-5-plain"):
             age = "3600" if faulty("hdr-5-short") else "31536000"
-            response.set("Strict-Transport-Security", f"max-age={age}; includeSubDomains")
+            again = f"; max-age={age}" if faulty("hdr-5-void") else ""
+            response.set("Strict-Transport-Security", f"max-age={age}; includeSubDomains{again}")
         if response.get("Cache-Control") is None and not faulty("hdr-6-unsaid"):
             kept = response.status < 400 and faulty("hdr-6-public")
             response.set("Cache-Control", "public, max-age=60" if kept else "no-store")
@@ -75,6 +81,8 @@ class Protection(Part):
             response.fields = [pair for pair in response.fields if pair[0] != "X-Content-Type-Options"]
         if faulty("hdr-1-misspelt"):
             response.set("X-Content-Type-Options", "no-sniff")
+        if faulty("hdr-1-second"):
+            response.set("X-Content-Type-Options", "sniff, nosniff")
         if response.status == 404 and faulty("hdr-2-none"):
             response.fields = [pair for pair in response.fields if pair[0] != "Content-Type"]
         if response.status == 404 and faulty("hdr-2-false"):

@@ -374,8 +374,12 @@ class Manifest(Declaration):
 
     @property
     def movable(self) -> bool:
-        """Whether each start can have a port of its own, so that several can run at the same time."""
-        return bool(self.listen.port_env) or any("{port}" in word for word in self.start.command)
+        """Whether each start can have a port of its own, so that several can run at the same time.
+
+        A service that runs already is one process, whatever variable set its port.
+        """
+        has_variable = bool(self.listen.port_env) or any("{port}" in word for word in self.start.command)
+        return self.startable and has_variable
 
     def line(self, path: str) -> int:
         """Return the manifest's line for a dotted path or the nearest table around it; 0 when none."""
