@@ -42,7 +42,8 @@ async def _reads_overlap(bench: Bench) -> Verdict:
         return bench.not_applicable("the store is a local file, whose reads cannot be held back one by one")
     routes = bench.manifest.routes.by_role
     if not routes.keys() & {"read", "child_list"}:
-        return bench.inconclusive("needs a route that reads one thing (routes.read, routes.child_list)")
+        why = "needs a route that reads one thing (routes.read, routes.child_list)"
+        return bench.inconclusive(why, undeclared=("routes.read",))
     one = await contract.parent(bench)
     # Connections that have to be opened first would take the time that is measured.
     await asyncio.gather(*(contract.overview(bench, one.id) for _ in range(4)))

@@ -209,7 +209,8 @@ async def _nothing_grows(bench: Bench) -> Verdict:
             coded,
         )
     if not bench.samples and not bench.unjudged:
-        return bench.inconclusive("no route has a small body (health.live, routes.create, an unknown path)")
+        why = "no route has a small body (health.live, routes.create, an unknown path)"
+        return bench.inconclusive(why, undeclared=("health.live",))
     return bench.verdict()
 
 

@@ -102,7 +102,8 @@ async def _the_pool_settles(bench: Bench) -> Verdict:
 async def _bad_requests_give_back(bench: Bench) -> Verdict:
     """Makes 100 requests fail, lets 50 clients leave in the middle of a query, then needs 20 good answers."""
     if not bench.manifest.routes.by_role.keys() & {"read", "fails", "create"}:
-        return bench.inconclusive("needs a request that fails (routes.fails, routes.create, routes.read)")
+        why = "needs a request that fails (routes.fails, routes.create, routes.read)"
+        return bench.inconclusive(why, undeclared=("routes.fails",))
     # On a process of its own: what leaks here must not be held against anybody else.
     async with bench.launch():
         store, touch = store_of(bench), await find_touch(bench)

@@ -336,7 +336,8 @@ async def _some_are_never_limited(bench: Bench) -> Verdict:
         bench.sample()
     if not bench.samples:
         return bench.inconclusive(
-            "needs a path that is never limited (health.live, health.ready, metrics.path)"
+            "needs a path that is never limited (health.live, health.ready, metrics.path)",
+            undeclared=("health.live",),
         )
     return bench.verdict()
 
