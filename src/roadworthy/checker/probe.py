@@ -72,7 +72,8 @@ class Probe:
         seconds: its deadline; what is not done by then is inconclusive.
         how: how it is probed, for people; the function's docstring.
         varies: the dimensions that it varies by itself.
-        ways: whether it is tried in each way again (:data:`~.bench.ways.WAYS`).
+        ways: whether it is tried in each way again (:data:`~.bench.ways.WAYS`), in the quick profile in the
+            first; False where it starts a process, sends hundreds or chooses its connections itself.
     """
 
     assertion: Assertion

@@ -199,7 +199,7 @@ async def _arrivals(bench: Bench, accepted: str) -> tuple[Answer, list[tuple[flo
     return answer, found
 
 
-@probe("CMP-9", phase=Phase.SERVE, needs=(Need.COMPRESSION, Need.STREAM), samples=2)
+@probe("CMP-9", phase=Phase.SERVE, needs=(Need.COMPRESSION, Need.STREAM), samples=2, ways=False)
 async def streams_are_not_held_back(bench: Bench) -> Verdict:
     """Reads a stream plain and with codings asked for, and counts in how many steps it becomes readable."""
     ask = ("identity", "gzip", "gzip, br, zstd, deflate")

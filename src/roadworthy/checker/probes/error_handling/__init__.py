@@ -261,7 +261,7 @@ def _judge_leaks(bench: Bench, route: Route, answer: Answer) -> None:
         bench.fail("a 5xx shows how the service is built", "nothing internal", ", ".join(found), answer)
 
 
-@probe("ERR-5", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=20)
+@probe("ERR-5", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=20, ways=False)
 async def _the_process_survives(bench: Bench) -> Verdict:
     """Provokes 20 exceptions and 20 clients that leave in the middle, then compares the processes."""
     async with bench.launch() as target:

@@ -176,7 +176,7 @@ def _named(records: list[Record]) -> str:
     return ", ".join(sorted({str(record.get("level")) for record in records}))
 
 
-@probe("LOG-9", phase=Phase.SERVE, needs=(Need.COMMAND,))
+@probe("LOG-9", phase=Phase.SERVE, needs=(Need.COMMAND,), ways=False)
 async def _no_log_files(bench: Bench) -> Verdict:
     """Looks for its own requests in the files that the service has open, and in those it has changed."""
     if bench.manifest.logs.file:

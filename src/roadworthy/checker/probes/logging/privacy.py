@@ -127,7 +127,7 @@ def _file_lines(bench: Bench) -> list[Line]:
     return [Line(0.0, named, line) for line in text.splitlines()]
 
 
-@probe("LOG-6", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=8)
+@probe("LOG-6", phase=Phase.SERVE, needs=(Need.COMMAND,), samples=8, ways=False)
 async def _nobody_forges_records(bench: Bench) -> Verdict:
     """Sends line ends, escape sequences and quotes in paths, queries, fields and bodies."""
     since = bench.now()

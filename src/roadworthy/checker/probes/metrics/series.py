@@ -31,7 +31,14 @@ def _count(bench: Bench) -> int:
     return 1000 if bench.full else 200
 
 
-@probe("MET-6", phase=Phase.SERVE, needs=(Need.METRICS, Need.CREATE, Need.READ), samples=180, seconds=120)
+@probe(
+    "MET-6",
+    phase=Phase.SERVE,
+    needs=(Need.METRICS, Need.CREATE, Need.READ),
+    samples=180,
+    seconds=120,
+    ways=False,
+)
 async def _ids_make_no_series(bench: Bench) -> Verdict:
     """Reads some created resources and a thousand that do not exist, and counts the new series."""
     read = bench.manifest.routes.by_role["read"]
@@ -63,7 +70,7 @@ async def _ids_make_no_series(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("MET-7", phase=Phase.SERVE, needs=(Need.METRICS,), samples=350, seconds=120)
+@probe("MET-7", phase=Phase.SERVE, needs=(Need.METRICS,), samples=350, seconds=120, ways=False)
 async def _strangers_make_no_series(bench: Bench) -> Verdict:
     """Sends a thousand unknown paths, fifty methods, fifty hosts, fifty agents; counts the new series."""
     route = bench.manifest.routes.by_role.get("list")

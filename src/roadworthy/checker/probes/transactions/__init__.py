@@ -182,7 +182,7 @@ async def _acknowledged_writes_survive(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("TXN-4", phase=Phase.SERVE, needs=(*_FAMILY, Need.TRANSFERS), samples=4, seconds=90)
+@probe("TXN-4", phase=Phase.SERVE, needs=(*_FAMILY, Need.TRANSFERS), samples=4, seconds=90, ways=False)
 async def _no_update_is_lost(bench: Bench) -> Verdict:
     """Lets six transfers of the same children to different targets race, five times."""
     owner = await contract.parent(bench)
