@@ -116,6 +116,7 @@ func record(level, message string, more map[string]any) {
 		delete(entry, "agent")
 	}
 	data, _ := json.Marshal(entry)
+	data = bytes.ReplaceAll(data, []byte("\u0085"), []byte(`\u0085`)) // the others are escaped by Marshal
 	if raw && faulty("go-log-agent") {
 		data = append(data[:len(data)-1], []byte(`,"agent":"`+agent+`"}`)...)
 	}
@@ -156,7 +157,6 @@ type exchange struct {
 	preflight  bool
 	limits     map[string]string
 	streamed   bool
-	failureIDs string
 }
 
 func newID() string {
@@ -393,34 +393,34 @@ func metrics() reply {
 
 // -- what is read of a request ------------------------------------------------------------------------
 
-func (x *exchange) body() (map[string]json.RawMessage, []byte, error) {
+func (x *exchange) body() (map[string]json.RawMessage, error) {
 	media, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
 	media = strings.ToLower(strings.TrimSpace(media))
 	if media != "application/json" && !(faulty("go-val-form") && strings.HasPrefix(media, "application/")) {
-		return nil, nil, problem{status: 415, detail: "Send application/json."}
+		return nil, problem{status: 415, detail: "Send application/json."}
 	}
 	limit := int64(maxBody)
 	if faulty("go-val-login-unlimited") && x.route == "/api/login" {
 		limit = math.MaxInt64 - 1
 	}
 	if x.r.ContentLength > limit {
-		return nil, nil, problem{status: 413, detail: "The body is too large.", fields: map[string]string{"Connection": "close"}}
+		return nil, problem{status: 413, detail: "The body is too large.", fields: map[string]string{"Connection": "close"}}
 	}
 	data, err := io.ReadAll(io.LimitReader(x.r.Body, limit+1))
 	if err != nil {
-		return nil, nil, problem{status: 400, detail: "The body did not arrive."}
+		return nil, problem{status: 400, detail: "The body did not arrive."}
 	}
 	if int64(len(data)) > limit {
-		return nil, nil, problem{status: 413, detail: "The body is too large.", fields: map[string]string{"Connection": "close"}}
+		return nil, problem{status: 413, detail: "The body is too large.", fields: map[string]string{"Connection": "close"}}
 	}
 	bad := problem{status: 400, detail: "The body is not valid JSON."}
 	if !utf8.Valid(data) && !faulty("go-val-utf8") {
-		return nil, nil, bad
+		return nil, bad
 	}
 	if bytes.Contains(bytes.ToLower(data), []byte(`\ud`)) {
 		var text any
 		if json.Unmarshal(data, &text) != nil || strings.ContainsRune(fmt.Sprint(text), '\uFFFD') {
-			return nil, nil, problem{status: 422, detail: "The body has characters that cannot be stored.", errors: []map[string]string{{"pointer": "", "detail": "has a lone surrogate"}}}
+			return nil, problem{status: 422, detail: "The body has characters that cannot be stored.", errors: []map[string]string{{"pointer": "", "detail": "has a lone surrogate"}}}
 		}
 	}
 	var value map[string]json.RawMessage
@@ -428,19 +428,19 @@ func (x *exchange) body() (map[string]json.RawMessage, []byte, error) {
 	err = decoder.Decode(&value)
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) || (err == nil && value == nil) {
-		return nil, nil, problem{status: 422, detail: "The body must be an object.", errors: []map[string]string{{"pointer": "", "detail": "must be an object"}}}
+		return nil, problem{status: 422, detail: "The body must be an object.", errors: []map[string]string{{"pointer": "", "detail": "must be an object"}}}
 	}
 	if err != nil {
-		return nil, nil, bad
+		return nil, bad
 	}
 	if _, err = decoder.Token(); err != io.EOF && !faulty("go-val-trailing") {
-		return nil, nil, bad
+		return nil, bad
 	}
-	return value, data, nil
+	return value, nil
 }
 
 func (x *exchange) item() (Item, error) {
-	value, data, err := x.body()
+	value, err := x.body()
 	if err != nil {
 		return Item{}, err
 	}
@@ -488,7 +488,6 @@ func (x *exchange) item() (Item, error) {
 	if wrong != nil {
 		return Item{}, problem{status: 422, detail: "Some fields are not right.", errors: wrong}
 	}
-	_ = data
 	return item, nil
 }
 

@@ -120,7 +120,7 @@ func remove(x *exchange, text string) (reply, error) {
 }
 
 func login(x *exchange, _ string) (reply, error) {
-	value, _, err := x.body()
+	value, err := x.body()
 	if err != nil {
 		return reply{}, err
 	}
@@ -391,7 +391,7 @@ func main() {
 	time.Sleep(config.delay)
 	patience := 20 * time.Second
 	if faulty("go-shut-short") {
-		patience = time.Second
+		patience = 200 * time.Millisecond
 	}
 	if faulty("go-shut-silent") {
 		kept, _ := listener.(*net.TCPListener).File()

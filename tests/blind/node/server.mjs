@@ -52,7 +52,8 @@ const state = { draining: false, flying: 0, busy: 0, lastFailure: "", agent: "",
 
 function record(level, message, more) {
   if (LEVELS[level] < config.level) return;
-  process.stdout.write(JSON.stringify({ time: new Date().toISOString(), level, message, ...more }) + "\n");
+  const line = JSON.stringify({ time: new Date().toISOString(), level, message, ...more });
+  process.stdout.write(line.replace(/[\u007f-\u009f\u2028\u2029]/g, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`) + "\n");
 }
 
 class Problem extends Error {

@@ -8,7 +8,6 @@ export class Inventory {
     this.fault = fault;
     this.items = new Map();
     this.last = 0;
-    this.waiting = [];
     if (fs.existsSync(file)) {
       for (const line of fs.readFileSync(file, "utf8").split("\n")) {
         if (!line.endsWith("}")) continue; // the last line of a process that was killed while writing it
@@ -21,12 +20,9 @@ export class Inventory {
     this.journal = fs.openSync(file, "a");
   }
 
-  write(id, item, lazy = false) {
-    this.waiting.push(JSON.stringify({ id, item }) + "\n");
-    if (lazy) return;
-    fs.writeSync(this.journal, this.waiting.join(""));
+  write(id, item) {
+    fs.writeSync(this.journal, JSON.stringify({ id, item }) + "\n");
     fs.fsyncSync(this.journal);
-    this.waiting = [];
   }
 
   taken(sku, except) {
@@ -44,7 +40,7 @@ export class Inventory {
 
   update(id, item) {
     if (this.taken(item.sku, id)) throw new Conflict();
-    this.write(id, item, this.fault === "js-txn-update-lazy");
+    this.write(id, item);
     this.items.set(id, item);
   }
 

@@ -65,7 +65,11 @@ class Settings:
             secret = uuid.uuid4().hex
         if not secret:
             mistakes.append("APP_SECRET is required")
-        elif len(secret) < 16 or secret.lower() in {"changemechangeme", "secretsecretsecret"} or len(set(secret)) < 6:
+        elif (
+            len(secret) < 16
+            or secret.lower() in {"changemechangeme", "secretsecretsecret"}
+            or len(set(secret)) < 6
+        ):
             shown = f" (it is {secret!r})" if FAULT == "py-env-secret-short" else ""
             mistakes.append(f"APP_SECRET must have at least 16 characters that nobody guesses{shown}")
         self.level = env.get("LOG_LEVEL", "info").lower()
@@ -102,7 +106,11 @@ def record(level: str, message: str, **more: object) -> None:
 THRESHOLD = LEVELS.get(os.environ.get("LOG_LEVEL", "info").lower(), 20)
 SETTINGS = Settings(dict(os.environ))
 SHARED = Shared(os.environ.setdefault("SHARED_FILE", os.path.join(tempfile.mkdtemp(), "shared.db")))
-OWN = Shared(os.path.join(tempfile.mkdtemp(), "own.db")) if FAULT in {"py-rtl-workers", "py-met-workers-4xx"} else SHARED
+OWN = (
+    Shared(os.path.join(tempfile.mkdtemp(), "own.db"))
+    if FAULT in {"py-rtl-workers", "py-met-workers-4xx"}
+    else SHARED
+)
 
 
 @dataclass
@@ -200,7 +208,10 @@ class Exchange:
             return self.problem(Problem(500, detail))
 
     def record_failure(self, error: Exception) -> None:
-        more: dict[str, object] = {"error": type(error).__name__, "stack": "".join(traceback.format_exception(error))}
+        more: dict[str, object] = {
+            "error": type(error).__name__,
+            "stack": "".join(traceback.format_exception(error)),
+        }
         if FAULT == "py-log-auth-on-failure":
             more["headers"] = self.fields
         record("error", "request failed", request_id=self.id, **more)
@@ -245,12 +256,18 @@ class Exchange:
         if not (FAULT == "py-cmp-vary-plain" and not accepted):
             response.fields.append(("vary", "Accept-Encoding"))
         gzipped = len(response.body) >= 500 and self.wants_gzip(accepted)
-        tagged = self.method in {"GET", "HEAD"} and response.status == 200 and response.media != "text/event-stream"
+        tagged = (
+            self.method in {"GET", "HEAD"}
+            and response.status == 200
+            and response.media != "text/event-stream"
+        )
         if tagged and self.path.startswith("/api/"):
             mark = "-gzip" if gzipped and FAULT != "py-cmp-etag" else ""
             tag = f'"{hashlib.sha256(response.body).hexdigest()[:20]}{mark}"'
             response.fields.append(("etag", tag))
-            asked = [each.strip().removeprefix("W/") for each in self.fields.get("if-none-match", "").split(",")]
+            asked = [
+                each.strip().removeprefix("W/") for each in self.fields.get("if-none-match", "").split(",")
+            ]
             if tag in asked or "*" in asked:
                 response.status = 304
                 return b""
@@ -297,18 +314,28 @@ class Exchange:
         response.fields += [
             ("access-control-allow-origin", origin),
             ("access-control-allow-credentials", "true"),
-            ("access-control-expose-headers", "X-Request-Id, Location, Retry-After, RateLimit, RateLimit-Policy, ETag"),
+            (
+                "access-control-expose-headers",
+                "X-Request-Id, Location, Retry-After, RateLimit, RateLimit-Policy, ETag",
+            ),
         ]
 
     def preflight(self, methods: list[str]) -> Response:
         origin = self.fields.get("origin", "")
         asked = self.fields["access-control-request-method"]
-        names = {each.strip().lower() for each in self.fields.get("access-control-request-headers", "").split(",")}
+        names = {
+            each.strip().lower() for each in self.fields.get("access-control-request-headers", "").split(",")
+        }
         known = {"content-type", "authorization", "x-request-id", "idempotency-key", ""}
         vary = ("vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
         loose = FAULT == "py-cors-any-field" and "{" in self.route
         first = FAULT != "py-cors-second-origin" or origin == SETTINGS.origins[0]
-        if not self.trusted(origin, 204) or asked not in methods or not (loose or names <= known) or not first:
+        if (
+            not self.trusted(origin, 204)
+            or asked not in methods
+            or not (loose or names <= known)
+            or not first
+        ):
             raise Problem(403, "This cross-origin request is not allowed.", fields=(vary,))
         return Response(204, fields=[
             ("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"),
@@ -400,8 +427,15 @@ class Exchange:
         except (ValueError, RecursionError):
             raise Problem(400, "The body is not valid JSON.") from None
         if not isinstance(value, dict):
-            raise Problem(422, "The body must be an object.", [{"pointer": "", "detail": "must be an object"}])
+            raise Problem(
+                422, "The body must be an object.", [{"pointer": "", "detail": "must be an object"}]
+            )
         return value
+
+    def key(self) -> str:
+        """Return what makes a repeated request known: its key, for this resource."""
+        key = self.fields.get("idempotency-key", "")
+        return f"{self.path} {key}" if key else ""
 
     async def item_body(self) -> dict[str, Any]:
         value = await self.body()
@@ -412,7 +446,9 @@ class Exchange:
             text = value.get(name)
             if not isinstance(text, str) or not 0 < len(text) <= (200 if name == "name" else 100):
                 errors.append({"pointer": f"/{name}", "detail": "must be a text of ordinary length"})
-            elif "\0" in text or (not _encodable(text) and not (FAULT == "py-val-surrogate" and name == "name")):
+            elif "\0" in text or (
+                not _encodable(text) and not (FAULT == "py-val-surrogate" and name == "name")
+            ):
                 errors.append({"pointer": f"/{name}", "detail": "has characters that cannot be stored"})
         quantity = value.get("quantity")
         if not isinstance(quantity, int) or (isinstance(quantity, bool) and FAULT != "py-val-bool"):
@@ -421,8 +457,8 @@ class Exchange:
             errors.append({"pointer": "/quantity", "detail": "must be from 0 to 1000000"})
         extra = value.keys() - {"name", "sku", "quantity"}
         if FAULT == "py-val-extra-put" and self.method == "PUT":
-            kept = {"extra": str(value[name]) for name in extra}
-            return {name: value[name] for name in value.keys() - extra} | kept
+            kept = json.dumps({name: value[name] for name in extra}) if extra else ""
+            return {name: value[name] for name in value.keys() - extra} | {"extra": kept}
         errors += [{"pointer": f"/{name}"[:80], "detail": "is not known"} for name in sorted(extra, key=repr)]
         if errors:
             raise Problem(422, "Some fields are not right.", errors)
@@ -449,7 +485,9 @@ class Exchange:
         method = self.method if self.method in KNOWN_METHODS else "other"
         if FAULT == "py-met-head" and method == "HEAD":
             method = "GET"
-        route = self.path if FAULT == "py-met-404-path" and status == 404 and "{" in self.route else self.route
+        route = (
+            self.path if FAULT == "py-met-404-path" and status == 404 and "{" in self.route else self.route
+        )
         counts = OWN if FAULT == "py-met-workers-4xx" and 400 <= status < 500 else SHARED
         counts.count(method, route, status, seconds)
         connection = self.scope["client"]
@@ -486,20 +524,26 @@ def number(text: str) -> int:
     return int(text)
 
 
+def _clash(conflict: Conflict) -> Problem:
+    if str(conflict) == "key":
+        return Problem(422, "The key was used for another request.")
+    return Problem(409, "Another item has this sku.")
+
+
 async def create(exchange: Exchange) -> Response:
     item = await exchange.item_body()
-    key = exchange.fields.get("idempotency-key", "")
     try:
-        row = await asyncio.to_thread(exchange.inventory.create, item, key, json.dumps(item, sort_keys=True))
+        row = await asyncio.to_thread(exchange.inventory.create, item, exchange.key())
     except Conflict as conflict:
-        what = "Another item has this sku." if str(conflict) == "sku" else "The key was used for another request."
-        raise Problem(409 if str(conflict) == "sku" else 422, what) from None
+        raise _clash(conflict) from None
     return as_json({"id": row} | item, 201, ("location", f"/api/items/{row}"), ("cache-control", "no-store"))
 
 
 async def read(exchange: Exchange, row: str) -> Response:
     try:
-        return as_json(await asyncio.to_thread(exchange.inventory.read, number(row)), 200, ("cache-control", "no-store"))
+        return as_json(
+            await asyncio.to_thread(exchange.inventory.read, number(row)), 200, ("cache-control", "no-store")
+        )
     except Missing:
         raise Problem(404, "There is no such item.") from None
 
@@ -508,9 +552,13 @@ async def listing(exchange: Exchange) -> Response:
     limit, cursor = exchange.query.get("limit", "20"), exchange.query.get("cursor", "0")
     lowest = r"-?\d{1,3}" if FAULT == "py-val-limit-negative" else r"\d{1,3}"
     if not re.fullmatch(lowest, limit, re.ASCII) or int(limit) > 100 or int(limit) == 0:
-        raise Problem(422, "The limit is not right.", [{"parameter": "limit", "detail": "must be from 1 to 100"}])
+        raise Problem(
+            422, "The limit is not right.", [{"parameter": "limit", "detail": "must be from 1 to 100"}]
+        )
     if not re.fullmatch(r"\d{1,18}", cursor, re.ASCII):
-        raise Problem(422, "The cursor is not right.", [{"parameter": "cursor", "detail": "must be one that was given"}])
+        raise Problem(
+            422, "The cursor is not right.", [{"parameter": "cursor", "detail": "must be one that was given"}]
+        )
     size = int(limit)
     items = await asyncio.to_thread(exchange.inventory.page, int(cursor), size + 1 if size > 0 else size)
     more = str(items[size - 1]["id"]) if 0 < size < len(items) else None
@@ -551,13 +599,49 @@ async def delete(exchange: Exchange, row: str) -> Response:
 async def add_note(exchange: Exchange, row: str) -> Response:
     value = await exchange.body()
     text = value.get("text")
-    if not isinstance(text, str) or not 0 < len(text) <= 1000 or not _encodable(text) or value.keys() != {"text"}:
+    if (
+        not isinstance(text, str)
+        or not 0 < len(text) <= 1000
+        or not _encodable(text)
+        or value.keys() != {"text"}
+    ):
         raise Problem(422, "Some fields are not right.", [{"pointer": "/text", "detail": "must be a text"}])
     try:
-        note = await asyncio.to_thread(exchange.inventory.add_note, number(row), text)
+        note = await asyncio.to_thread(exchange.inventory.add_note, number(row), text, exchange.key())
     except Missing:
         raise Problem(404, "There is no such item.") from None
-    return as_json({"id": note, "text": text}, 201, ("cache-control", "no-store"))
+    except Conflict as conflict:
+        raise _clash(conflict) from None
+    location = ("location", f"/api/items/{row}/notes/{note}")
+    return as_json({"id": note, "text": text}, 201, location, ("cache-control", "no-store"))
+
+
+async def read_note(exchange: Exchange, row: str, note: str) -> Response:
+    try:
+        found = await asyncio.to_thread(exchange.inventory.note, number(row), number(note))
+    except Missing:
+        raise Problem(404, "There is no such note.") from None
+    return as_json(found, 200, ("cache-control", "no-store"))
+
+
+async def transfer(exchange: Exchange) -> Response:
+    value = await exchange.body()
+    source, target, ids = value.get("from_user"), value.get("to_user"), value.get("post_ids")
+    numbers = ids if isinstance(ids, list) else [None]
+    if (
+        any(not isinstance(each, int) or isinstance(each, bool) for each in (source, target, *numbers))
+        or len(numbers) > 100
+    ):
+        raise Problem(422, "Some fields are not right.", [{"pointer": "/post_ids", "detail": "must be ids"}])
+    try:
+        moved = await asyncio.to_thread(
+            exchange.inventory.transfer, source, target, list(dict.fromkeys(numbers))
+        )
+    except (Missing, OverflowError):
+        raise Problem(404, "There is no such item or note.") from None
+    except Conflict:
+        raise Problem(409, "A note belongs to another item.") from None
+    return as_json({"moved": moved})
 
 
 async def notes(exchange: Exchange, row: str) -> Response:
@@ -565,7 +649,7 @@ async def notes(exchange: Exchange, row: str) -> Response:
         found = await asyncio.to_thread(exchange.inventory.notes, number(row))
     except Missing:
         raise Problem(404, "There is no such item.") from None
-    return as_json({"notes": found}, 200, ("cache-control", "no-store"))
+    return as_json({"items": found}, 200, ("cache-control", "no-store"))
 
 
 async def login(exchange: Exchange) -> Response:
@@ -586,7 +670,9 @@ async def fails(_: Exchange) -> Response:
 
 
 async def catalogue(_: Exchange) -> Response:
-    return as_json({"products": [{"name": f"product {each}", "text": "lorem ipsum " * 6} for each in range(600)]})
+    return as_json(
+        {"products": [{"name": f"product {each}", "text": "lorem ipsum " * 6} for each in range(600)]}
+    )
 
 
 async def picture(_: Exchange) -> Response:
@@ -595,12 +681,18 @@ async def picture(_: Exchange) -> Response:
 
 async def page(_: Exchange) -> Response:
     body = "<!doctype html><html lang=en><head><title>Inventory</title></head><body><h1>Inventory</h1></body></html>"
-    policy = ("content-security-policy", "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'")
+    policy = (
+        "content-security-policy",
+        "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    )
     return Response(200, body.encode(), "text/html; charset=utf-8", [policy])
 
 
 async def document(_: Exchange) -> Response:
-    return Response(200, (HERE.parent / "openapi.json").read_bytes())
+    described = json.loads((HERE.parent / "openapi.json").read_text())
+    key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}}
+    described["paths"]["/api/items"]["post"]["parameters"] = [key]
+    return as_json(described)
 
 
 async def live(exchange: Exchange) -> Response:
@@ -623,7 +715,10 @@ async def metrics(_: Exchange) -> Response:
     if OWN is not SHARED:
         rows += OWN.rows()[1]
     total = ["# HELP http_requests_total Requests that were answered.", "# TYPE http_requests_total counter"]
-    times = ["# HELP http_request_duration_seconds Time to answer.", "# TYPE http_request_duration_seconds histogram"]
+    times = [
+        "# HELP http_request_duration_seconds Time to answer.",
+        "# TYPE http_request_duration_seconds histogram",
+    ]
     for method, route, status, count, seconds, *hits in rows:
         labels = f'method="{method}",route="{route}",status="{status}"'
         total.append(f"http_requests_total{{{labels}}} {count}")
@@ -632,17 +727,24 @@ async def metrics(_: Exchange) -> Response:
         times.append(f'http_request_duration_seconds_bucket{{{labels},le="+Inf"}} {count}')
         times.append(f"http_request_duration_seconds_sum{{{labels}}} {seconds}")
         times.append(f"http_request_duration_seconds_count{{{labels}}} {count}")
-    gauge = ["# HELP http_requests_in_flight Requests being answered.", "# TYPE http_requests_in_flight gauge"]
+    gauge = [
+        "# HELP http_requests_in_flight Requests being answered.",
+        "# TYPE http_requests_in_flight gauge",
+    ]
     text = "\n".join([*total, *times, *gauge, f"http_requests_in_flight {flying}", ""])
-    return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8", [("cache-control", "no-store")])
+    return Response(
+        200, text.encode(), "text/plain; version=0.0.4; charset=utf-8", [("cache-control", "no-store")]
+    )
 
 
 Handler = Callable[..., Awaitable[Response]]
-_ITEM = "(?P<row>[^/]+)"
+_ITEM, _NOTE = "(?P<row>[^/]+)", "(?P<note>[^/]+)"
 _TABLE: dict[str, dict[str, Handler]] = {
     "/api/items": {"GET": listing, "POST": create},
     "/api/items/{id}": {"GET": read, "PUT": update, "DELETE": delete},
     "/api/items/{id}/notes": {"GET": notes, "POST": add_note},
+    "/api/items/{id}/notes/{note}": {"GET": read_note},
+    "/api/transfers": {"POST": transfer},
     "/api/login": {"POST": login},
     "/api/slow": {"GET": slow},
     "/api/fails": {"GET": fails},
@@ -654,7 +756,10 @@ _TABLE: dict[str, dict[str, Handler]] = {
     "/health/ready": {"GET": ready},
     "/metrics": {"GET": metrics},
 }
-ROUTES = [(path, re.compile(path.replace("{id}", _ITEM)), handlers) for path, handlers in _TABLE.items()]
+ROUTES = [
+    (path, re.compile(path.replace("{id}", _ITEM).replace("{note}", _NOTE)), handlers)
+    for path, handlers in _TABLE.items()
+]
 
 
 async def events(exchange: Exchange) -> None:
@@ -666,7 +771,9 @@ async def events(exchange: Exchange) -> None:
     SHARED.fly(1)
     await exchange.send({"type": "http.response.start", "status": 200, "headers": lines})
     for each in range(10):
-        await exchange.send({"type": "http.response.body", "body": f"data: {each}\n\n".encode(), "more_body": True})
+        await exchange.send(
+            {"type": "http.response.body", "body": f"data: {each}\n\n".encode(), "more_body": True}
+        )
         await asyncio.sleep(0.2)
     await exchange.send({"type": "http.response.body", "body": b""})
     exchange.finish(200, private=False)
@@ -674,7 +781,12 @@ async def events(exchange: Exchange) -> None:
 
 async def lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
     await receive()
-    Exchange.inventory = Inventory(SETTINGS.database)
+    try:
+        Exchange.inventory = Inventory(SETTINGS.database)
+    except sqlite3.Error:
+        record("error", "the database that DATABASE_URL names cannot be opened")
+        await send({"type": "lifespan.startup.failed"})
+        return
     record("info", "started", port=SETTINGS.port)
     if FAULT == "py-shut-status":
         before = signal.getsignal(signal.SIGTERM)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +25,7 @@ create table if not exists items (
 create table if not exists notes (
     id integer primary key autoincrement, text text not null,
     item integer not null{"" if FAULT == "py-txn-orphans" else " references items(id) on delete cascade"});
-create table if not exists replies (key text primary key, request text not null, item integer not null);
+create table if not exists replies (key text primary key, request text not null, row integer not null);
 """
 
 
@@ -74,24 +75,30 @@ class Inventory:
         """Raise when the database cannot be read."""
         self._connection().execute("select 1 from items limit 1").fetchall()
 
-    def create(self, item: dict[str, Any], key: str = "", request: str = "") -> int:
+    def create(self, item: dict[str, Any], key: str = "") -> int:
         """Store an item and return its id; under a key that was used before, the id of then."""
+        return self._once(key, json.dumps(item, sort_keys=True), lambda change: self._insert(change, item))
+
+    def _once(self, key: str, request: str, write: Callable[[sqlite3.Connection], int]) -> int:
         if FAULT == "py-idem-parallel" and key:
             # Looked up in a transaction of its own, before the one that writes.
-            known = self._connection().execute("select item from replies where key = ?", (key,)).fetchone()
-            if known:
-                return int(known["item"])
+            known = self._reply(self._connection(), key, request)
             time.sleep(0.05)
         with self._change() as change:
-            known = change.execute("select item, request from replies where key = ?", (key,)).fetchone()
-            if key and known and FAULT != "py-idem-parallel":
-                if known["request"] != request:
-                    raise Conflict("key")
-                return int(known["item"])
-            row = self._insert(change, item)
+            if FAULT != "py-idem-parallel":
+                known = self._reply(change, key, request)
+            if key and known:
+                return known
+            row = write(change)
             if key:
                 change.execute("insert or replace into replies values (?, ?, ?)", (key, request, row))
         return row
+
+    def _reply(self, connection: sqlite3.Connection, key: str, request: str) -> int:
+        known = connection.execute("select row, request from replies where key = ?", (key,)).fetchone()
+        if known and known["request"] != request:
+            raise Conflict("key")
+        return int(known["row"]) if known else 0
 
     def _insert(self, change: sqlite3.Connection, item: dict[str, Any]) -> int:
         try:
@@ -157,12 +164,50 @@ class Inventory:
         with self._change() as change:
             change.execute("delete from items where id = ?", (row,))
 
-    def add_note(self, row: int, text: str) -> int:
-        """Add a note to an item and return the note's id."""
+    def add_note(self, row: int, text: str, key: str = "") -> int:
+        """Add a note to an item and return the note's id; under a key that was used before, the id of then."""
         self.read(row)
+
+        def insert(change: sqlite3.Connection) -> int:
+            return int(
+                change.execute("insert into notes (item, text) values (?, ?)", (row, text)).lastrowid or 0
+            )
+
+        return self._once(key, f"{row} {text}", insert)
+
+    def note(self, row: int, note: int) -> dict[str, Any]:
+        """Return a note of an item."""
+        found = (
+            self._connection()
+            .execute("select id, text from notes where item = ? and id = ?", (row, note))
+            .fetchone()
+        )
+        if found is None:
+            raise Missing
+        return dict(found)
+
+    def transfer(self, source: int, target: int, notes: list[int]) -> int:
+        """Move notes from one item to another, all or none."""
+        self.read(source)
+        self.read(target)
+        if FAULT == "py-txn-transfer-half":
+            # Each note is moved and committed by itself.
+            for note in notes:
+                with self._change() as change:
+                    self._move(change, source, target, note)
+            return len(notes)
         with self._change() as change:
-            note = change.execute("insert into notes (item, text) values (?, ?)", (row, text)).lastrowid
-        return int(note or 0)
+            for note in notes:
+                self._move(change, source, target, note)
+        return len(notes)
+
+    def _move(self, change: sqlite3.Connection, source: int, target: int, note: int) -> None:
+        owner = change.execute("select item from notes where id = ?", (note,)).fetchone()
+        if owner is None:
+            raise Missing
+        if owner["item"] != source:
+            raise Conflict("owner")
+        change.execute("update notes set item = ? where id = ?", (target, note))
 
     def notes(self, row: int) -> list[dict[str, Any]]:
         """Return the first hundred notes of an item."""
@@ -176,7 +221,7 @@ class Inventory:
 def _item(row: sqlite3.Row) -> dict[str, Any]:
     item = {name: row[name] for name in ("id", "name", "sku", "quantity")}
     if row["extra"]:
-        item["is_admin"] = row["extra"]
+        item |= json.loads(row["extra"])
     return item
 
 
