@@ -1,1 +1,1 @@
-"""Twins written blind: from the sentences of the assertions alone, without a look at a probe or its dimensions."""
+"""Twins written blind: from the sentences of the assertions alone, without a look at a probe."""

@@ -12,7 +12,7 @@ import multiprocessing
 import subprocess
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,8 @@ def _judge(twins: list[Twin]) -> dict[str, Any]:
             for future in as_completed(futures):
                 twin = futures[future]
                 found[twin.name] = future.result()
-                print(
-                    f"{found[twin.name]['outcome']:12} {twin.name:28} {twin.breaks:7} {found[twin.name]['why'][:150]}",
-                    flush=True,
-                )
+                outcome, why = found[twin.name]["outcome"], found[twin.name]["why"]
+                print(f"{outcome:12} {twin.name:28} {twin.breaks:7} {why[:150]}", flush=True)
     return {"good": good, "twins": {twin.name: found[twin.name] for twin in twins}}
 
 
@@ -89,7 +87,7 @@ def main() -> None:
         results = _judge(twins)
         if arguments.names:
             return
-        head = {"date": datetime.now(timezone.utc).date().isoformat(), "commit": _commit()}
+        head = {"date": datetime.now(UTC).date().isoformat(), "commit": _commit()}
         _RESULTS.write_text(json.dumps(head | results, indent=1, ensure_ascii=False) + "\n")
     write_page(json.loads(_RESULTS.read_text()))
 

@@ -13,10 +13,11 @@ __all__ = ("recall", "write_page")
 _PAGE = Path(__file__).parents[2] / "docs" / "blind-twins.md"
 _HEAD = """# Faults written blind
 
-The faults on which the probes are tried are made by those who know the probes. These are not: each was written from
-the sentence of an assertion alone, without a look at the probe that tries it, as a switch in a small good service
-(`tests/blind`, in Python, Node, Go and Java). Each shows in one case only, as real faults do. A twin is caught when the
-assertion that it breaks reports a finding; it is not used where the good service does not pass by itself.
+The faults on which the probes are tried are made by those who know the probes. These are not: each was
+written from the sentence of an assertion alone, without a look at the probe that tries it, as a switch in a
+small good service (`tests/blind`, in Python, Node, Go and Java). Each shows in one case only, as real faults
+do. A twin is caught when the assertion that it breaks reports a finding; it is not used where the good
+service does not pass by itself.
 
 `python -m tests.blind` tries all of them and writes this page.
 """
