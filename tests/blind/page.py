@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from roadworthy.checklist import Severity
+
 from .catalogue import LANGUAGES, TWINS, Twin, assertion
 
 __all__ = ("recall", "write_page")
@@ -79,5 +81,5 @@ def write_page(results: dict[str, Any]) -> None:
     _PAGE.write_text("\n".join(lines) + "\n")
 
 
-def _order(severity: Any) -> int:
-    return list(type(severity)).index(severity)
+def _order(severity: Severity) -> int:
+    return list(Severity).index(severity)

@@ -498,7 +498,7 @@ public final class Inventory {
             case "GET /api/fails": throw new IllegalStateException("canary-e60f in the pricing module");
             case "GET /api/catalogue": {
                 List<Map<String, String>> products = new ArrayList<>();
-                for (int each = 0; each < 20000; each++) products.add(Map.of("text", "product " + each + " lorem ipsum".repeat(6)));
+                for (int each = 0; each < 60000; each++) products.add(Map.of("text", "product " + each + " lorem ipsum".repeat(6)));
                 Reply reply = Reply.json(200, Map.of("products", products));
                 reply.tagged = true;
                 return reply;

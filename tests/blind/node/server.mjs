@@ -1,6 +1,7 @@
 // An inventory on node:http, as a careful team writes it, with one switch for each fault (BLIND_FAULT).
 import fs from "node:fs";
 import http from "node:http";
+import net from "node:net";
 import zlib from "node:zlib";
 import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -327,7 +328,7 @@ const routes = {
   },
   "/api/slow": { GET: async (x) => (await sleep(Math.min(Number(x.query.get("seconds") ?? 2) || 2, 5) * 1000), json({ slept: true })) },
   "/api/fails": { GET: async () => { throw new TypeError("canary-91de in the pricing module"); } },
-  "/api/catalogue": { GET: async () => ({ ...json({ products: Array.from({ length: 20000 }, (_, at) => ({ name: `product ${at}`, text: "lorem ipsum ".repeat(6) })) }), tagged: true }) },
+  "/api/catalogue": { GET: async () => ({ ...json({ products: Array.from({ length: 60000 }, (_, at) => ({ name: `product ${at}`, text: "lorem ipsum ".repeat(6) })) }), tagged: true }) },
   "/api/events": { GET: events },
   "/picture.png": { GET: async () => ({ status: 200, media: "image/png", body: PNG, fields: {} }) },
   "/": { GET: async () => {
@@ -473,7 +474,8 @@ async function stop() {
   if (FAULT === "js-shut-upload") for (const socket of sockets) if (socket.current?.reading) socket.destroy();
   await sleep(config.delay * 1000);
   state.closing = true;
-  const closed = new Promise((resolve) => server.close(resolve));
+  // http.Server.close would cut responses that are written but not yet read.
+  const closed = new Promise((resolve) => net.Server.prototype.close.call(server, resolve));
   for (const socket of sockets) {
     if (!socket.current && !(FAULT === "js-shut-unused" && !socket.used)) socket.destroy();
     if (FAULT === "js-shut-slow-reader" && socket.writableLength > 0) socket.destroy();

@@ -20,13 +20,23 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 import uvicorn
-from store import BUCKETS, FAULT, Conflict, Inventory, Missing, Shared
+from store import (  # type: ignore[import-not-found]
+    BUCKETS,
+    FAULT,
+    Conflict,
+    Inventory,
+    Missing,
+    Shared,
+)
+
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 HERE = Path(__file__).parent
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -43,13 +53,20 @@ PROTECTIVE = (
     ("cross-origin-opener-policy", "same-origin"),
 )
 TITLES = {
-    400: ("bad_request", "Bad Request"), 401: ("unauthorized", "Unauthorized"), 403: ("forbidden", "Forbidden"),
-    404: ("not_found", "Not Found"), 405: ("method_not_allowed", "Method Not Allowed"),
-    409: ("conflict", "Conflict"), 413: ("too_large", "Content Too Large"),
-    415: ("unsupported_media_type", "Unsupported Media Type"), 422: ("invalid", "Unprocessable Content"),
-    429: ("rate_limited", "Too Many Requests"), 500: ("internal", "Internal Server Error"),
-    501: ("not_implemented", "Not Implemented"), 503: ("unavailable", "Service Unavailable"),
-}  # fmt: skip
+    400: ("bad_request", "Bad Request"),
+    401: ("unauthorized", "Unauthorized"),
+    403: ("forbidden", "Forbidden"),
+    404: ("not_found", "Not Found"),
+    405: ("method_not_allowed", "Method Not Allowed"),
+    409: ("conflict", "Conflict"),
+    413: ("too_large", "Content Too Large"),
+    415: ("unsupported_media_type", "Unsupported Media Type"),
+    422: ("invalid", "Unprocessable Content"),
+    429: ("rate_limited", "Too Many Requests"),
+    500: ("internal", "Internal Server Error"),
+    501: ("not_implemented", "Not Implemented"),
+    503: ("unavailable", "Service Unavailable"),
+}
 
 
 class Settings:
@@ -99,7 +116,7 @@ def record(level: str, message: str, **more: object) -> None:
     """Write one record to the standard output, at once."""
     if LEVELS[level] < THRESHOLD:
         return
-    entry = {"time": datetime.now(timezone.utc).isoformat(), "level": level, "message": message, **more}
+    entry = {"time": datetime.now(UTC).isoformat(), "level": level, "message": message, **more}
     print(json.dumps(entry), flush=True)
 
 
@@ -151,7 +168,7 @@ class Exchange:
     failures = 0
     connections: set[object] = set()  # noqa: RUF012
 
-    def __init__(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:  # fmt: skip
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -219,9 +236,13 @@ class Exchange:
     def problem(self, problem: Problem) -> Response:
         code, title = TITLES[problem.status]
         body: dict[str, object] = {
-            "type": "about:blank", "title": title, "status": problem.status, "code": code,
-            "detail": problem.detail, "request_id": self.id,
-        }  # fmt: skip
+            "type": "about:blank",
+            "title": title,
+            "status": problem.status,
+            "code": code,
+            "detail": problem.detail,
+            "request_id": self.id,
+        }
         if problem.errors:
             body["errors"] = problem.errors
         response = as_json(body, problem.status, ("cache-control", "no-store"), *problem.fields)
@@ -337,13 +358,22 @@ class Exchange:
             or not first
         ):
             raise Problem(403, "This cross-origin request is not allowed.", fields=(vary,))
-        return Response(204, fields=[
-            ("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"),
-            ("access-control-allow-methods", ", ".join(methods)),
-            ("access-control-allow-headers", ", ".join(sorted(names | known - {""})) if loose else
-             "Authorization, Content-Type, Idempotency-Key, X-Request-Id"),
-            ("access-control-max-age", "600"), vary,
-        ])  # fmt: skip
+        return Response(
+            204,
+            fields=[
+                ("access-control-allow-origin", origin),
+                ("access-control-allow-credentials", "true"),
+                ("access-control-allow-methods", ", ".join(methods)),
+                (
+                    "access-control-allow-headers",
+                    ", ".join(sorted(names | known - {""}))
+                    if loose
+                    else "Authorization, Content-Type, Idempotency-Key, X-Request-Id",
+                ),
+                ("access-control-max-age", "600"),
+                vary,
+            ],
+        )
 
     # -- limits ----------------------------------------------------------------------------------------
 
@@ -472,13 +502,27 @@ class Exchange:
         if FAULT == "py-log-debug-cookie" and SETTINGS.level == "debug":
             more["request_headers"] = self.fields
         if FAULT == "py-log-newline-404" and status == 404:
-            line = {"time": datetime.now(timezone.utc).isoformat(), "level": level, "message": "request"}
+            line = {"time": datetime.now(UTC).isoformat(), "level": level, "message": "request"}
             head = json.dumps(line)[:-1]
-            print(f'{head}, "request_id": "{self.id}", "method": "{self.method}", "route": "{self.route}", "path": "{self.path}",'
-                  f' "status": {status}, "duration_ms": {seconds * 1000:.3f}}}', flush=True)  # fmt: skip
+            print(
+                f'{head}, "request_id": "{self.id}", "method": "{self.method}", "route": "{self.route}",'
+                f' "path": "{self.path}",'
+                f' "status": {status}, "duration_ms": {seconds * 1000:.3f}}}',
+                flush=True,
+            )
         elif not (FAULT == "py-log-413" and status == 413):
-            record(level, "request", request_id=self.id, method=self.method, route=self.route, path=self.path,
-                   status=status, duration_ms=round(seconds * 1000, 3), client=self.client, **more)  # fmt: skip
+            record(
+                level,
+                "request",
+                request_id=self.id,
+                method=self.method,
+                route=self.route,
+                path=self.path,
+                status=status,
+                duration_ms=round(seconds * 1000, 3),
+                client=self.client,
+                **more,
+            )
         if private:
             return
         SHARED.fly(-1)
@@ -531,6 +575,7 @@ def _clash(conflict: Conflict) -> Problem:
 
 
 async def create(exchange: Exchange) -> Response:
+    """Store an item."""
     item = await exchange.item_body()
     try:
         row = await asyncio.to_thread(exchange.inventory.create, item, exchange.key())
@@ -540,6 +585,7 @@ async def create(exchange: Exchange) -> Response:
 
 
 async def read(exchange: Exchange, row: str) -> Response:
+    """Return an item."""
     try:
         return as_json(
             await asyncio.to_thread(exchange.inventory.read, number(row)), 200, ("cache-control", "no-store")
@@ -549,6 +595,7 @@ async def read(exchange: Exchange, row: str) -> Response:
 
 
 async def listing(exchange: Exchange) -> Response:
+    """Return a page of items."""
     limit, cursor = exchange.query.get("limit", "20"), exchange.query.get("cursor", "0")
     lowest = r"-?\d{1,3}" if FAULT == "py-val-limit-negative" else r"\d{1,3}"
     if not re.fullmatch(lowest, limit, re.ASCII) or int(limit) > 100 or int(limit) == 0:
@@ -567,6 +614,7 @@ async def listing(exchange: Exchange) -> Response:
 
 
 async def update(exchange: Exchange, row: str) -> Response:
+    """Replace an item."""
     wanted = number(row)
     item = await exchange.item_body()
     try:
@@ -587,6 +635,7 @@ GONE: set[int] = set()
 
 
 async def delete(exchange: Exchange, row: str) -> Response:
+    """Delete an item."""
     try:
         await asyncio.to_thread(exchange.inventory.delete, number(row))
     except Missing:
@@ -597,6 +646,7 @@ async def delete(exchange: Exchange, row: str) -> Response:
 
 
 async def add_note(exchange: Exchange, row: str) -> Response:
+    """Add a note to an item."""
     value = await exchange.body()
     text = value.get("text")
     if (
@@ -617,6 +667,7 @@ async def add_note(exchange: Exchange, row: str) -> Response:
 
 
 async def read_note(exchange: Exchange, row: str, note: str) -> Response:
+    """Return a note."""
     try:
         found = await asyncio.to_thread(exchange.inventory.note, number(row), number(note))
     except Missing:
@@ -625,6 +676,7 @@ async def read_note(exchange: Exchange, row: str, note: str) -> Response:
 
 
 async def transfer(exchange: Exchange) -> Response:
+    """Move notes from one item to another, all or none."""
     value = await exchange.body()
     source, target, ids = value.get("from_user"), value.get("to_user"), value.get("post_ids")
     numbers = ids if isinstance(ids, list) else [None]
@@ -645,6 +697,7 @@ async def transfer(exchange: Exchange) -> Response:
 
 
 async def notes(exchange: Exchange, row: str) -> Response:
+    """Return the notes of an item."""
     try:
         found = await asyncio.to_thread(exchange.inventory.notes, number(row))
     except Missing:
@@ -653,6 +706,7 @@ async def notes(exchange: Exchange, row: str) -> Response:
 
 
 async def login(exchange: Exchange) -> Response:
+    """Sign in."""
     value = await exchange.body()
     if value.get("password") != SETTINGS.secret:
         raise Problem(401, "The name or the password is wrong.", fields=(("www-authenticate", "Bearer"),))
@@ -661,26 +715,31 @@ async def login(exchange: Exchange) -> Response:
 
 
 async def slow(exchange: Exchange) -> Response:
+    """Answer after some seconds."""
     await asyncio.sleep(min(float(exchange.query.get("seconds", "2") or 2), 5.0))
     return as_json({"slept": True})
 
 
 async def fails(_: Exchange) -> Response:
+    """Fail."""
     raise RuntimeError("canary-7c40 in the pricing module")
 
 
 async def catalogue(_: Exchange) -> Response:
+    """Return a large document."""
     return as_json(
         {"products": [{"name": f"product {each}", "text": "lorem ipsum " * 6} for each in range(600)]}
     )
 
 
 async def picture(_: Exchange) -> Response:
+    """Return an image."""
     return Response(200, PNG, "image/png")
 
 
 async def page(_: Exchange) -> Response:
-    body = "<!doctype html><html lang=en><head><title>Inventory</title></head><body><h1>Inventory</h1></body></html>"
+    """Return a page."""
+    body = "<!doctype html><html lang=en><head><title>Inventory</title></head><body>Inventory</body></html>"
     policy = (
         "content-security-policy",
         "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
@@ -689,6 +748,7 @@ async def page(_: Exchange) -> Response:
 
 
 async def document(_: Exchange) -> Response:
+    """Return the OpenAPI document."""
     described = json.loads((HERE.parent / "openapi.json").read_text())
     key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}}
     described["paths"]["/api/items"]["post"]["parameters"] = [key]
@@ -696,21 +756,24 @@ async def document(_: Exchange) -> Response:
 
 
 async def live(exchange: Exchange) -> Response:
+    """Answer while the process is well."""
     if FAULT == "py-hlt-live-after-failures" and exchange.failures >= 3:
         raise Problem(503, "The service is not well.")
     return as_json({"status": "up"}, 200, ("cache-control", "no-store"))
 
 
 async def ready(exchange: Exchange) -> Response:
+    """Answer positively while the store can be read."""
     try:
         await asyncio.wait_for(asyncio.to_thread(exchange.inventory.ping), 1.0)
-    except (sqlite3.Error, TimeoutError, asyncio.TimeoutError):
+    except (sqlite3.Error, TimeoutError):
         raise Problem(503, "The service is not ready.") from None
     fields = [] if FAULT == "py-hlt-ready-cache" else [("cache-control", "no-store")]
     return as_json({"status": "up"}, 200, *fields)
 
 
 async def metrics(_: Exchange) -> Response:
+    """Return the numbers in the text format of Prometheus."""
     flying, rows = SHARED.rows()
     if OWN is not SHARED:
         rows += OWN.rows()[1]
@@ -765,8 +828,12 @@ ROUTES = [
 async def events(exchange: Exchange) -> None:
     """Send ten events, one each 0.2 s."""
     lines = [(name.encode(), value.encode()) for name, value in PROTECTIVE]
-    lines += [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"),
-              (b"x-request-id", exchange.id.encode()), (b"vary", b"Origin")]  # fmt: skip
+    lines += [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", exchange.id.encode()),
+        (b"vary", b"Origin"),
+    ]
     exchange.route = "/api/events"
     SHARED.fly(1)
     await exchange.send({"type": "http.response.start", "status": 200, "headers": lines})
@@ -779,7 +846,8 @@ async def events(exchange: Exchange) -> None:
     exchange.finish(200, private=False)
 
 
-async def lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Open the inventory, and close with a record."""
     await receive()
     try:
         Exchange.inventory = Inventory(SETTINGS.database)
@@ -805,7 +873,7 @@ async def lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], 
         os._exit(1)
 
 
-async def app(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:  # fmt: skip
+async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """The service as ASGI."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
@@ -821,6 +889,13 @@ async def app(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     uvicorn.run(
-        "service:app", host="127.0.0.1", port=SETTINGS.port, workers=SETTINGS.workers, log_config=None,
-        access_log=False, server_header=False, lifespan="on", timeout_graceful_shutdown=20,
-    )  # fmt: skip
+        "service:app",
+        host="127.0.0.1",
+        port=SETTINGS.port,
+        workers=SETTINGS.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=20,
+    )

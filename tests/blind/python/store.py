@@ -139,7 +139,8 @@ class Inventory:
         with self._change() as change:
             try:
                 count = change.execute(
-                    "update items set name = :name, sku = :sku, quantity = :quantity, extra = :extra where id = :id",
+                    "update items set name = :name, sku = :sku, quantity = :quantity, extra = :extra"
+                    " where id = :id",
                     {"extra": ""} | item | {"id": row},
                 ).rowcount
             except sqlite3.IntegrityError:
@@ -165,7 +166,7 @@ class Inventory:
             change.execute("delete from items where id = ?", (row,))
 
     def add_note(self, row: int, text: str, key: str = "") -> int:
-        """Add a note to an item and return the note's id; under a key that was used before, the id of then."""
+        """Add a note and return its id; under a key that was used before, the id of then."""
         self.read(row)
 
         def insert(change: sqlite3.Connection) -> int:
@@ -238,7 +239,8 @@ class Shared:
             create table if not exists requests (
                 method text, route text, status integer, count integer not null default 0,
                 seconds real not null default 0, {columns}, primary key (method, route, status));
-            create table if not exists used (client text, slot integer, count integer, primary key (client, slot));
+            create table if not exists used (
+                client text, slot integer, count integer, primary key (client, slot));
             create table if not exists gauge (flying integer not null);
             insert into gauge select 0 where not exists (select 1 from gauge);
             """
@@ -248,7 +250,8 @@ class Shared:
         """Count a request of a client and return how many it has made in this slot of time."""
         with self._lock:
             row = self._db.execute(
-                "insert into used values (?, ?, 1) on conflict do update set count = count + 1 returning count",
+                "insert into used values (?, ?, 1)"
+                " on conflict do update set count = count + 1 returning count",
                 (client, slot),
             ).fetchone()
         return int(row[0])
