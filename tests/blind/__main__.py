@@ -18,14 +18,15 @@ from typing import Any
 
 from .catalogue import LANGUAGES, TWINS, Twin, prepare
 from .judging import judge_good, judge_twin
-from .page import write_page
+from .page import PAGE, page_of
 
 _RESULTS = Path(__file__).with_name("results.json")
 _AT_A_TIME = 2
 
 
 def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
+    """Return the last commit that changed what is judged, the checker."""
+    command = ["git", "log", "-1", "--format=%h", "--", "src"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -89,7 +90,7 @@ def main() -> None:
             return
         head = {"date": datetime.now(UTC).date().isoformat(), "commit": _commit()}
         _RESULTS.write_text(json.dumps(head | results, indent=1, ensure_ascii=False) + "\n")
-    write_page(json.loads(_RESULTS.read_text()))
+    PAGE.write_text(page_of(json.loads(_RESULTS.read_text())))
 
 
 if __name__ == "__main__":

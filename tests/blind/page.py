@@ -10,9 +10,9 @@ from roadworthy.checklist import Severity
 
 from .catalogue import LANGUAGES, TWINS, Twin, assertion
 
-__all__ = ("recall", "write_page")
+__all__ = ("PAGE", "page_of", "recall")
 
-_PAGE = Path(__file__).parents[2] / "docs" / "blind-twins.md"
+PAGE = Path(__file__).parents[2] / "docs" / "blind-twins.md"
 _HEAD = """# Faults written blind
 
 The faults on which the probes are tried are made by those who know the probes. These are not: each was
@@ -41,13 +41,13 @@ def _rows(outcome: str, results: dict[str, Any]) -> list[str]:
     for twin in TWINS:
         result = results["twins"][twin.name]
         if result["outcome"] == outcome:
-            why = " ".join(result["why"].split()).replace("|", "\\|")
-            rows.append(f"| `{twin.name}` | {twin.breaks} | {twin.when} | {why[:160]} |")
+            why = " ".join(result["why"].split()).replace("|", "\\|")[:160]
+            rows.append(" | ".join([f"| `{twin.name}`", twin.breaks, twin.when, *filter(None, [why])]) + " |")
     return rows
 
 
-def write_page(results: dict[str, Any]) -> None:
-    """Write the page.
+def page_of(results: dict[str, Any]) -> str:
+    """Return the page that tells of results.
 
     Parameters:
         results: what the runner stored.
@@ -78,7 +78,7 @@ def write_page(results: dict[str, Any]) -> None:
                 "| --- | --- | --- | --- |",
                 *rows,
             ]
-    _PAGE.write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _order(severity: Severity) -> int:

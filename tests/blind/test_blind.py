@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from roadworthy.checklist import ASSERTIONS
 from ..free_port import free_port
 from ..patience import DEADLINE, until
 from .catalogue import LANGUAGES, TWINS, manifest_of, prepare
+from .page import PAGE, page_of
 
 _HERE = Path(__file__).parent
 
@@ -40,6 +42,13 @@ def test_each_twin_is_a_switch_of_its_service() -> None:
             name for file in sources for name in re.findall(rf'"({letters}-[a-z0-9-]+)"', file.read_text())
         }
         assert asked == {twin.name for twin in TWINS if twin.language == letters}
+
+
+def test_the_page_is_that_of_the_results() -> None:
+    """The results know each twin, and the page is written from them."""
+    results = json.loads((_HERE / "results.json").read_text())
+    assert list(results["twins"]) == [twin.name for twin in TWINS]
+    assert PAGE.read_text() == page_of(results)
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
