@@ -70,12 +70,13 @@ def page_of(results: dict[str, Any]) -> str:
     for outcome, title in (("missed", "Missed"), ("inconclusive", "Inconclusive"), ("unused", "Not used")):
         rows = _rows(outcome, results)
         if rows:
+            columns = ["twin", "assertion", "fault", *(["verdict"] if outcome != "missed" else [])]
             lines += [
                 "",
                 f"## {title}",
                 "",
-                "| twin | assertion | fault | verdict |",
-                "| --- | --- | --- | --- |",
+                f"| {' | '.join(columns)} |",
+                f"|{' --- |' * len(columns)}",
                 *rows,
             ]
     return "\n".join(lines) + "\n"
