@@ -15,9 +15,12 @@ import itertools
 import json
 import os
 import sys
+from typing import Any
 
 _WORD = sys.argv[1]
-_rows = [{"id": number, "name": f"row {number} of the list " * 4} for number in range(200)]
+_rows: list[dict[str, Any]] = [
+    {"id": number, "name": f"row {number} of the list " * 4} for number in range(200)
+]
 _ids = itertools.count(1000)
 _ticks = itertools.count(100_000)
 
@@ -36,7 +39,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             found = [row for row in _rows if self.path == f"/rows/{row['id']}"]
             for row in found if _WORD in {"counts", "forgets"} else ():
-                row["reads"] = int(row.get("reads", 0)) + 1
+                row["reads"] = row.get("reads", 0) + 1
             self._answer(200 if found else 404, found[0] if found else {"title": "not found"})
 
     def do_HEAD(self) -> None:
