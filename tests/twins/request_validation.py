@@ -24,7 +24,7 @@ TWINS = (
     Twin("val-4-id", "VAL-4"),
     Twin("val-5-nan", "VAL-5", frozenset({"VAL-3"})),
     Twin("val-5-rounds", "VAL-5"),
-    Twin("val-5-crash", "VAL-5"),
+    Twin("val-5-crash", "VAL-5", frozenset({"VAL-3"})),
     Twin("val-6-crash", "VAL-6"),
     Twin("val-6-strips", "VAL-6"),
     Twin("val-6-replaces", "VAL-6"),

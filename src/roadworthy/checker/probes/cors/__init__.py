@@ -94,6 +94,9 @@ async def _strangers_are_not_granted(bench: Bench) -> Verdict:
             continue
         # What reads is tried with every origin, what writes with the first and then in turn.
         few = dict(islice(turns, len(known) // 3))
+        asked = await preflight(bench, path, origin, "DELETE", ("content-type",))
+        if _judge_hostile(bench, kind, origin, asked):
+            continue
         for name, ask in known.items():
             if number >= _EVERYWHERE and _writes(name) and name not in few:
                 continue

@@ -303,7 +303,12 @@ def _last(fails: Route | None, good: Answer) -> tuple[Answer, ...]:
 async def _leave(bench: Bench, route: Route | None) -> None:
     """Begin a request and break the connection off before it is whole."""
     path, method = (route.path, route.method) if route else ("/", "POST")
-    _, data = build_request(bench.target.address, method, path, bench.headers({"Content-Length": "100"}))
+    _, data = build_request(
+        bench.target.address,
+        method,
+        path,
+        bench.headers({"Content-Length": "100", "Content-Type": "application/json"}),
+    )
     try:
         connection = await bench.connect()
     except Exception as error:
@@ -371,6 +376,9 @@ async def _judge_head(bench: Bench, path: str, get: Answer) -> None:
         bench.warn("HEAD is refused where GET works", str(get.status), str(head), head, severity=severity)
     elif head.status // 100 != get.status // 100:
         bench.fail("HEAD has another status than GET", str(get.status), str(head.status), head)
+    elif head.field("content-length") == "0" and get.body:
+        # RFC 9110 §8.6: the length is that of the content that GET would have got.
+        bench.fail("HEAD has the length of nothing", f"{len(get.body)}, or none", "Content-Length: 0", head)
     elif extra > 0:
         bench.fail("HEAD is answered with a body", "no byte after the head", f"{extra} bytes", head)
 

@@ -26,7 +26,8 @@ _PLAN = (
     ("malformed", 17),
     ("lost", 13),
     ("sent", 7),
-    ("options", 5),
+    ("options", 3),
+    ("head", 2),
 )
 _ALL = sum(count for _, count in _PLAN)
 _MORE = 41
@@ -48,7 +49,7 @@ async def _ask(bench: Bench, what: str) -> Answer:
         return await bench.request(create.method, create.path, as_json, b'{"a": ', patient=False)
     if what == "options" and "list" in routes:
         return await bench.request("OPTIONS", routes["list"].path, patient=False)
-    method = {"lost": "DELETE", "sent": "POST"}.get(what, "GET")
+    method = {"lost": "DELETE", "sent": "POST", "head": "HEAD"}.get(what, "GET")
     return await bench.request(method, bench.unknown_path(), patient=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ....checklist import Severity
+from ....checklist import Dimension, Severity
 from ...bench import Bench
 from ...http.wire import Answer
 from ...needs import Need
@@ -14,6 +14,7 @@ from ...probe import Probe, probe
 from ...read.shapes import members
 from ...verdict import Verdict
 from .bodies import (
+    Sink,
     Valid,
     closing,
     found_in,
@@ -21,6 +22,7 @@ from .bodies import (
     read_back,
     refused,
     send,
+    sinks,
     type_of,
     valid,
 )
@@ -94,26 +96,40 @@ _MALFORMED: tuple[tuple[str, bytes], ...] = (
 )
 
 
-@probe("VAL-1", phase=Phase.SERVE, needs=_NEEDS, samples=10)
+@probe("VAL-1", phase=Phase.SERVE, needs=_NEEDS, samples=10, varies=(Dimension.METHOD, Dimension.ROUTE))
 async def _malformed_bodies_are_refused(bench: Bench) -> Verdict:
     """Sends malformed JSON, no body at all, and values of another kind at the top."""
     known = await valid(bench)
     # A reader of streams takes the first value of several: only a valid one shows that this was enough.
-    first = json.dumps(bench.fresh(known.route.body)).encode()
-    judge_refused(bench, "JSON with something behind it as the body", await send(bench, first + b" {}"))
-    for what, body in _MALFORMED:
-        judge_refused(bench, f"{what} as the body", await send(bench, body))
+    for sink in await sinks(bench, known):
+        bodies = [
+            *_MALFORMED,
+            ("JSON with something behind it", json.dumps(sink.body(bench)).encode() + b" {}"),
+            # Only the valid members show that it is the comma that is refused.
+            ("a valid body with a comma at its end", json.dumps(sink.body(bench)).encode()[:-1] + b",}"),
+        ]
+        for what, body in bodies:
+            judge_refused(bench, f"{what} as the body{sink.behind}", await send(bench, body, to=sink))
     return await closing(bench)
 
 
-@probe("VAL-2", phase=Phase.SERVE, needs=_NEEDS, samples=4)
+_TYPES_WITHOUT_PREFLIGHT = (
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+)
+
+
+@probe("VAL-2", phase=Phase.SERVE, needs=_NEEDS, samples=4, varies=(Dimension.METHOD, Dimension.ROUTE))
 async def _other_media_types_are_refused(bench: Bench) -> Verdict:
     """Sends the valid body as text, as a form, as XML, without a type, and in a false charset."""
     known = await valid(bench)
     # A page of any other site may send these without a preflight (Fetch, "CORS-safelisted request-header").
-    for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
-        answer = await send(bench, bench.fresh(known.route.body), media_type)
-        judge_refused(bench, f"JSON sent as {media_type.partition(';')[0]}", answer, crashed=Severity.HIGH)
+    for sink in await sinks(bench, known):
+        for media_type in _TYPES_WITHOUT_PREFLIGHT:
+            answer = await send(bench, sink.body(bench), media_type, sink)
+            what = f"JSON sent as {media_type.partition(';')[0]}{sink.behind}"
+            judge_refused(bench, what, answer, crashed=Severity.HIGH)
     answer = await send(bench, bench.fresh(known.route.body), "application/xml")
     judge_refused(bench, "JSON sent as application/xml", answer, accepted=Severity.LOW, crashed=Severity.HIGH)
     answer = await send(bench, bench.fresh(known.route.body), None)
@@ -172,29 +188,33 @@ async def _without_fields(bench: Bench, known: Valid) -> set[str]:
     return optional
 
 
-async def _judge_type(bench: Bench, known: Valid, name: str, other: str) -> None:
-    body = {**members(bench.fresh(known.route.body)), name: _VALUES[other]}
-    answer = await send(bench, body)
+async def _judge_type(bench: Bench, known: Valid, name: str, other: str, sink: Sink) -> None:
+    if name not in members(sink.route.body):
+        return
+    body = {**members(sink.body(bench)), name: _VALUES[other]}
+    answer = await send(bench, body, to=sink)
     kind = known.types[name]
     if answer.ok and {kind, other} <= _SCALARS:
         there, kept = found_in((await read_back(bench, answer)).json(), name)
-        if there and type_of(kept) in {kind, "integer" if kind == "number" else kind}:
+        whole = other == "number" and kind == "integer"  # a part of it would be lost
+        if there and not whole and type_of(kept) in {kind, "integer" if kind == "number" else kind}:
             bench.sample()
             bench.note(f"{name}: {other} is changed to {kind}")
             return
-    judge_refused(bench, f"{other} instead of {kind}", answer)
+    judge_refused(bench, f"{other} instead of {kind}{sink.behind}", answer)
 
 
-@probe("VAL-3", phase=Phase.SERVE, needs=_NEEDS, samples=4)
+@probe("VAL-3", phase=Phase.SERVE, needs=_NEEDS, samples=4, varies=(Dimension.METHOD, Dimension.ROUTE))
 async def _fields_are_required_and_typed(bench: Bench) -> Verdict:
     """Leaves out each field, and gives each a value of every other JSON type."""
     known = await valid(bench)
     optional = await _without_fields(bench, known)
-    for name, kind in known.types.items():
-        if kind not in _VALUES or kind == "null":
-            continue
-        for other in _wrong_for(kind, nullable=name in known.nullable or name in optional):
-            await _judge_type(bench, known, name, other)
+    for sink in await sinks(bench, known):
+        for name, kind in known.types.items():
+            if kind not in _VALUES or kind == "null":
+                continue
+            for other in _wrong_for(kind, nullable=name in known.nullable or name in optional):
+                await _judge_type(bench, known, name, other, sink)
     return await closing(bench)
 
 

@@ -17,6 +17,7 @@ from ...verdict import Verdict
 
 __all__ = (
     "JSON",
+    "Sink",
     "Valid",
     "closing",
     "found_in",
@@ -24,6 +25,7 @@ __all__ = (
     "read_back",
     "refused",
     "send",
+    "sinks",
     "type_of",
     "valid",
     "with_raw",
@@ -122,14 +124,53 @@ def found_in(document: object, name: str) -> tuple[bool, Any]:
     return False, None
 
 
-async def send(bench: Bench, body: Any, media_type: str | None = JSON, **options: Any) -> Answer:
-    """Send a body to the route that creates; bytes as they are, anything else as JSON."""
-    route = bench.manifest.routes.by_role["create"]
+async def send(
+    bench: Bench, body: Any, media_type: str | None = JSON, to: Sink | None = None, **options: Any
+) -> Answer:
+    """Send a body; bytes as they are, anything else as JSON.
+
+    Parameters:
+        to: where; the route that creates when left out.
+    """
+    route = bench.manifest.routes.by_role["create"] if to is None else to.route
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {name: value for name, value in route.headers.items() if name.lower() != "content-type"}
     if media_type is not None:
         fields["Content-Type"] = media_type
-    return await bench.request(route.method, route.path, fields, data, **options)
+    return await bench.request(route.method, route.path if to is None else to.path, fields, data, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """A route that takes a body, and the path that it is sent to.
+
+    Parameters:
+        behind: how findings name it, behind what was sent; empty for the route that creates.
+    """
+
+    route: Route
+    path: str
+    behind: str = ""
+
+    def body(self, bench: Bench) -> Any:
+        """Return a fresh valid body."""
+        return bench.fresh(self.route.body)
+
+
+async def sinks(bench: Bench, known: Valid) -> list[Sink]:
+    """Return the routes that create and that change, for what each has to refuse in the same way."""
+    found = [Sink(known.route, known.route.path)]
+    update = bench.manifest.routes.by_role.get("update")
+    if update is not None and update.body is not None:
+        identifier = update.literal or (await bench.create()).id
+        path = update.path.replace("{id}", identifier)
+        sink = Sink(update, path, " in a change")
+        answer = await send(bench, sink.body(bench), to=sink)
+        if answer.ok:
+            found.append(sink)
+        else:
+            bench.note(f"changes were not tried: the valid body of routes.update was answered {answer}")
+    return found
 
 
 def with_raw(bench: Bench, name: str, raw: bytes) -> bytes:
