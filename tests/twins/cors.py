@@ -36,7 +36,7 @@ TWINS = (
     Twin("cor-5-wants-login", "COR-5"),
     Twin("cor-5-lacks-delete", "COR-5"),
     Twin("cor-5-lacks-content-type", "COR-5"),
-    Twin("cor-6-any-origin", "COR-6"),
+    Twin("cor-6-any-origin", "COR-6", frozenset({"COR-1"})),
     Twin("cor-6-any-method", "COR-6"),
     Twin("cor-6-any-field", "COR-6", warns=True),
     Twin("cor-7-none", "COR-7", warns=True),

@@ -29,7 +29,7 @@ __all__ = (
 
 COUNT = 25
 _TOGETHER = 4
-_UNRECORDED = {"live", "HEAD live", "ready", "document"}
+_UNRECORDED = {"live", "HEAD live", "ready", "document", "too large"}
 _LINES = 20
 """Lines of one record that is printed for people to read."""
 _ID_FIELDS = ("x-request-id", "request-id", "x-correlation-id", "x-trace-id", "x-amzn-requestid")
@@ -100,7 +100,7 @@ async def collect(bench: Bench) -> Traffic:
 async def survey(bench: Bench) -> list[Answer]:
     """Return two answers of each route by each method, several at a time.
 
-    Health checks need no records.
+    Health checks need no records, and what is too large may be refused before its request is known.
     """
     known = {kind: ask for kind, ask in (await asks(bench)).items() if kind not in _UNRECORDED}
     found: list[Answer] = []
