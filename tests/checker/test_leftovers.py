@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -277,6 +278,11 @@ def test_a_store_that_nothing_declares(tmp_path: Path, monkeypatch: pytest.Monke
         assert client.keys() == []
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_service_that_runs_already(folder: Path) -> None:
     """Nothing is written to it without leave; with it, what was created is deleted again."""
     port = free_port()
@@ -288,6 +294,8 @@ def test_a_service_that_runs_already(folder: Path) -> None:
             text.replace("command = ['x', \"notes.py\"]", f"url = 'http://127.0.0.1:{port}'")
         )
         before = _files(folder)
+
+        until(lambda: _listens(port))
 
         def check(*, allow_writes: bool) -> Run:
             options = Options(only=_ONLY, calibrated=False, second_try=False, allow_writes=allow_writes)

@@ -138,11 +138,7 @@ class _Runner:
         await self.custody.prepare()
         self.listener(
             RunStarted(
-                target_of(self.manifest),
-                self.options.profile,
-                len(chosen),
-                self._limits(),
-                self._overlay(),
+                target_of(self.manifest), self.options.profile, len(chosen), self._limits(), self._overlay()
             )
         )
         if self.options.calibrated:
