@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, cas
 
 import faults_page
 import guide_pages
+import manifest_page
 from pydantic import SecretStr
 
 from roadworthy.checklist import ITEMS, PATTERNS, assertions_of
@@ -51,6 +52,7 @@ def blocks() -> Iterator[Block]:
     yield "docs/performance.md", "data", data
     yield "docs/settings.md", "settings", settings_table
     yield "docs/reliability.md", "faults", faults_page.page
+    yield "docs/manifest.md", "keys", manifest_page.page
     yield "docs/checklist/README.md", "items", items_table
     yield "docs/checklist/README.md", "patterns", patterns_table
     for item in ITEMS:

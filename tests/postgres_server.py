@@ -43,7 +43,7 @@ def account() -> dict[str, Any]:
 
 
 class PostgresServer:
-    """Starts with the ``with`` block and is gone after it. Its user ``zoo`` has a password, and no more.
+    """Starts with the ``with`` block and is gone after it. Its user ``zoo`` may make databases, and no more.
 
     Parameters:
         network: from where clients may come, besides this machine; ``listen_addresses`` has to fit.
@@ -148,7 +148,7 @@ class PostgresServer:
         return self
 
     def _fill(self) -> None:
-        self.psql(f"CREATE ROLE zoo LOGIN PASSWORD '{PASSWORD}'")
+        self.psql(f"CREATE ROLE zoo LOGIN CREATEDB PASSWORD '{PASSWORD}'")
         self.psql("CREATE DATABASE zoo OWNER zoo")
 
     def __exit__(

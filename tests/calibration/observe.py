@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from roadworthy.checker.custody import Custody
 from roadworthy.checker.manifest.model import Manifest
 from roadworthy.checker.read.masking import Masker
 from roadworthy.checker.service.process import Service
@@ -96,7 +97,7 @@ def _was_read(server: int, client: int) -> bool:
 
 async def observe_stop(manifest: Manifest, folder: Path) -> Observed:
     """Start the target, send SIGTERM to the started process during a request, and tell what happened."""
-    target = await launch(manifest, Launch(), folder, Masker())
+    target = await launch(manifest, Launch(), folder, Masker(), Custody(manifest, folder, "0"))
     try:
         return await _observe(target, target.process)
     finally:

@@ -8,6 +8,7 @@ import pytest
 
 from roadworthy.checker import Profile, Verdict, parse_manifest
 from roadworthy.checker.bench import Bench
+from roadworthy.checker.custody import Custody
 from roadworthy.checker.http.request import Address, Request
 from roadworthy.checker.http.wire import Answer, Ending
 from roadworthy.checker.phases import Phase
@@ -29,7 +30,12 @@ list = { path = "/api/items" }
 def _bench(folder: Path, wanted: int = 1) -> Bench:
     manifest = parse_manifest(_MANIFEST, folder=folder)
     context = RunContext(
-        manifest=manifest, profile=Profile.FULL, folder=folder, masker=Masker(), marker="abc"
+        manifest=manifest,
+        profile=Profile.FULL,
+        folder=folder,
+        masker=Masker(),
+        custody=Custody(manifest, folder, "abc"),
+        marker="abc",
     )
     return Bench(assertion("HDR-1"), wanted, Stage(context, Phase.SERVE), manifest)
 

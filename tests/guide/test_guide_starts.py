@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from roadworthy.checker.custody import Custody
 from roadworthy.checker.errors import PortTaken
 from roadworthy.checker.http.wire import Answer, exchange
 from roadworthy.checker.manifest.read import load_manifest
@@ -35,11 +36,15 @@ def test_it_starts_and_answers(
     manifest = load_manifest(FOLDER / stack / "roadworthy.toml")
 
     async def ask() -> tuple[float, Answer]:
-        target = await launch(manifest, Launch(), tmp_path, Masker())
+        custody = Custody(manifest, tmp_path, "0")
+        await custody.prepare()
+        assert custody.writes, custody.why
+        target = await launch(manifest, Launch(), tmp_path, Masker(), custody)
         try:
             return target.ready_after, await exchange(target.address, "GET", USERS[stack], seconds=10)
         finally:
             await target.close()
+            await custody.close()
 
     try:
         seconds, answer = asyncio.run(ask())

@@ -99,9 +99,13 @@ def test_the_reference_service_is_proved_on_postgresql(
     """The same on PostgreSQL, where also SQLite is seen to answer alike and the pools to fit the server."""
     with PostgresServer(max_connections=100) as server:
         verdicts = _judge(workers, tmp_path / "report.json", record_property, DATABASE_URL=server.url)
-        created = int(server.psql("SELECT count(*) FROM users", database="zoo").stdout)
+        databases = server.psql("SELECT datname FROM pg_database").stdout.decode().split()
+        tables = server.psql(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="zoo"
+        ).stdout
     assert verdicts == {"pass"}
-    assert created > 100, "it was not the database that was asked for"
+    assert set(databases) == {"postgres", "template0", "template1", "zoo"}, "a database was left"
+    assert int(tables) == 0, "the declared database was written to"
 
 
 def test_postgresql_answers_as_sqlite_does(tmp_path: Path) -> None:

@@ -1,6 +1,14 @@
 """What can go wrong with a check itself, as opposed to with the service that is checked."""
 
-__all__ = ("CheckError", "ControlFailed", "ManifestError", "PortTaken", "StartFailed", "TargetLost")
+__all__ = (
+    "CheckError",
+    "ControlFailed",
+    "ManifestError",
+    "PortTaken",
+    "StartFailed",
+    "TargetLost",
+    "Untried",
+)
 
 
 class CheckError(Exception):
@@ -33,3 +41,7 @@ class ControlFailed(Exception):
     def __init__(self, text: str, undeclared: tuple[str, ...] = ()) -> None:
         super().__init__(text)
         self.undeclared = undeclared
+
+
+class Untried(ControlFailed):
+    """Raised by what a probe may not do: it would write where the check has nothing of its own."""

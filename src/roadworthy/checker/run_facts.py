@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 from .manifest.model import Manifest
+from .manifest.variables import expand
 from .phases import Profile
+from .read.masking import Masker
 from .service.target import Target
 
-__all__ = ("addresses", "limits", "overlay", "restart", "target_of")
+__all__ = ("addresses", "learn_secrets", "limits", "overlay", "restart", "target_of")
 
 
 def target_of(manifest: Manifest) -> str:
@@ -61,3 +64,12 @@ def restart(first: Target | None) -> str:
     command = first.service.command
     words.append(" ".join(command) if first.manifest.start.shell else shlex.join(command))
     return " ".join(words)
+
+
+def learn_secrets(manifest: Manifest, masker: Masker) -> None:
+    """Have the masker know the secrets that the manifest names or holds."""
+    values = {**os.environ, **{name: expand(value) for name, value in manifest.env.set.items()}}
+    for name in manifest.env.secret:
+        masker.add(name, values.get(name, ""))
+    for name, value in manifest.env.set.items():
+        masker.add_url(name, value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import secrets
 import shutil
 import time
@@ -19,8 +18,9 @@ from typing import Any
 from ..checklist import ITEMS, PATTERNS, Assertion, Severity
 from .bench import Bench
 from .calibration import calibrate
+from .custody import Custody
 from .declare import declared, unlocks
-from .errors import ControlFailed, StartFailed, TargetLost
+from .errors import ControlFailed, StartFailed, TargetLost, Untried
 from .events import (
     Calibration,
     Event,
@@ -35,17 +35,17 @@ from .events import (
     RunStarted,
 )
 from .http.wire import DialFailed
+from .leftovers import remove_created, start_first
 from .manifest.model import Manifest
-from .manifest.variables import expand, with_kind
+from .manifest.variables import with_kind
 from .needs import Need, unmet
 from .other_ways import try_other_ways
 from .phases import PHASES, Phase, Profile
 from .probe import Probe
 from .read.masking import Masker
 from .registry import choose, probe_of
-from .run_facts import addresses, limits, overlay, restart, target_of
+from .run_facts import addresses, learn_secrets, limits, overlay, restart, target_of
 from .scratch import scratch_folder
-from .service.target import Launch
 from .stage import RunContext, Stage
 from .verdict import Finding, Result, Verdict, Waiver, exit_code, judge_item
 from .waivers import covering, is_expired
@@ -70,6 +70,7 @@ class Options:
         allow_inconclusive: how many required assertions may stay without proof.
         second_try: whether a failing assertion is tried again on a fresh process.
         calibrated: whether the machine is measured first.
+        allow_writes: whether the check may write where it can have no store of its own.
     """
 
     only: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ class Options:
     allow_inconclusive: int = 0
     second_try: bool = True
     calibrated: bool = True
+    allow_writes: bool = False
 
 
 def _nobody(_: Event) -> None:
@@ -117,6 +119,8 @@ class _Runner:
     listener: Listener
     folder: Path
     masker: Masker = field(default_factory=Masker)
+    marker: str = field(default_factory=lambda: secrets.token_hex(3))
+    custody: Custody | None = None
     results: dict[str, Result] = field(default_factory=dict[str, Result])
     notices: list[str] = field(default_factory=list[str])
     used_waivers: set[Waiver] = field(default_factory=set[Waiver])
@@ -128,14 +132,13 @@ class _Runner:
     async def run(self) -> Run:
         began, clock = datetime.now(UTC), time.monotonic()
         chosen = choose(self.options.only)
-        self._remember_secrets()
+        learn_secrets(self.manifest, self.masker)
+        allowed = self.options.allow_writes
+        self.custody = Custody(self.manifest, self.folder, self.marker, allowed, self._notice)
+        await self.custody.prepare()
         self.listener(
             RunStarted(
-                target_of(self.manifest),
-                self.options.profile,
-                len(chosen),
-                limits(self.manifest, self.options.profile),
-                self._overlay(),
+                target_of(self.manifest), self.options.profile, len(chosen), self._limits(), self._overlay()
             )
         )
         if self.options.calibrated:
@@ -145,7 +148,8 @@ class _Runner:
             profile=self.options.profile,
             folder=self.folder,
             masker=self.masker,
-            marker=secrets.token_hex(3),
+            custody=self.custody,
+            marker=self.marker,
             slowness=self.calibration.slowness if self.calibration else 1.0,
         )
         try:
@@ -153,6 +157,7 @@ class _Runner:
         except asyncio.CancelledError:
             # Told to stop: what was found so far is worth its report, so this is the end of the run.
             self._break_off(chosen)
+        await remove_created(self.context, self._notice)
         return self._finish(chosen, began.isoformat(timespec="seconds"), time.monotonic() - clock)
 
     # The plan
@@ -194,10 +199,7 @@ class _Runner:
         shared = next((phase for phase in plan if PHASES[phase].shared), None)
         first = Stage(self.context, shared or next(iter(plan)))
         # A service that does not start at all ends the run here, before anything is reported.
-        if shared or not self.manifest.startable:
-            await first.target()
-        else:
-            await self.context.close(await self.context.launch(Launch()))
+        await start_first(self.context, first, shared=bool(shared))
         # The phase that has the first process comes first: where the port is fixed, no other can start.
         together = sorted(
             (phase for phase in plan if not PHASES[phase].alone), key=lambda phase: phase is not first.phase
@@ -278,7 +280,7 @@ class _Runner:
     async def _one(self, stage: Stage, each: Probe) -> Result:
         bench = Bench(each.assertion, each.samples, stage, self.manifest)
         began = time.monotonic()
-        verdict, unreachable = Verdict.ERROR, False
+        verdict, unreachable, left_out = Verdict.ERROR, False, False
         try:
             async with asyncio.timeout(bench.patience(each.seconds)) as bench.deadline.timeout:
                 if PHASES[stage.phase].shared or not self.manifest.startable:
@@ -288,6 +290,7 @@ class _Runner:
                     await try_other_ways(each, bench)
         except ControlFailed as failed:
             verdict = bench.inconclusive(str(failed), undeclared=failed.undeclared)
+            left_out = isinstance(failed, Untried)
         except TimeoutError:
             verdict = bench.inconclusive(f"not done within {each.seconds:g} s")
         except (StartFailed, TargetLost) as failed:
@@ -323,6 +326,7 @@ class _Runner:
             seconds=round(time.monotonic() - began, 3),
             phase=stage.phase.value,
             unreachable=unreachable,
+            left_out=left_out and verdict is Verdict.INCONCLUSIVE,
         )
 
     def _break_off(self, chosen: Sequence[Assertion]) -> None:
@@ -379,7 +383,7 @@ class _Runner:
             addresses=addresses(self.context.first),
             restart=self.masker.text(restart(self.context.first)),
             undeclared=unlocks(result for result in results if self._would_be_tried(result)),
-            limits=limits(self.manifest, self.options.profile),
+            limits=self._limits(),
             overlay=self._overlay(),
             unused_waivers=tuple(
                 each
@@ -408,15 +412,12 @@ class _Runner:
     def _undeclared(self, bench: Bench) -> tuple[str, ...]:
         return tuple(key for key in bench.undeclared if not declared(key, self.manifest))
 
+    def _limits(self) -> tuple[str, ...]:
+        found = (*limits(self.manifest, self.options.profile), self.custody.limit if self.custody else "")
+        return tuple(self.masker.text(text) for text in found if text)
+
     def _overlay(self) -> tuple[str, ...]:
         return tuple(self.masker.text(text) for text in overlay(self.manifest))
-
-    def _remember_secrets(self) -> None:
-        values = {**os.environ, **{name: expand(value) for name, value in self.manifest.env.set.items()}}
-        for name in self.manifest.env.secret:
-            self.masker.add(name, values.get(name, ""))
-        for name, value in self.manifest.env.set.items():
-            self.masker.add_url(name, value)
 
     # The end
 
@@ -426,9 +427,13 @@ class _Runner:
                 target.service.kill()
 
     async def close(self) -> None:
-        for target in list(self.context.open_targets) if self.context else ():
-            assert self.context is not None
-            await self.context.close(target)
+        try:
+            for target in list(self.context.open_targets) if self.context else ():
+                assert self.context is not None
+                await self.context.close(target)
+        finally:
+            if self.custody is not None:
+                await self.custody.close()
 
 
 def _severity(entry: Assertion, findings: Sequence[Finding]) -> Severity:

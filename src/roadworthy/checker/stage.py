@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import ControlFailed, TargetLost
+from .custody import Custody
+from .errors import ControlFailed, StartFailed, TargetLost
 from .http.kept import KeptConnections
 from .manifest.model import Manifest
 from .phases import PHASES, Phase, Profile
@@ -29,6 +30,8 @@ class RunContext:
 
     Parameters:
         slowness: how many times slower this machine answers than a quiet one; at least 1, scales deadlines.
+        custody: what each start gets in place of the service's data, and whether the check may write.
+        prepared: a copy of an SQLite file that every fresh store begins with; none before the first start.
         marker: stands in the User-Agent and in every id that the check makes up.
     """
 
@@ -36,6 +39,7 @@ class RunContext:
     profile: Profile
     folder: Path
     masker: Masker
+    custody: Custody
     marker: str
     slowness: float = 1.0
     launches: int = 0
@@ -45,7 +49,7 @@ class RunContext:
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
     """As many start at the same time as there are processors: a service of several workers fills one for
     seconds, and six of them would all be late."""
-    _prepared: Path | None = None
+    prepared: Path | None = None
 
     async def launch(self, options: Launch) -> Target:
         """Start the service in a folder of its own and remember it until it is closed."""
@@ -55,12 +59,19 @@ class RunContext:
         options = replace(options, slowness=self.slowness)
         fresh = options.store == "own" and not options.url and options.same_store_as is None
         if fresh:
-            options = replace(options, prepared=self._prepared)
+            options = replace(options, prepared=self.prepared)
         async with self.starting if options.wait else nullcontext():
-            target = await launch(self.manifest, options, folder, self.masker)
+            try:
+                target = await launch(self.manifest, options, folder, self.masker, self.custody)
+            except StartFailed:
+                if not self.custody.stay():
+                    raise
+                folder = folder.with_name(f"{folder.name}-again")
+                folder.mkdir()
+                target = await launch(self.manifest, options, folder, self.masker, self.custody)
         self.open_targets.add(target)
         self.first = self.first or target
-        if fresh and options.wait and self._prepared is None and self.manifest.health.ready:
+        if fresh and options.wait and self.prepared is None and self.manifest.health.ready:
             await self._keep_prepared(target.store)
         return target
 
@@ -73,7 +84,7 @@ class RunContext:
             copy = self.folder / "prepared.db"
             with contextlib.suppress(sqlite3.Error):
                 await asyncio.to_thread(store.copy_to, copy)
-                self._prepared = copy
+                self.prepared = copy
 
     async def close(self, target: Target) -> None:
         """End a target."""

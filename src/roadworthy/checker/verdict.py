@@ -173,7 +173,7 @@ class Result:
         reason: why the verdict is what it is, where the findings do not say it.
         severity: the worst of the findings, else the assertion's own.
         samples, wanted: how often it was tried, and how often it has to be for a pass.
-        left_out: it was not tried because the profile does without it.
+        left_out: it was not tried because the profile does without it, or because nothing may be written.
         undeclared: the manifest's keys that it lacks, by their dotted path; with all of them it is tried.
         waived: the waiver that covers every failing finding.
     """

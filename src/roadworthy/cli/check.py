@@ -91,6 +91,14 @@ def _run(
     allow_inconclusive: Annotated[
         int, typer.Option(metavar="N", help="How many required assertions may stay without proof.")
     ] = 0,
+    allow_writes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-writes",
+            help="Write where the check can have no store of its own: in a service that runs already, in a "
+            "store that the manifest does not declare. What it created is deleted through routes.delete.",
+        ),
+    ] = False,
     listing: Annotated[
         bool, typer.Option("--list", help="List the assertions that would be tried, and exit.")
     ] = False,
@@ -119,6 +127,7 @@ def _run(
         profile=Profile(profile),
         strict=strict,
         allow_inconclusive=allow_inconclusive,
+        allow_writes=allow_writes,
     )
     try:
         Folder.current()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from roadworthy.checker import parse_manifest
+from roadworthy.checker.custody import Custody
 from roadworthy.checker.errors import PortTaken
 from roadworthy.checker.read.masking import Masker
 from roadworthy.checker.service.target import Launch, attach, launch
@@ -49,7 +50,7 @@ async def _started(folder: Path, thefts: int) -> list[int]:
             command = f"[{sys.executable!r}, '-c', '''{_SERVICE}''', '{number}']"
             text = f"[start]\ncommand = {command}\n[listen]\nport_env = 'PORT'\n"
             manifest = parse_manifest(text, folder=folder)
-            target = await launch(manifest, Launch(), folder, Masker())
+            target = await launch(manifest, Launch(), folder, Masker(), Custody(manifest, folder, "0"))
             await target.close()
             assert target.address.port == ports[-1]
     return ports

@@ -1,6 +1,4 @@
 # What `django-admin startproject` writes, less the apps that nothing here uses, and with DEBUG off.
-from pathlib import Path
-
 SECRET_KEY = "django-insecure-for-this-example-alone-7x0q2m9v4k8w1z5c3b6n"
 DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
@@ -16,7 +14,7 @@ WSGI_APPLICATION = "project.wsgi.application"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": Path(__file__).resolve().parent.parent / "users.db",
+        "NAME": "users.db",
     }
 }
 TIME_ZONE = "UTC"

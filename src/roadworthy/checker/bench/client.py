@@ -19,6 +19,7 @@ from ..needs import Need
 from ..phases import Phase, Profile
 from ..service.target import Target
 from ..stage import Stage
+from .bodies import found_id
 from .ways import PLAIN, Way
 
 __all__ = ("Client",)
@@ -121,6 +122,9 @@ class Client:
             source: the local address to come from.
             patient: wait and repeat after a 429 with Retry-After; by default in all phases but ``limits``.
             interval: seconds between one byte of the request and the next; all at once when None.
+
+        Raises:
+            Untried: it may change data that is not the check's own; let it pass, the runner says so.
         """
         pairs = self.headers(headers, auth=auth)
         if json_body is not None:
@@ -131,6 +135,7 @@ class Client:
         waits = self.phase is not Phase.LIMITS if patient is None else patient
         limit = self.patience(seconds)
         for attempt in itertools.count(1):
+            self.stage.context.custody.require(method)
             self.requests += 1
             if source or interval or self.way is PLAIN:
                 answer = await exchange(
@@ -138,6 +143,7 @@ class Client:
                 )
             else:
                 answer = await self._in_way(where, method, path, self.way.fields(pairs), body, limit)
+            self._hear(answer)
             after = retry_after(answer)
             if answer.status != 429 or not waits or attempt == 4 or after is None or after > 60:
                 return answer
@@ -175,7 +181,22 @@ class Client:
             DialFailed: nobody listens, or nobody accepted in time.
         """
         self.requests += 1
-        return await Connection.open((target or self.target).address, **options)
+        connection = await Connection.open((target or self.target).address, **options)
+        connection.judge, connection.hear = self.stage.context.custody.require_bytes, self._hear
+        return connection
+
+    def _hear(self, answer: Answer) -> None:
+        """Remember what a request has created, in case it has to be deleted again."""
+        create, request = self.manifest.routes.by_role.get("create"), answer.request
+        if (
+            create is not None
+            and answer.ok
+            and (request.method, request.path) == (create.method, create.path)
+        ):
+            custody, target = self.stage.context.custody, self._target
+            custody.remember(found_id(answer, create.id))
+            if target is not None and target.service is not None:
+                custody.look_once(target.service, target.place)
 
     async def until(
         self,

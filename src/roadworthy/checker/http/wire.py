@@ -16,6 +16,7 @@ import json
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -157,6 +158,10 @@ class Connection:
     events: list[Event] = field(default_factory=list[Event])
     received: bytearray = field(default_factory=bytearray)
     """Everything that came, in order."""
+    judge: Callable[[bytes], None] | None = None
+    """Asked before anything is sent; what it raises is raised."""
+    hear: Callable[[Answer], None] | None = None
+    """Gets each answer that was read."""
     _parsed: int = 0
     _news: News = field(default_factory=News)
     _reader: asyncio.Task[None] | None = None
@@ -225,6 +230,7 @@ class Connection:
 
     async def send(self, data: bytes, seconds: float = 10.0) -> bool:
         """Send bytes as they are; return False when the peer no longer takes them."""
+        self._ask_judge(data)
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.get_running_loop().sock_sendall(self.sock, data)
@@ -236,6 +242,7 @@ class Connection:
 
     async def trickle(self, data: bytes, interval: float) -> bool:
         """Send a byte every ``interval`` seconds, until all are sent or the connection is over."""
+        self._ask_judge(data)
         for at in range(len(data)):
             if self.over or not await self.send(data[at : at + 1]):
                 return False
@@ -313,7 +320,7 @@ class Connection:
         ended = self._time_of(max(self._parsed - 1, 0)) if self._parsed > came_before else time.monotonic()
         if self._over and not whole:
             ended = next((event.at for event in reversed(self.events) if event.kind == self._over), ended)
-        return Answer(
+        found = Answer(
             request=request,
             ending=self._judge(parser, whole, in_time, self._parsed > came_before),
             head=parser.head,
@@ -327,6 +334,13 @@ class Connection:
             first_byte=first,
             ended=ended,
         )
+        if self.hear is not None:
+            self.hear(found)
+        return found
+
+    def _ask_judge(self, data: bytes) -> None:
+        if self.judge is not None:
+            self.judge(data)
 
     async def exchange(
         self,
@@ -346,6 +360,7 @@ class Connection:
         """
         later = any(event.kind == "sent" for event in self.events)
         request, data = build_request(self.address, method, path, headers, body, version=version, later=later)
+        self._ask_judge(data)
         began = time.monotonic()
         # A refusal may come while the body is on its way (413, 431): sending must not hold up reading.
         sending = asyncio.create_task(

@@ -9,9 +9,11 @@ seen from outside is not guessed; :data:`ASK` names it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..custody import Custody, Place
 from ..errors import ManifestError, StartFailed
 from ..http.request import Address
 from ..http.wire import exchange
@@ -32,10 +35,11 @@ from ..service.target import attach
 from ..store.kinds import PORTS, kind_of
 from .infer_routes import Explorer, Fact
 from .model import Manifest
+from .port import with_port
 from .routes import Routes
 from .variables import expand
 
-__all__ = ("ASK", "Fact", "Inference", "infer")
+__all__ = ("ASK", "SECRET", "Fact", "Inference", "infer")
 
 ASK = {
     "routes.slow": "a route that takes two seconds, for shutdown and deadlines",
@@ -52,6 +56,8 @@ _PORTS = ("PORT", "HTTP_PORT", "SERVER_PORT", "APP_PORT", "UVICORN_PORT")
 _MORE_PORTS = ("OPS_PORT", "METRICS_PORT", "MANAGEMENT_SERVER_PORT", "MANAGEMENT_PORT")
 _MINIMAL = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "JAVA_HOME", "NODE_PATH")
 _MOST_ROUNDS = 10
+SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|API_?KEY|PRIVATE")
+"""What the name of a variable has whose value must not be shown."""
 _OTHERS_WAIT = 1.0
 _STORE_PORTS = {port: kind for kind, port in PORTS.items()}
 _STORE_FILE = re.compile(r"(.+\.(?:db|sqlite|sqlite3))(?:-wal|-shm|-journal)?")
@@ -69,13 +75,16 @@ class Inference:
 
     Parameters:
         manifest: the given manifest, completed with the facts.
+        custody: makes what each start gets in place of the service's data.
         facts: by their place in the manifest, in the order of discovery.
         notes: what was tried and could not be determined.
     """
 
     manifest: Manifest
+    custody: Custody
     facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
     notes: list[str] = field(default_factory=list[str])
+    starts: int = 0
 
     def add(self, place: str, value: Any, evidence: str) -> None:
         """Keep a fact unless the manifest declares that key."""
@@ -90,29 +99,34 @@ async def infer(manifest: Manifest) -> Inference:
         StartFailed: it does not start, or listens nowhere.
         ManifestError: the manifest refers to a variable that is not set.
     """
-    found = Inference(manifest)
-    if not manifest.startable:
-        target = await attach(manifest)
-        await _explore(found, target.address, [])
-    else:
-        folder = scratch_folder("roadworthy-infer-")
-        try:
+    folder = scratch_folder("roadworthy-infer-")
+    found = Inference(manifest, Custody(manifest, folder, secrets.token_hex(3)))
+    try:
+        await found.custody.prepare()
+        if manifest.startable:
             await _from_process(found, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    found.manifest = _merged(manifest, found.facts)
+        else:
+            target = await attach(manifest)
+            await _explore(found, target.address, [])
+    finally:
+        await found.custody.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    if found.custody.why:
+        found.notes.append(f"nothing was written ({found.custody.why}), so routes.create could not be tried")
+    found.manifest = _merged(found.manifest, found.facts)
     return found
 
 
 async def _explore(found: Inference, address: Address, others: list[tuple[str, Address]]) -> None:
-    explorer = Explorer(address, found.manifest, found.add, found.notes.append)
+    explorer = Explorer(address, found.manifest, found.add, found.notes.append, found.custody.may_write)
     await explorer.everything(others)
 
 
 async def _from_process(found: Inference, folder: Path) -> None:
-    start = await _Start.listening(found, os.environ, {})
+    start = await _first_start(found)
     try:
         _add_port(found, start)
+        found.custody.look_first(start.service, start.place)
         others = [
             (name, Address(start.address.host, port))
             for name, port in start.given.items()
@@ -126,9 +140,9 @@ async def _from_process(found: Inference, folder: Path) -> None:
             )
         await _explore(found, start.address, others)
         _add_logs(found, start.service)
-        _add_store(found, start.service)
+        _add_store(found, start)
     finally:
-        await start.service.close()
+        await start.close()
     await _add_environment(found)
     await _confirm_store_variable(found, folder)
 
@@ -141,6 +155,12 @@ class _Start:
     given: dict[str, int]
     address: Address
     ports: set[int]
+    place: Place
+
+    async def close(self) -> None:
+        """End it, and remove what was made for it."""
+        await self.service.close()
+        await self.place.release()
 
     @classmethod
     async def listening(
@@ -156,15 +176,24 @@ class _Start:
         full |= {name: expand(value) for name, value in {**manifest.env.set, **manifest.check.env}.items()}
         full |= more
         words = [expand(word.replace("{port}", str(port)), full) for word in manifest.start.command]
-        service = await Service.start(
-            words, full, manifest.folder / manifest.start.cwd, shell=manifest.start.shell
-        )
+        found.starts += 1
+        folder = found.custody.folder / f"start-{found.starts}"
+        folder.mkdir()
+        place = await found.custody.place(full, folder, None)
+        cwd, full = found.custody.cwd, place.environment(full)
+        if place.work is not None:
+            cwd, words = place.work.cwd, [place.work.command_word(word) for word in words]
         try:
-            address, ports = await _await_listener(service, manifest, given)
+            service = await Service.start(words, full, cwd, shell=manifest.start.shell)
+            try:
+                address, ports = await _await_listener(service, manifest, given)
+            except BaseException:
+                await service.close()
+                raise
         except BaseException:
-            await service.close()
+            await place.release()
             raise
-        return cls(service, given, address, ports)
+        return cls(service, given, address, ports, place)
 
 
 async def _await_listener(
@@ -196,6 +225,25 @@ def _tail(service: Service) -> str:
     return "\n".join(f"  {line.text[:400]}" for line in service.lines[-20:]) or "  (nothing)"
 
 
+async def _first_start(found: Inference) -> _Start:
+    """Start it with ``{port}`` in place of a port in its command, if it listens there then; else as it is."""
+    given = found.manifest
+    for command in () if given.movable else with_port(given.start.command):
+        found.manifest = replace(given, start=replace(given.start, command=command))
+        with contextlib.suppress(StartFailed):
+            start = await _Start.listening(found, os.environ, {})
+            if start.address.port == start.given["PORT"]:
+                return start
+            await start.close()
+    found.manifest = given
+    try:
+        return await _Start.listening(found, os.environ, {})
+    except StartFailed:
+        if not found.custody.stay():
+            raise
+        return await _Start.listening(found, os.environ, {})
+
+
 def _add_port(found: Inference, start: _Start) -> None:
     port = start.address.port
     name = next((name for name, number in start.given.items() if number == port), "")
@@ -225,7 +273,8 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _add_store(found: Inference, service: Service) -> None:
+def _add_store(found: Inference, start: _Start) -> None:
+    service = start.service
     for name, value in service.environment.items():
         kind = kind_of(value) if ":" in value else "tcp"
         place = urlsplit(value) if kind in PORTS else None
@@ -244,7 +293,8 @@ def _add_store(found: Inference, service: Service) -> None:
         for path in linux.open_files(one.pid).values():
             match = _STORE_FILE.fullmatch(path)
             if match:
-                file = os.path.relpath(match[1], found.manifest.folder / found.manifest.start.cwd)
+                work = start.place.work
+                file = os.path.relpath(match[1], work.cwd if work is not None else found.custody.cwd)
                 found.add("database.kind", "sqlite", f"it had {Path(match[1]).name} open")
                 found.add("database.file", file, "the open file")
                 return
@@ -269,11 +319,11 @@ async def _add_environment(found: Inference) -> None:
                 required[name] = "with an empty environment it did not start and named it"
                 more[name] = os.environ.get(name) or _plausible(name)
             continue
-        await start.service.close()
+        await start.close()
         break
     if required:
         found.add("env.required", list(required), next(iter(required.values())))
-        secret = [name for name in required if re.search(r"SECRET|PASSWORD|TOKEN|API_?KEY|PRIVATE", name)]
+        secret = [name for name in required if SECRET.search(name)]
         if secret:
             found.add("env.secret", secret, "by its name" if len(secret) == 1 else "by their names")
         values = {name: value for name, value in more.items() if name not in os.environ}
@@ -313,7 +363,7 @@ async def _confirm_store_variable(found: Inference, folder: Path) -> None:
             found.add("database.env", "DATABASE_URL", "pointed at another file, it opened that one")
             found.add("database.url", "sqlite:///./data.db", "the form that it understood")
     finally:
-        await start.service.close()
+        await start.close()
 
 
 def _merged(manifest: Manifest, facts: Mapping[str, Fact]) -> Manifest:

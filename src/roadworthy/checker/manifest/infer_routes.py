@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..bench.bodies import found_id, fresh
 from ..bench.json_example import example
@@ -16,6 +17,7 @@ from ..http.wire import Answer, exchange
 from ..read.exposition import read_exposition
 from ..read.openapi import OpenApi
 from ..read.shapes import members
+from .links import collection, like, linked_paths, own_link
 from .model import Manifest
 from .routes import Route
 
@@ -24,7 +26,13 @@ __all__ = ("Explorer", "Fact")
 _DOCUMENTS = (
     "/openapi.json",
     "/v3/api-docs",
+    "/v2/api-docs",
     "/swagger.json",
+    "/spec.json",
+    "/spec",
+    "/api/spec.json",
+    "/api/swagger.json",
+    "/swagger/doc.json",
     "/swagger/v1/swagger.json",
     "/api/openapi.json",
     "/api-docs",
@@ -45,6 +53,7 @@ _COLLECTIONS = tuple(
 )
 _SIZES = (64 << 10, 100 << 10, 256 << 10, 512 << 10, 1_000_000, 1 << 20, 2 << 20, 4 << 20, 5 << 20, 10 << 20)
 _MOST_ROUTES = 8
+_ROOTS = ("/", "/api", "/api/", "/api/v1", "/v1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +71,17 @@ class Explorer:
     Parameters:
         add: takes a place in the manifest, a value and the evidence.
         note: receives what could not be determined.
+        may_write: whether a request may be sent that changes the service's data.
     """
 
     address: Address
     manifest: Manifest
     add: Callable[[str, Any, str], None]
     note: Callable[[str], None]
+    may_write: Callable[[], bool]
     document: OpenApi = field(default_factory=OpenApi)
     _seen: list[Answer] = field(default_factory=list[Answer])
+    _made: tuple[str, str] = ("", "")
 
     async def everything(self, others: list[tuple[str, Address]]) -> None:
         """Find out what there is.
@@ -85,7 +97,7 @@ class Explorer:
         await self._find_document()
         await self._find_health(unknown)
         await self._find_metrics(others)
-        if not await self._find_routes_of_document():
+        if not await self._find_routes_of_document() and not await self._find_linked_routes():
             await self._find_known_routes()
         self._find_rate_limit()
 
@@ -170,55 +182,103 @@ class Explorer:
                 continue
             one = re.compile(re.escape(path) + r"/\{[^}/]+\}")
             item = next(filter(one.fullmatch, self.document.paths), "")
-            if not item or "get" not in members(self.document.paths[item]):
+            if item and "get" not in members(self.document.paths[item]):
                 continue
             tried += 1
             if tried > _MOST_ROUTES:
                 break
-            if await self._try_resource(path, re.sub(r"\{[^}]+\}", "{id}", item), item):
+            body = example(self.document, self.document.body_schema("POST", path))
+            if await self._try_resource(path, re.sub(r"\{[^}]+\}", "{id}", item), body):
+                await self._try_changes(item)
                 return True
-        if tried:
+        if tried and self.may_write():
             self.note("no documented resource could be created and read back (needs a login, or other data?)")
         return False
 
-    async def _try_resource(self, path: str, template: str, item: str) -> bool:
-        body = example(self.document, self.document.body_schema("POST", path))
+    async def _try_resource(self, path: str, template: str, body: Any) -> bool:
+        """Create a resource and read it back, where its document says it is or where the answer does.
+
+        Parameters:
+            template: where it is read, with ``{id}``; empty where nothing says it.
+        """
+        if not self.may_write():
+            return False
         made = await self._send("POST", path, fresh(body, secrets.token_hex(8)))
         identifier = found_id(made, "$.id") or found_id(made, "$.data.id")
+        template = template or _place_of(made, identifier) or f"{path}/{{id}}"
         if not made.ok or not identifier:
             return False
         read = await self._get(template.replace("{id}", identifier))
         if not read.ok:
             return False
-        where = "$.id" if found_id(made, "$.id") == identifier else "$.data.id"
+        where = "$.data.id" if found_id(made, "$.id") != identifier else "$.id"
         create = Route(role="create", method="POST", path=path, body=body, id=where)
         self.add("routes.create", create, f"{made.status}, and what it made was read back")
         reading = Route(role="read", method="GET", path=template)
         self.add("routes.read", reading, f"{read.status} for what was created")
+        self._made = (template, identifier)
         listed = await self._get(path)
-        if listed.ok and "get" in members(self.document.paths[path]):
+        if listed.ok and "json" in listed.media_type:
             listing = Route(role="list", method="GET", path=path)
             self.add("routes.list", listing, f"{listed.status} {listed.media_type}")
         await self._find_body_limit(path)
-        await self._try_changes(item, template, identifier)
         return True
 
-    async def _try_changes(self, item: str, template: str, identifier: str) -> None:
+    async def _try_changes(self, item: str) -> None:
         """Change and delete what was created here, where the document has such an operation."""
+        template, identifier = self._made
         path = template.replace("{id}", identifier)
         for method in ("PUT", "PATCH"):
-            if method in self.document.methods(item):
+            if item and method in self.document.methods(item):
                 body = example(self.document, self.document.body_schema(method, item))
                 answer = await self._send(method, path, fresh(body, secrets.token_hex(8)))
                 if answer.ok:
                     route = Route(role="update", method=method, path=template, body=body)
                     self.add("routes.update", route, f"{answer.status} for what was created")
                     break
-        if "DELETE" in self.document.methods(item):
+        if not item or "DELETE" in self.document.methods(item):
             answer = await self._send("DELETE", path)
             if answer.ok and not (await self._get(path)).ok:
                 route = Route(role="delete", method="DELETE", path=template)
                 self.add("routes.delete", route, f"{answer.status}, and it was gone afterwards")
+
+    async def _find_linked_routes(self) -> bool:
+        """Follow the links of a root document to a collection, and from there to what is in it."""
+        for root in _ROOTS:
+            answer = await self._get(root)
+            if not answer.ok:
+                continue
+            for path in linked_paths(answer)[:_MOST_ROUTES]:
+                if await self._try_collection(path, root):
+                    return True
+        return False
+
+    async def _try_collection(self, path: str, root: str) -> bool:
+        listed = await self._get(path)
+        found = collection(listed.json()) if listed.ok else None
+        if found is None:
+            return False
+        listing = Route(role="list", method="GET", path=path)
+        self.add("routes.list", listing, f"{listed.status} {listed.media_type}, linked from {root}")
+        for entry in found[:1]:
+            await self._try_element(path, members(entry))
+        return True
+
+    async def _try_element(self, path: str, element: dict[str, Any]) -> None:
+        """Read an element of a collection by its own link, or below the collection; create one like it."""
+        template, identifier = own_link(element)
+        if not identifier and isinstance(element.get("id"), str | int):
+            template, identifier = f"{path.rstrip('/')}/{{id}}", str(element["id"])
+        if not identifier:
+            return
+        body = like(element)
+        if body and await self._try_resource(path, template, body):
+            await self._try_changes("")
+            return
+        read = await self._get(template.replace("{id}", identifier))
+        if read.ok:
+            route = Route(role="read", method="GET", path=template, id=identifier)
+            self.add("routes.read", route, f"{read.status} {read.media_type} for an element of the list")
 
     async def _find_known_routes(self) -> None:
         for path in _COLLECTIONS:
@@ -263,6 +323,13 @@ class Explorer:
                 self.add("rate_limit.requests", int(number[0]), "the limit field of a response")
                 self.note("the window of the rate limit could not be inferred (rate_limit.window)")
                 return
+
+
+def _place_of(made: Answer, identifier: str) -> str:
+    """Return where a created resource is, by the Location of the answer (RFC 9110 §10.2.2), with ``{id}``."""
+    path = urlsplit(made.field("location") or "").path
+    before, slash, last = path.rstrip("/").rpartition("/")
+    return f"{before}/{{id}}" if slash and last == identifier and path.startswith("/") else ""
 
 
 def _body_of(size: int) -> bytes:

@@ -69,6 +69,8 @@ class Start:
             ``stream``); used for everything but the assertions about the production command itself.
         cwd: working folder, from the manifest's own.
         grace: seconds from the stop signal to the kill, as the orchestrator has it.
+        data: files and folders, seen from the working folder, in which the service keeps data: each start
+            works on copies of them.
         url: where it runs already, instead of a command.
     """
 
@@ -78,6 +80,7 @@ class Start:
     shell: Flag = False
     stop_signal: Literal["TERM", "INT", "QUIT"] = "TERM"
     grace: Seconds = 30.0
+    data: tuple[str, ...] = ()
     url: LoopbackUrl = ""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import ManifestError
 from .model import Manifest
+from .port import assigned
 from .values import loopback_url
 
 __all__ = ("for_target",)
@@ -43,7 +44,19 @@ def for_target(target: Sequence[str], manifest: Manifest) -> Manifest:
         if not listen.port_env:
             listen = replace(listen, port_env="PORT", ports=listen.ports or ("OPS_PORT",))
         return replace(manifest, start=start, listen=listen)
-    return replace(manifest, start=replace(manifest.start, command=tuple(target), url="", probe_command=()))
+    variables, command = assigned(target)
+    start = replace(manifest.start, command=command, url="", probe_command=())
+    return _with_variables(replace(manifest, start=start), variables)
+
+
+def _with_variables(manifest: Manifest, variables: Mapping[str, str]) -> Manifest:
+    """Return the manifest with what a shell would set; the variable of the port is set anew each time."""
+    port = next(
+        (name for name, value in variables.items() if name.endswith("PORT") and value.isdecimal()), ""
+    )
+    listen = manifest.listen if manifest.listen.port_env else replace(manifest.listen, port_env=port)
+    values = {name: value for name, value in variables.items() if name != listen.port_env}
+    return replace(manifest, listen=listen, env=replace(manifest.env, set={**manifest.env.set, **values}))
 
 
 def _is_application(word: str) -> bool:

@@ -11,7 +11,7 @@ from ..errors import ManifestError
 from ..store.kinds import kind_of
 from .model import Manifest
 
-__all__ = ("expand", "store_url", "with_kind")
+__all__ = ("default_of", "expand", "store_url", "with_kind")
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -38,6 +38,11 @@ def expand(text: str, extra: Mapping[str, str] | None = None) -> str:
         return found
 
     return _REFERENCE.sub(value, text)
+
+
+def default_of(text: str) -> str:
+    """Return the text as it is where no variable is set: ``${NAME:-default}`` stands for its default."""
+    return _REFERENCE.sub(lambda match: match[2] or "", text)
 
 
 def store_url(manifest: Manifest, environment: Mapping[str, str] | None = None) -> str:

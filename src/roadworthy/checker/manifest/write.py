@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from ..read.shapes import members
-from .infer import ASK, Inference
+from .infer import ASK, SECRET, Inference
 from .model import Manifest
 from .routes import Route
 
@@ -28,6 +28,14 @@ def manifest_text(inference: Inference) -> str:
     """Return ``roadworthy.toml``, with what could not be inferred as comments at its end."""
     manifest = inference.manifest
     tables: dict[str, list[str]] = {"": ["version = 1"], "start": list(_start(manifest))}
+    if manifest.listen.port_env and "listen.port_env" not in inference.facts:
+        tables["listen"] = [f"port_env = {_toml(manifest.listen.port_env)}"]
+    if manifest.env.set and "env.set" not in inference.facts:
+        # What stood on the command line may be a secret, and this file is committed.
+        values = {
+            name: f"${{{name}}}" if SECRET.search(name) else text for name, text in manifest.env.set.items()
+        }
+        tables["env"] = [f"set = {_toml(values)}"]
     for place, fact in inference.facts.items():
         table, _, key = place.rpartition(".")
         value = f"{fact.value:g}s" if place in _SECONDS else fact.value

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .shapes import members
+from .shapes import elements, members
 
 __all__ = ("METHODS", "OpenApi")
 
@@ -28,8 +28,12 @@ class OpenApi:
 
     @property
     def paths(self) -> dict[str, Any]:
-        """Path templates and their items."""
-        return members(self.document.get("paths"))
+        """Path templates and their items; those of Swagger 2.0 stand below its ``basePath``."""
+        found = members(self.document.get("paths"))
+        base = self.document.get("basePath")
+        if "swagger" not in self.document or not isinstance(base, str) or not base.strip("/"):
+            return found
+        return {f"/{base.strip('/')}{path}": item for path, item in found.items()}
 
     def path_item(self, path: str) -> dict[str, Any]:
         """Return the item whose template fits a path or a template, whatever its parameters are called."""
@@ -65,7 +69,12 @@ class OpenApi:
 
     def body_schema(self, method: str, path: str) -> dict[str, Any]:
         """Return the schema of an operation's JSON body; empty without one."""
-        content = members(members(self.operation(method, path).get("requestBody")).get("content"))
+        operation = self.operation(method, path)
+        # In Swagger 2.0 the body is a parameter.
+        for parameter in map(self.resolve, elements(operation.get("parameters"))):
+            if parameter.get("in") == "body":
+                return self.resolve(parameter.get("schema"))
+        content = members(self.resolve(operation.get("requestBody")).get("content"))
         return self.resolve(members(content.get("application/json")).get("schema"))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..custody import Custody, Place
 from ..errors import PortTaken, StartFailed, TargetLost
 from ..http.request import Address
 from ..http.wire import Connection, DialFailed, Ending, exchange
@@ -21,6 +22,7 @@ from ..manifest.variables import expand, store_url
 from ..read.masking import Masker
 from ..store.faults import Fault, FaultProxy, SqliteFile, Store
 from ..store.kinds import kind_of
+from ..store.own import Lease
 from .process import Service, free_port, is_free, require_free
 from .startup import StartUp
 
@@ -55,8 +57,8 @@ class Launch:
         workers: number of worker processes, through ``workers.env``.
         limited: with the shorter rate limit of ``[check.rate_limit]``.
         draining: with the shorter drain delay of ``[check.shutdown]``.
-        store: ``own`` puts a fresh store (or a fault proxy) behind it, ``refused`` one that refuses from the
-            start, ``declared`` the declared one without anything in between.
+        store: ``own`` puts a fresh store behind it, which faults can be injected into; ``refused`` one that
+            refuses from the start.
         same_store_as: the target whose store to use again, for a restart.
         url: the URL of another store than the declared one, of ``database.also``.
         port: the port to give it; a free one when None.
@@ -91,6 +93,8 @@ class Target:
         service: its process; None in URL mode.
         store: the faults of what is behind it; None where there is nothing that can be reached.
         ports: the port of each variable of ``listen.ports``.
+        place: what else it has of its own: a working folder, further stores.
+        lease: the database that was made for it.
         ready_after: seconds from the start to readiness.
     """
 
@@ -101,9 +105,11 @@ class Target:
     store: Store | None = None
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
     folder: Path | None = None
+    place: Place = field(default_factory=Place)
+    lease: Lease | None = None
     ready_after: float = 0.0
     _owns_store: bool = True
-    _socket: Path | None = None
+    socket_file: Path | None = None
 
     @property
     def url(self) -> str:
@@ -193,10 +199,15 @@ class Target:
         """End it and what was put behind it; a service that the check did not start is left alone."""
         if self.service is not None:
             await self.service.close()
-        if self._socket is not None and self._socket.is_socket():
-            self._socket.unlink()
-        if self.store is not None and self._owns_store:
+        if self.socket_file is not None and self.socket_file.is_socket():
+            self.socket_file.unlink()
+        if not self._owns_store:
+            return
+        if self.store is not None:
             await self.store.close()
+        if self.lease is not None:
+            await self.lease.release()
+        await self.place.release()
 
 
 async def attach(manifest: Manifest) -> Target:
@@ -220,11 +231,14 @@ async def _local(port: int) -> str:
     return "::1" if other.complete else "127.0.0.1"
 
 
-async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Masker) -> Target:
+async def launch(
+    manifest: Manifest, options: Launch, folder: Path, masker: Masker, custody: Custody
+) -> Target:
     """Start the service.
 
     Parameters:
         folder: a new, empty folder for its files.
+        custody: makes what it gets in place of its data.
 
     Raises:
         StartFailed: it ended, did not become ready, or the port was taken.
@@ -239,61 +253,169 @@ async def launch(manifest: Manifest, options: Launch, folder: Path, masker: Mask
         own = folder / f"start-{_STARTS - left}"
         own.mkdir()
         try:
-            return await _launch(manifest, options, fixed or free_port(manifest.listen.host), own, masker)
+            return await _Start(manifest, options, own, masker, custody).on(
+                fixed or free_port(manifest.listen.host)
+            )
         except PortTaken:
             # Between the choice of a port and the start of the service, another process may listen there.
             if fixed or not left:
                 raise
 
 
-async def _launch(manifest: Manifest, options: Launch, port: int, folder: Path, masker: Masker) -> Target:
-    listen = manifest.listen
-    host = listen.host
-    require_free(host, port)
-    ports = {name: free_port(host) for name in listen.ports}
-    environment = _environment(manifest, options, folder)
-    environment |= {name: str(number) for name, number in ports.items()}
-    if listen.port_env:
-        environment[listen.port_env] = str(port)
-    store = await _store(manifest, options, environment, folder, masker)
-    for name, value in options.env.items():
-        if value is None:
-            environment.pop(name, None)
-        else:
-            environment[name] = value
-    cwd = options.cwd or (manifest.folder / manifest.start.cwd)
-    command = manifest.start.command
-    if manifest.start.probe_command and not options.production:
-        command = manifest.start.probe_command
-    command = tuple(expand(word.replace("{port}", str(port)), environment) for word in command)
-    target = Target(
-        manifest,
-        Address(host, port),
-        options,
-        store=store,
-        ports=ports,
-        folder=folder,
-        _owns_store=options.same_store_as is None,
-        _socket=_socket(environment.get(listen.port_env, ""), cwd),
-    )
-    try:
-        await _set_up(manifest, options, environment, cwd)
+@dataclass(slots=True, eq=False)
+class _Start:
+    """One try to start the service.
+
+    Parameters:
+        folder: a new, empty folder for its files.
+        place, lease, store: what was made for it so far.
+        filled: its database is prepared already.
+    """
+
+    manifest: Manifest
+    options: Launch
+    folder: Path
+    masker: Masker
+    custody: Custody
+    place: Place = field(default_factory=Place)
+    lease: Lease | None = None
+    store: Store | None = None
+    filled: bool = False
+
+    async def on(self, port: int) -> Target:
+        """Start it on a port."""
+        listen, options = self.manifest.listen, self.options
+        require_free(listen.host, port)
+        ports = {name: free_port(listen.host) for name in listen.ports}
+        target = Target(
+            self.manifest,
+            Address(listen.host, port),
+            options,
+            ports=ports,
+            folder=self.folder,
+            _owns_store=options.same_store_as is None,
+        )
+        try:
+            environment = await self._environment(port, ports)
+            target.place, target.store, target.lease = self.place, self.store, self.lease
+            await self._run(target, environment)
+        except BaseException as failed:
+            target.place, target.store, target.lease = self.place, self.store, self.lease
+            await target.close()
+            if isinstance(failed, StartFailed) and not all(
+                is_free(listen.host, number) for number in (port, *ports.values())
+            ):
+                raise PortTaken(str(failed)) from None
+            raise
+        return target
+
+    async def _run(self, target: Target, environment: dict[str, str]) -> None:
+        options, start, work, cwd = self.options, self.manifest.start, self.place.work, self._cwd
+        command = start.command
+        if start.probe_command and not options.production:
+            command = start.probe_command
+        port = str(target.address.port)
+        words = (expand(word.replace("{port}", port), environment) for word in command)
+        command = tuple(word if work is None else work.command_word(word) for word in words)
+        target.socket_file = _socket(environment.get(self.manifest.listen.port_env, ""), cwd)
+        await self._set_up(environment)
         began = time.monotonic()
-        service = await Service.start(command, environment, cwd, shell=manifest.start.shell)
+        service = await Service.start(command, environment, cwd, shell=start.shell)
         target.service = service
-        if isinstance(store, SqliteFile):
-            store.pids = lambda: [one.pid for one in service.tree()]
+        if isinstance(self.store, SqliteFile):
+            self.store.pids = lambda: [one.pid for one in service.tree()]
         if options.wait:
             await target.wait_ready()
             target.ready_after = time.monotonic() - began
-    except BaseException as failed:
-        await target.close()
-        if isinstance(failed, StartFailed) and not all(
-            is_free(host, number) for number in (port, *ports.values())
-        ):
-            raise PortTaken(str(failed)) from None
-        raise
-    return target
+
+    @property
+    def _cwd(self) -> Path:
+        if self.place.work is not None:
+            return self.place.work.cwd
+        return self.options.cwd or self.custody.cwd
+
+    async def _environment(self, port: int, ports: Mapping[str, int]) -> dict[str, str]:
+        """Return the variables of this start, with those that lead to what was made for it."""
+        options, before = self.options, self.options.same_store_as
+        environment = _declared_environment(self.manifest, options, self.folder)
+        environment |= {name: str(number) for name, number in ports.items()}
+        if self.manifest.listen.port_env:
+            environment[self.manifest.listen.port_env] = str(port)
+        if before is not None:
+            self.place, self.store, self.lease = before.place, before.store, before.lease
+        else:
+            self.place = await self.custody.place(environment, self.folder, options.cwd)
+        environment = self.place.environment(environment)
+        await self._stand_in(environment)
+        for name, value in options.env.items():
+            if value is None:
+                environment.pop(name, None)
+            else:
+                environment[name] = value
+        return environment
+
+    async def _stand_in(self, environment: dict[str, str]) -> None:
+        """Put a store that faults can be injected into in place of the declared one."""
+        options, env = self.options, self.manifest.database.env
+        declared = expand(options.url) if options.url else store_url(self.manifest, environment)
+        self.masker.add_url(env or "database.url", declared)
+        if options.same_store_as is None:
+            await self._fill(declared, environment)
+            self.store = await self._fresh_store(declared)
+        if self.store is None or not env:
+            return
+        # A service that has the URL in two variables goes by this store with both.
+        same = [name for name, value in environment.items() if declared and value == declared]
+        for name in {env, *same}:
+            environment[name] = self.store.url
+
+    async def _fresh_store(self, declared: str) -> Store | None:
+        options, database = self.options, self.manifest.database
+        kind = kind_of(options.url) if options.url else database.kind
+        if kind in {"", "none"} or not database.env:
+            return None
+        if kind == "sqlite":
+            scheme = declared.partition(":")[0] if ":" in declared else ""
+            file = self.folder / "data.db" if options.store == "own" else self.folder / "missing" / "data.db"
+            if options.prepared is not None:
+                shutil.copyfile(options.prepared, file)
+            return SqliteFile(f"{scheme}:///{file}" if scheme else str(file), file)
+        if not declared:
+            return None
+        self.lease = await self.custody.lease(declared, further=bool(options.url))
+        proxy = await FaultProxy.start(self.lease.url if self.lease else declared, kind)
+        if options.store == "refused":
+            await proxy.inject(Fault.REFUSE)
+        return proxy
+
+    async def _fill(self, declared: str, environment: Mapping[str, str]) -> None:
+        """Prepare once what the databases of all starts are copied from."""
+        database, cwd = self.manifest.database, self._cwd
+        server = self.custody.stores.servers.get(declared)
+        if server is None or not database.setup:
+            return
+
+        async def run(url: str) -> None:
+            await asyncio.to_thread(_run_setup, database.setup, {**environment, database.env: url}, cwd)
+
+        self.filled = await server.fill(run)
+
+    async def _set_up(self, environment: Mapping[str, str]) -> None:
+        options, database = self.options, self.manifest.database
+        done = self.filled or options.same_store_as is not None or options.prepared is not None
+        if database.setup and not done and options.store != "refused":
+            await asyncio.to_thread(_run_setup, database.setup, environment, self._cwd)
+
+
+def _run_setup(command: tuple[str, ...], environment: Mapping[str, str], cwd: Path) -> None:
+    done = subprocess.run(  # noqa: S603
+        command, env=dict(environment), cwd=cwd, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StartFailed(
+            f"database.setup ({shlex.join(command)}) ended with status {done.returncode}:\n"
+            f"{(done.stdout + done.stderr)[-2000:]}"
+        )
 
 
 def _socket(port: str, cwd: Path) -> Path | None:
@@ -302,7 +424,7 @@ def _socket(port: str, cwd: Path) -> Path | None:
     return None if not port or port.isdecimal() or path.exists() else path
 
 
-def _environment(manifest: Manifest, options: Launch, folder: Path) -> dict[str, str]:
+def _declared_environment(manifest: Manifest, options: Launch, folder: Path) -> dict[str, str]:
     if options.clean:
         environment = {name: os.environ[name] for name in _MINIMAL if name in os.environ}
         environment["HOME"] = str(folder)
@@ -320,50 +442,3 @@ def _environment(manifest: Manifest, options: Launch, folder: Path) -> dict[str,
     if options.workers is not None and manifest.workers.env:
         environment[manifest.workers.env] = str(options.workers)
     return environment
-
-
-async def _store(
-    manifest: Manifest, options: Launch, environment: dict[str, str], folder: Path, masker: Masker
-) -> Store | None:
-    database = manifest.database
-    if options.same_store_as is not None:
-        store = options.same_store_as.store
-    else:
-        declared = expand(options.url) if options.url else store_url(manifest, environment)
-        masker.add_url(database.env or "database.url", declared)
-        store = await _fresh_store(manifest, options, declared, folder)
-    if store is not None and database.env:
-        environment[database.env] = store.url
-    return store
-
-
-async def _fresh_store(manifest: Manifest, options: Launch, declared: str, folder: Path) -> Store | None:
-    kind = kind_of(options.url) if options.url else manifest.database.kind
-    if options.store == "declared" or kind in {"", "none"} or not manifest.database.env:
-        return None
-    if kind == "sqlite":
-        scheme = declared.partition(":")[0] if ":" in declared else ""
-        file = folder / "data.db" if options.store == "own" else folder / "missing" / "data.db"
-        if options.prepared is not None:
-            shutil.copyfile(options.prepared, file)
-        return SqliteFile(f"{scheme}:///{file}" if scheme else str(file), file)
-    if not declared:
-        return None
-    proxy = await FaultProxy.start(declared, kind)
-    if options.store == "refused":
-        await proxy.inject(Fault.REFUSE)
-    return proxy
-
-
-async def _set_up(manifest: Manifest, options: Launch, environment: Mapping[str, str], cwd: Path) -> None:
-    command = manifest.database.setup
-    if not command or options.same_store_as is not None or options.prepared or options.store == "refused":
-        return
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=dict(environment), cwd=cwd, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise StartFailed(
-            f"database.setup ({shlex.join(command)}) ended with status {done.returncode}:\n"
-            f"{(done.stdout + done.stderr)[-2000:]}"
-        )

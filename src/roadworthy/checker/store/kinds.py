@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-__all__ = ("PORTS", "SCHEMES", "kind_of")
+__all__ = ("PORTS", "SCHEMES", "USUAL_PORTS", "kind_of")
 
 _Kind = Literal["postgres", "mysql", "redis", "tcp", "sqlite"]
 
@@ -23,6 +23,20 @@ SCHEMES: Mapping[str, _Kind] = {
 
 PORTS: Mapping[str, int] = {"postgres": 5432, "mysql": 3306, "redis": 6379}
 """The port where a server of a kind listens unless its URL names another (IANA's registry of ports)."""
+
+USUAL_PORTS: dict[int, str] = {
+    **{port: kind for kind, port in PORTS.items()},
+    1433: "SQL Server",
+    1521: "Oracle",
+    5984: "CouchDB",
+    7687: "Neo4j",
+    9042: "Cassandra",
+    9200: "Elasticsearch",
+    11211: "memcached",
+    26257: "CockroachDB",
+    27017: "MongoDB",
+}
+"""The store that listens at a port by default, as its documentation has it."""
 
 
 def kind_of(url: str) -> _Kind:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import resource
 import sqlite3
-import struct
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..service.inotify import CLOSE_READ, CLOSE_WRITE, MODIFY, OPEN, FolderWatch
 from ..service.linux import open_files
 from .access import Fault, NoFault, Store
 
 __all__ = ("SqliteFile",)
 
-_MODIFY, _CLOSE_WRITE, _CLOSE_READ, _OPEN = 0x2, 0x8, 0x10, 0x20
-_EVENT = struct.Struct("iIII")
 # Byte 18 of the header is the version that writers need (SQLite documentation: database file format).
 _JOURNALS = {1: "rollback", 2: "WAL"}
 
@@ -48,10 +44,11 @@ class SqliteFile(Store):
         self._held: sqlite3.Connection | None = None
         self._limited: dict[int, tuple[int, int]] = {}
         self._looked = 0.0
-        self._watch = _watch(file.parent)
-        self.counted = self._watch >= 0
+        # Closing is asked for too, so that two openings in a row are separate events.
+        self._watch = FolderWatch(file.parent, MODIFY | CLOSE_WRITE | CLOSE_READ | OPEN)
+        self.counted = bool(self._watch)
         if self.counted:
-            asyncio.get_running_loop().add_reader(self._watch, self._read)
+            asyncio.get_running_loop().add_reader(self._watch.descriptor, self._read)
 
     async def inject(self, fault: Fault) -> None:
         """Hold the lock.
@@ -138,10 +135,9 @@ class SqliteFile(Store):
     async def close(self) -> None:
         """Let the lock go and stop watching."""
         await self.restore()
-        if self._watch >= 0:
-            asyncio.get_running_loop().remove_reader(self._watch)
-            os.close(self._watch)
-            self._watch = -1
+        if self._watch:
+            asyncio.get_running_loop().remove_reader(self._watch.descriptor)
+            self._watch.close()
 
     def _lock(self, how: str, seconds: float = 5.0) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -155,34 +151,10 @@ class SqliteFile(Store):
         return connection
 
     def _read(self) -> None:
-        try:
-            data = os.read(self._watch, 65_536)
-        except BlockingIOError:
-            return
-        at = 0
-        while at < len(data):
-            _, mask, _, length = _EVENT.unpack_from(data, at)
-            name = os.fsdecode(data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0"))
-            at += _EVENT.size + length
-            if name == self.file.name and mask & _OPEN:
+        for kind, name in self._watch.read():
+            if name == self.file.name and kind & OPEN:
                 self.opens += 1
                 if time.monotonic() - self._looked > 0.02:
                     self.look()
-            if mask & _MODIFY and name.startswith(self.file.name):
+            if kind & MODIFY and name.startswith(self.file.name):
                 self.to_server += 1
-
-
-def _watch(folder: Path) -> int:
-    """Return a descriptor that reports opening, changing and closing in a folder; -1 without one."""
-    if not sys.platform.startswith("linux") or not folder.is_dir():
-        return -1
-    libc = ctypes.CDLL(None, use_errno=True)
-    watch = int(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-    if watch < 0:
-        return -1
-    # Closing is asked for too, so that two openings in a row are separate events.
-    wanted = _MODIFY | _CLOSE_WRITE | _CLOSE_READ | _OPEN
-    if libc.inotify_add_watch(watch, os.fsencode(folder), wanted) < 0:
-        os.close(watch)
-        return -1
-    return watch
