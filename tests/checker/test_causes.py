@@ -213,3 +213,11 @@ def test_a_fix_stands_once_for_each_item(tmp_path: Path) -> None:
     assert text.count("fix       Go (net/http):") == 1
     assert text.count("fix       see HDR-1") == 1
     assert text.count("        fix  ") == 2
+
+
+def test_a_block_begins_with_a_thing() -> None:
+    """Where nothing but the end is common to the titles, the first of them is the heading."""
+    accepted = (finding(f"{what} is accepted", "4xx") for what in ("null", "a text", "NaN"))
+    (cause,) = by_cause([result("VAL-1", *accepted)])
+    assert cause.heading == "null is accepted"
+    assert cause.places(2) == ("null", "a text", "and 1 more")

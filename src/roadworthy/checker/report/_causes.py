@@ -55,6 +55,11 @@ class Cause:
         return self.seen[0][1]
 
     @property
+    def heading(self) -> str:
+        """The title where it has a subject, else that of the worst finding: a block begins with a thing."""
+        return self.finding.title if self.title.startswith(_BLANK) else self.title
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """The assertions that it breaks."""
         return tuple(dict.fromkeys(result.id for result, _ in self.seen))

@@ -202,7 +202,7 @@ def _finding(cause: Cause, fixes: _Fixes) -> Markup:
             _chip("waived" if waived else str(finding.verdict)),
             tag("span", numbered(cause.ids), class_="id"),
             tag("span", finding.severity.value, class_="severity"),
-            tag("span", cause.title),
+            tag("span", cause.heading),
         ),
         tag("p", tag("code", cause.route), class_="route") if cause.route else None,
         tag("p", f"{len(cause.seen)} times: {'; '.join(places)}", class_="route") if places else None,

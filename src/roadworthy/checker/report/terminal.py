@@ -195,7 +195,7 @@ def _show_cause(cause: Cause, console: Console) -> None:
         (f"{word:<7}", _COLOURS[finding.verdict]),
         (f"{numbered(cause.ids)} ", "bold"),
         (f"{finding.severity.value}  ", "dim"),
-        (cause.title, "bold"),
+        (cause.heading, "bold"),
     )
     places = cause.places(PLACES)
     if cause.route:
