@@ -20,7 +20,7 @@ import pytest
 import roadworthy
 from roadworthy import APIError, RequestInfo, RouteRule, Settings
 from roadworthy.checker.bench.json_example import example
-from roadworthy.checker.http import codings
+from roadworthy.checker.http import codings, grammar, structured
 from roadworthy.checker.http.response import ResponseParser
 from roadworthy.checker.read import leaks, masking, openapi, records
 from roadworthy.checker.read.exposition import read_exposition
@@ -313,6 +313,17 @@ PARSERS = (
            **TREE, "title": name.decode("latin-1")}), TARGET, (b"a",), ratio=100, why=_STEPS),
     Parser("Content-Encoding", "checker.http.codings", _decoded, HEAD, (*_FIELD, b"gzip"), ratio=300,
            why=_STEPS),
+    Parser("a list field", "checker.http.grammar", _text(grammar.list_elements), HEAD, (*_FIELD, b"\\"),
+           ratio=1500, why=_STEPS),
+    Parser("parameters of a field", "checker.http.grammar", _text(grammar.parameters), HEAD,
+           (*_FIELD, b"\\", b";a=b", b';a="'), b";a=b", ratio=1500, why=_STEPS),
+    Parser("a date of a field", "checker.http.grammar", _text(grammar.http_date), HEAD,
+           (b"Mon, ", b"Monday, ", b"01 ", b"Jan", b":", b" ", b"GMT")),
+    Parser("a structured dictionary", "checker.http.structured", _text(structured.read_dictionary), HEAD,
+           (*_FIELD, b"a=1", b"?1", b":", b"(", b")", b'%"', b"%2", b"@1", b"\\"), b"a=", ratio=4000,
+           why=_STEPS),
+    Parser("a structured list", "checker.http.structured", _text(structured.read_list), HEAD,
+           (*_FIELD, b"1", b".", b"?1", b":", b"(", b")", b'%"', b"\\"), ratio=4000, why=_STEPS),
     Parser("masking", "checker.read.masking", _text(MASKER.text), PAGE,
            (b"rwc0123456789", b"rwc012", b"rwc", b"0", b"\xe9"), ratio=300,
            why="each secret is looked for in 15 forms"),
@@ -328,7 +339,18 @@ PARSERS = (
 # Modules that take texts apart which nobody outside can write, or whose readers stand in the table by the
 # name of who calls them.
 NOT_HOSTILE = {
+    "checker.bench.__init__": "a path of the check's own request, and those of the manifest",
     "checker.bench.bodies": "a path of the manifest",
+    "checker.custody": "the project's own manifest",
+    "checker.declare": "keys of the manifest",
+    "checker.http.fields": "see a list field, and a response's head",
+    "checker.manifest.links": "paths of the developer's own service, each split once",
+    "checker.manifest.port": "the developer's own command",
+    "checker.report._causes": "titles, which the check itself has written",
+    "checker.report._stack": "the command, and excerpts of 1,200 characters",
+    "checker.service.folder": "the command, and names of the project's own files",
+    "checker.store.logins": "a packet of the project's own database, whose size is bounded",
+    "checker.store.own_redis": "the project's own manifest",
     "layer.frameworks.django": "the prefix of static files, of the site's own settings",
     "server.process.own_code": "the name of the app, and those of its files",
     "checker.store.kinds": "the scheme of a URL of the manifest",
@@ -339,7 +361,6 @@ NOT_HOSTILE = {
     "checker.manifest.read": "the project's own manifest",
     "checker.bench.client": "a word of the manifest; see JSON of answers in checker.http.wire",
     "checker.bench.resources": "the project's own manifest",
-    "checker.http.fetch_standard": "lists of a few words; see a response's head",
     "checker.manifest.infer": "a line of output or the name of a file; no pattern reads a character twice",
     "checker.manifest.model": "the project's own manifest",
     "checker.manifest.variables": "the project's own manifest",
