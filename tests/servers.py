@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
+from .free_port import free_port
 from .patience import DEADLINE
 
 __all__ = ("ROOT", "SERVERS", "Server", "ServerKind", "free_port", "serving")
@@ -25,14 +26,6 @@ _DEFAULTS = {
     "ROADWORTHY_OPS_PORT": "0",  # any: the usual one belongs to one service at a time
     "ROADWORTHY_DRAIN_DELAY": "0",  # would be waited for at the end of each service
 }
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago; whoever needs it tries again when it is taken meanwhile."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _command(kind: ServerKind, app: str, port: int) -> list[str]:

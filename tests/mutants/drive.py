@@ -15,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.free_port import free_port
+from tests.patience import until
 from tests.zoo.harness import ROOT, running_store
 
 __all__ = ("reachable",)
@@ -78,7 +78,7 @@ def _drive(trace: Path, store: int, more: list[str], workers: int) -> None:
     command = [sys.executable, "-m", "tests.zoo", *more]
     service = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        _wait(port)
+        until(lambda: _listens(port), "the service listens")
         _ask_all(port)
         threads = [threading.Thread(target=_ask_all, args=(port, 40)) for _ in range(4)]
         for thread in threads:
@@ -99,16 +99,12 @@ def _drive(trace: Path, store: int, more: list[str], workers: int) -> None:
 _Request = tuple[str, str, bytes, dict[str, str], int]
 
 
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/livez")
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise TimeoutError("the service does not listen")
+def _listens(port: int) -> bool:
+    try:
+        http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/livez")
+    except OSError:
+        return False
+    return True
 
 
 def _requests() -> Iterator[_Request]:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from roadworthy.settings import PREFIX, WELL_KNOWN
 
+from ..free_port import free_port
 from ..patience import DEADLINE, until
 
 __all__ = ("Running", "command", "free_port", "get", "running")
@@ -126,10 +126,3 @@ def get(url: str, path: str = "/") -> tuple[int, bytes]:
         return response.status, response.read()
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

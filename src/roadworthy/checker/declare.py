@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .manifest.model import Manifest
+from .manifest.reference import ROLE_MEANINGS
 from .verdict import Result
 
 __all__ = ("DECLARABLE", "Unlock", "declared", "manifest_lines", "unlocks")
@@ -28,16 +29,8 @@ _ROUTES = {
     "transfers": ("/transfers", ""),
     "primes": ("/primes/{id}", ""),
 }
-_MEANING = {
-    "slow": "takes at least two seconds",
-    "fails": "raises an exception that nothing handles",
-    "large": "answers at least 8 KiB of text",
-    "stream": "sends an event stream for more than half a second",
-    "overview": "reads two things at once",
-    "batch": "reads many at once",
-    "transfers": "changes several rows",
-    "primes": "computes",
-}
+_EXPLAINED = frozenset(("slow", "fails", "large", "stream", "overview", "batch", "transfers", "primes"))
+"""Parts of which the name alone does not say what the route does."""
 DECLARABLE: dict[str, tuple[str, ...]] = {
     "start.command": ('command = ["./service", "--port", "{port}"]',),
     "listen.port_env": ('port_env = "PORT"',),
@@ -120,7 +113,8 @@ def manifest_lines(steps: Sequence[Unlock], manifest: Manifest) -> tuple[str, ..
         for index, key in enumerate(step.keys):
             table, own = _lines(key, manifest)
             comment = f"# {_count(step)}" if not index else f"# with {step.keys[0]}"
-            meaning = _MEANING.get(key.rpartition(".")[2], "") if key.startswith("routes.") else ""
+            role = key.removeprefix("routes.")
+            meaning = ROLE_MEANINGS[role] if role in _EXPLAINED else ""
             tables.setdefault(table, []).extend([f"{comment}{f'; {meaning}' if meaning else ''}", *own])
     found: list[str] = []
     for table, lines in tables.items():

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..http.fields import retry_after
+from ..http.fields import is_closing, retry_after
 from ..http.request import Address, Fields
 from ..http.wire import Answer, Connection, DialFailed, Ending, exchange
 from ..manifest.model import Manifest
@@ -160,7 +160,8 @@ class Client:
             try:
                 async with kept.lend(where) as (connection, used):
                     answer = await connection.exchange(method, path, fields, body, seconds)
-                    if _stays_open(answer) and connection.is_read:
+                    ends = not answer.complete or answer.framing == "close" or is_closing(answer)
+                    if connection.is_read and not ends:
                         kept.keep(connection)
                     else:
                         await connection.close()
@@ -216,8 +217,3 @@ class Client:
             if holds(answer) or asyncio.get_running_loop().time() > deadline:
                 return holds(answer), answer
             await asyncio.sleep(interval)
-
-
-def _stays_open(answer: Answer) -> bool:
-    closes = "close" in (answer.field("connection") or "").lower()
-    return answer.complete and not closes and answer.framing != "close"

@@ -71,10 +71,10 @@ async def _traffic(bench: Bench) -> dict[str, Answer]:
 async def by_origin(bench: Bench) -> dict[str, dict[str, Answer]]:
     """Return answers by the origin that they went to, an empty one for none, and by their kind."""
     origins = (*bench.manifest.cors.origins[:_MOST_ORIGINS], STRANGER, "")
-    found: dict[str, dict[str, Answer]] = {}
+    known, found = await asks(bench), dict[str, dict[str, Answer]]()
     for origin in dict.fromkeys((origin_of(bench), *origins)):
         fields = {"Origin": origin} if origin else {}
-        answers = {kind: await ask(fields) for kind, ask in (await asks(bench)).items()}
+        answers = {kind: await ask(fields) for kind, ask in known.items()}
         found[origin] = {
             kind: answer for kind, answer in answers.items() if answer.complete and _is_there(kind, answer)
         }
