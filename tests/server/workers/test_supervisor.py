@@ -368,6 +368,44 @@ def test_a_signal_during_start_ends_with_zero(tmp_path: Path, number: signal.Sig
         assert process.exit_code() == 0
 
 
+STOPS_IT_WHEN_READY = """
+import os, pathlib, signal, time
+from roadworthy.server.workers.channel import Channel
+from tests.apps.lifecycle import app
+send, told = Channel.send, []
+def watched(channel, message):
+    if message.get("ready") and pathlib.Path("armed").exists():
+        # The worker serves, and its supervisor hears of that only after the signal.
+        os.kill(os.getppid(), int(pathlib.Path("armed").read_text()))
+        while not told:
+            time.sleep(0.01)
+    send(channel, message)
+    if "terminated" in message:
+        told.append(True)
+Channel.send = watched
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("reloading", [False, True])
+def test_a_signal_that_crosses_a_ready_worker_is_heard(
+    tmp_path: Path, number: signal.Signals, reloading: bool
+) -> None:
+    """A worker that began to serve as its supervisor gave the word to end ends like the others."""
+    (tmp_path / "main.py").write_text(STOPS_IT_WHEN_READY)
+    armed = tmp_path / "armed"
+    if not reloading:
+        armed.write_text(str(int(number)))
+    flags = ("--port", str(free_port()), "--ops-port", "off", "--workers", "2", "--drain-delay", "0.2")
+    with running("run", "main:app", *flags, cwd=tmp_path, env=ENV) as process:
+        if reloading:
+            process.record("listening")
+            armed.write_text(str(int(number)))
+            process.signal(signal.SIGHUP)
+        assert process.exit_code() == 0
+        assert "worker killed" not in process.output
+
+
 def test_a_second_ctrl_c_quits_at_once(tmp_path: Path) -> None:
     """The grace is far above the test's deadline, and a request in flight does not hold the service."""
     with service(tmp_path, "--grace", "600") as (process, port, _):

@@ -7,10 +7,11 @@ import socket
 import time
 from collections.abc import Sequence
 from math import inf
+from typing import Any
 
 from ...settings import Settings
 from ..process.listeners import close, refuse_new
-from .child import SPARE
+from .child import SPARE, Worker
 from .pool import WorkerPool
 
 __all__ = ("Ending",)
@@ -59,10 +60,7 @@ class Ending:
         _log.info("draining", extra={"workers": len(self._pool.workers), "seconds": delay})
         self.due_at = time.monotonic() + delay
         for worker in self._pool.workers:
-            if worker.state == "starting":
-                worker.end()
-            else:
-                worker.send(do="drain")
+            _ask(worker, do="drain")
 
     def close(self) -> None:
         """Have nobody connect any more, and each worker finish what it has within the grace."""
@@ -74,10 +72,7 @@ class Ending:
             for one in self._public:
                 refuse_new(one)
         for worker in self._pool.workers:
-            if worker.state == "starting":
-                worker.end()
-            else:
-                worker.send(do="close", grace=grace, last=self._ours)
+            _ask(worker, do="close", grace=grace, last=self._ours)
         # Only now: what waits to be accepted is reset when the last process closes the socket.
         close(self._public)
 
@@ -88,3 +83,14 @@ class Ending:
         for worker in self._pool.workers:
             _log.error("worker killed: it did not end in time", extra={"worker": worker.pid})
             worker.kill()
+
+
+def _ask(worker: Worker, **message: Any) -> None:
+    """Send a step to a worker, whether it serves or starts.
+
+    One that starts hears the signal only, and one that serves the message only. A worker that has just begun to
+    serve counts as starting until its report is read here, so it gets both.
+    """
+    if worker.state == "starting":
+        worker.end()
+    worker.send(**message)
