@@ -17,6 +17,7 @@ from typing import Any
 _WORD = sys.argv[1]
 _BODY = b'{"a":1}'
 _counts: Counter[tuple[str, int]] = Counter()
+_stored: dict[str, bytes] = {}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -25,6 +26,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/metrics":
             self._answer_metrics()
+            return
+        if self.path in _stored:
+            self._answer(200, _stored[self.path])
             return
         self.send_response(200 if self.path in ("/livez", "/a") else 404)
         self.send_header("Content-Type", "application/json")
@@ -51,7 +55,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def _answer(self, status: int, body: bytes, **fields: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **fields}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_POST(self) -> None:
+        if _WORD == "located":
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            _stored[f"/a/{len(_stored)}"] = body
+            self._answer(201, b"{}", Location=f"./a/{len(_stored) - 1}")
+            return
         print(json.dumps({"level": "error", "error": "Traceback\nOSError: no space left"}), flush=True)
         self.send_error(500)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from roadworthy.checker import Profile, Verdict, parse_manifest
 from roadworthy.checker.bench import Bench
 from roadworthy.checker.custody import Custody
+from roadworthy.checker.errors import ControlFailed
 from roadworthy.checker.http.request import Address, Request
 from roadworthy.checker.http.wire import Answer, Ending
+from roadworthy.checker.other_ways import try_other_ways
 from roadworthy.checker.phases import Phase
+from roadworthy.checker.probe import Probe, ProbeFunction
 from roadworthy.checker.read.masking import Masker
 from roadworthy.checker.stage import RunContext, Stage
 from roadworthy.checklist import assertion
@@ -108,3 +112,58 @@ def test_the_route_of_a_finding(method: str, path: str, route: str, tmp_path: Pa
     bench = _bench(tmp_path)
     bench.fail("wrong", "right", "wrong", _answer(path, method))
     assert bench.findings[0].route == route
+
+
+async def _misses(bench: Bench) -> Verdict:
+    bench.missed("GET /api/items", "429")
+    return bench.verdict()
+
+
+async def _has_no_control(bench: Bench) -> Verdict:
+    raise ControlFailed("nothing was created")
+
+
+async def _is_inconclusive(bench: Bench) -> Verdict:
+    return bench.inconclusive("the limit is not known")
+
+
+async def _never_ends(bench: Bench) -> Verdict:
+    await asyncio.Event().wait()
+    return Verdict.PASS
+
+
+async def _fails(bench: Bench) -> Verdict:
+    return bench.fail("it leaks", "nothing", "a stack")
+
+
+@pytest.mark.parametrize(
+    ("run", "verdict", "seen"),
+    [
+        (_misses, Verdict.PASS, "not judged: GET /api/items (429)"),
+        (_has_no_control, Verdict.PASS, "nothing was created"),
+        (_is_inconclusive, Verdict.PASS, "the limit is not known"),
+        (_never_ends, Verdict.PASS, "not done within 0.01 s"),
+        (_fails, Verdict.FAIL, "it leaks (on a kept connection)"),
+    ],
+)
+def test_another_way_takes_no_pass_away_but_by_a_finding(
+    run: ProbeFunction, verdict: Verdict, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be judged on a kept connection is a note: it was judged on one of its own."""
+
+    async def answers(_: object) -> bool:
+        return False
+
+    async def check() -> Bench:
+        bench = _bench(tmp_path)
+        monkeypatch.setattr(bench, "shared", answers)
+        bench.control("a response was seen")
+        bench.sample()
+        async with asyncio.timeout(60) as bench.deadline.timeout:
+            tried = Probe(assertion=bench.assertion, phase=Phase.SERVE, run=run, seconds=0.01)
+            await try_other_ways(tried, bench)
+        return bench
+
+    bench = asyncio.run(check())
+    assert bench.verdict() is verdict
+    assert seen in " ".join([*bench.notes, *(one.title for one in bench.findings)])

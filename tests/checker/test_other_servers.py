@@ -87,3 +87,10 @@ def test_the_reason_has_what_the_service_wrote(tmp_path: Path) -> None:
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "was answered 500" in result.reason
     assert result.reason.endswith("it wrote: OSError: no space left")
+
+
+def test_a_relative_location_is_followed(tmp_path: Path) -> None:
+    """Location is a reference that the request's URL resolves (RFC 9110 §10.2.2), not a path."""
+    create = 'create = { path = "/a", body = { name = "{unique}" } }'
+    result = _judged("located", "VAL-6", tmp_path, create)
+    assert any(note.startswith("kept exactly: ") and "an emoji" in note for note in result.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from .bench import Bench
@@ -19,22 +20,27 @@ _UNSUPPORTED = frozenset({400, 415, 426, 505})
 async def try_other_ways(probe: Probe, bench: Bench) -> None:
     """Run a probe again in each of its ways, until one has findings; they name the way.
 
-    Where the service refuses the way itself nothing is judged: HTTP/1.0, for one, has to be spoken by nobody.
+    Each way has as long as the plain one. What cannot be judged in a way is a note and spoils no pass. Where
+    the service refuses the way itself nothing is judged: HTTP/1.0, for one, has to be spoken by nobody.
     """
     ways = probe.ways_of()
+    if bench.deadline.timeout is not None:
+        bench.deadline.timeout.reschedule(None)
     for way in ways if bench.full else ways[:1]:
         bench.way = way
-        controls = len(bench.controls)
+        controls, unjudged = len(bench.controls), len(bench.unjudged)
         try:
-            if await bench.shared(_is_refused):
-                bench.note(f"not tried on {way.name}: the service refuses it")
-                continue
-            verdict = await probe.run(bench)
-            if verdict in {Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE}:
-                bench.note(f"not judged on {way.name}: {bench.reason}")
-        except ControlFailed as failed:
-            bench.note(f"not judged on {way.name}: {failed}")
-        del bench.controls[controls:]
+            async with asyncio.timeout(bench.patience(probe.seconds)) as bench.deadline.timeout:
+                if await bench.shared(_is_refused):
+                    bench.note(f"not tried on {way.name}: the service refuses it")
+                    continue
+                verdict = await probe.run(bench)
+                if verdict in {Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE}:
+                    bench.note(f"not judged on {way.name}: {bench.reason}")
+        except (ControlFailed, TimeoutError) as failed:
+            why = str(failed) or f"not done within {probe.seconds:g} s"
+            bench.note(f"not judged on {way.name}: {why}")
+        del bench.controls[controls:], bench.unjudged[unjudged:]
         if bench.findings:
             _name(bench, way)
             return

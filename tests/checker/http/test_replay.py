@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import shutil
 import sys
@@ -35,14 +36,23 @@ async def _run(command: str, **variables: str) -> int:
     return await process.wait()
 
 
+_JSON = {"Content-Type": "application/json"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "fields", "body"),
     [
         ("GET", "/items?q=it's%20here", {"Accept": '*/* ; q="1"'}, None),
         ("GET", f"/{'a' * 16_384}?b={'b' * 300}$HOME", {"X-Large": f"{'0' * 60_000} and {'c' * 100}"}, None),
-        ("POST", "/items", {"Content-Type": "application/json"}, b'{"name": "\xc3\xa4", "text": "$(id)"}'),
+        ("POST", "/items", _JSON, b'{"name": "\xc3\xa4", "text": "$(id)"}'),
+        ("POST", "/items", {}, b"a=b"),
+        ("POST", "/items", _JSON, b'-{"name": "50%\\n\xff\0"}'),
+        ("POST", "/items", {**_JSON, "Content-Encoding": "gzip"}, gzip.compress(b'{"name": "a"}', mtime=0)),
+        ("POST", "/items", _JSON, b"[" * 10_000 + b'"; true' + b"]" * 10_000),
+        ("POST", "/items", _JSON, b'{"a":' * 5_000 + b"1" + b"}" * 5_000),
+        ("PUT", "/items/1", {}, b"-" * 300_000 + "ä".encode() * 70),
     ],
-    ids=["quotes", "long runs", "a body"],
+    ids=["quotes", "long runs", "text", "no type", "no text", "gzip", "deep", "deeper", "large"],
 )
 async def test_the_command_sends_the_same(
     method: str, path: str, fields: dict[str, str], body: bytes | None
@@ -51,7 +61,7 @@ async def test_the_command_sends_the_same(
     heard: list[bytes] = []
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.read(len(body or b"")))
+        heard.append(await reader.readexactly(len(body or b"")))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ControlFailed
+from ..http.fields import location_of, path_in
 from ..http.wire import Answer
 from ..manifest.routes import Route
 from ..read.exposition import Sample, read_exposition
@@ -123,7 +124,8 @@ class Resources(Client):
         identifier = found_id(answer, create.id) if create else ""
         if read and identifier:
             return read.path.replace("{id}", identifier)
-        return answer.field("location") or ""
+        url = location_of(answer)
+        return path_in(url) if url else ""
 
     async def readable(self) -> str:
         """Return the path of a resource that can be read: the declared one, else one created for it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import zlib
 
 from ..verdict import WireExchange
 from .request import Request
@@ -14,6 +15,9 @@ __all__ = ("curl", "cut", "shown")
 _EXCERPT = 1_200
 _FIELD = 200
 _RUN = re.compile(r"([A-Za-z0-9])\1{99,}")
+_REPEATED = re.compile(rb"(.{1,16}?)\1{49,}", re.DOTALL)
+_LEAST_ARGUMENT = 131_072
+"""Bytes of a single argument from which on Linux starts no program (execve(2), MAX_ARG_STRLEN)."""
 
 
 def shown(answer: Answer, note: str = "") -> WireExchange:
@@ -35,11 +39,9 @@ def curl(request: Request) -> str:
     """
     variable = request.address.name
     if request.raw is not None:
-        # Octal, because that is all that printf of a POSIX shell knows.
-        text = "".join(chr(byte) if _plain(byte) else f"\\{byte:03o}" for byte in request.raw[:_EXCERPT])
         # netcat wants host and port apart.
         there = f'$(echo "${{{variable}#http://}}" | tr : " ")'
-        return f"printf {shlex.quote(text.replace('%', '%%'))} | nc {there}"
+        return f"{_written(request.raw) or _printf(request.raw[:_EXCERPT])} | nc {there}"
     words = ["curl", "-sS", "-i"]
     if request.later:  # the second request of one command goes over the connection of the first
         words = ["curl", "-sS", "-o", "/dev/null", f"http://{request.address}/", "--next", *words[1:]]
@@ -53,17 +55,56 @@ def curl(request: Request) -> str:
         if name.lower() in {"host", "content-length", "user-agent"}:
             continue
         words += ["-H", f"{name}: {value}"]
+    before = ""
     if request.body:
-        try:
-            text = request.body.decode()
-        except UnicodeDecodeError:
-            text = ""
-        if text and len(text) <= _EXCERPT and "\0" not in text:
+        if all(name.lower() != "content-type" for name, _ in request.fields):
+            words += ["-H", "Content-Type:"]  # or curl takes it for a form
+        text = _text_of(request.body)
+        if text and len(text) <= _EXCERPT:
             words += ["--data-raw", text]
+        elif written := _written(request.body):
+            before, words = f"{written} | ", [*words, "--data-binary", "@-"]
         else:
             words += ["--data-binary", f"@body-of-{len(request.body)}-bytes"]
     path = _word(request.path) if request.path else ""
-    return f'{" ".join(map(_word, words))} --path-as-is "${variable}"{path}'
+    return f'{before}{" ".join(map(_word, words))} --path-as-is "${variable}"{path}'
+
+
+def _text_of(body: bytes) -> str:
+    """Return a body that can be an argument of a command; empty for any other."""
+    try:
+        text = body.decode() if len(body) < _LEAST_ARGUMENT else ""
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in text else text
+
+
+def _written(data: bytes) -> str:
+    """Return a command that writes bytes, the repetitions made by the shell; empty when it would be long."""
+    if len(zlib.compress(data, 1)) > 2 * _EXCERPT:  # too few repetitions, which would take long to look for
+        return ""
+    parts: list[str] = []
+    end = 0
+    for run in _REPEATED.finditer(data):
+        unit = run[1]
+        parts.append(_printf(data[end : run.start()]))
+        parts.append(f"{_printf(unit, '%.0s')} $(seq {len(run[0]) // len(unit)})")
+        end = run.end()
+    parts.append(_printf(data[end:]))
+    found = "; ".join(filter(None, parts))
+    if len(found) > 2 * _EXCERPT:
+        return ""
+    return f"{{ {found}; }}" if ";" in found else found
+
+
+def _printf(data: bytes, behind: str = "") -> str:
+    """Return the command of a POSIX shell that writes bytes, each that is not plain in octal."""
+    if not data:
+        return ""
+    text = "".join(chr(byte) if _plain(byte) else f"\\{byte:03o}" for byte in data).replace("%", "%%")
+    if text.startswith("-"):  # else it were an option
+        text = f"\\{ord('-'):03o}{text[1:]}"
+    return f"printf {shlex.quote(text + behind)}"
 
 
 def _word(text: str) -> str:

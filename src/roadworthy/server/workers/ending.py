@@ -88,8 +88,8 @@ class Ending:
 def _ask(worker: Worker, **message: Any) -> None:
     """Send a step to a worker, whether it serves or starts.
 
-    One that starts hears the signal only, and one that serves the message only. A worker that has just begun to
-    serve counts as starting until its report is read here, so it gets both.
+    One that starts hears the signal only, and one that serves the message only. A worker that has just begun
+    to serve counts as starting until its report is read here, so it gets both.
     """
     if worker.state == "starting":
         worker.end()
