@@ -57,7 +57,7 @@ check: $(STAMP)  ## the checker on the reference service, on SQLite or DATABASE_
 	@cd examples/reference && ../../$(BIN)/roadworthy check
 
 proof: $(STAMP)  ## the long proofs, or ONLY="-k fuzz"; results go to docs/proofs.md
-	@scripts/system-packages redis-server wrk postgresql nginx iproute2
+	@scripts/system-packages redis-server wrk postgresql mariadb-server nginx iproute2
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/calibration.txt -r requirements/fuzz.txt
 	@$(BIN)/python scripts/prove.py $(ONLY)
 

@@ -1,6 +1,6 @@
 """A service of notes over one of several kinds of store, as people write such services; run as a script.
 
-``NOTES`` is ``json:db.json``, ``sqlite:notes.db``, or the URL of a PostgreSQL or Redis server;
+``NOTES`` is ``json:db.json``, ``sqlite:notes.db``, or the URL of a PostgreSQL, MySQL or Redis server;
 ``NOTES_TABLES=no`` leaves it to others to make tables. A file with ``beside`` in its name is beside this
 script, whatever the working folder is.
 """
@@ -106,6 +106,42 @@ class Postgres:
         self._do("DELETE FROM notes WHERE id = $1", int(name))
 
 
+class Mysql:
+    """A row for each note, over one connection."""
+
+    def __init__(self) -> None:
+        import pymysql
+
+        url = urlsplit(_PLACE)
+        self._connection = pymysql.connect(
+            host=url.hostname or "",
+            port=url.port or 3306,
+            user=url.username,
+            password=url.password or "",
+            database=url.path.lstrip("/"),
+            autocommit=True,
+        )
+        if _MAKES_TABLES:
+            self._do("CREATE TABLE IF NOT EXISTS notes (id INT AUTO_INCREMENT PRIMARY KEY, note TEXT)")
+
+    def _do(self, statement: str, *values: Any) -> Any:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.lastrowid if statement.startswith("INSERT") else cursor.fetchall()
+
+    def read(self) -> dict[str, Any]:
+        """Return all notes."""
+        return {str(name): json.loads(note) for name, note in self._do("SELECT id, note FROM notes")}
+
+    def add(self, note: Any) -> str:
+        """Add one."""
+        return str(self._do("INSERT INTO notes (note) VALUES (%s)", json.dumps(note)))
+
+    def drop(self, name: str) -> None:
+        """Delete one."""
+        self._do("DELETE FROM notes WHERE id = %s", int(name))
+
+
 class Redis:
     """A hash, and a counter for the ids."""
 
@@ -134,6 +170,7 @@ _KINDS: dict[str, Callable[[], Any]] = {
     "json": Json,
     "sqlite": Sqlite,
     "postgresql": Postgres,
+    "mysql": Mysql,
     "redis": Redis,
 }
 

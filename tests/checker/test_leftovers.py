@@ -19,6 +19,7 @@ import pytest
 from roadworthy.checker import Options, Run, Verdict, parse_manifest, run_check
 from roadworthy.checker.store.kinds import USUAL_PORTS
 from tests.free_port import free_port
+from tests.mariadb_server import MariadbServer
 from tests.patience import DEADLINE, until
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
@@ -190,6 +191,27 @@ def test_a_user_who_may_not_create_databases(postgres: PostgresServer, tmp_path:
     assert all("nothing is written" not in result.reason for result in run.results)
     assert int(postgres.psql("SELECT last_value FROM notes_id_seq", database=name).stdout) > 3
     assert _dump(postgres, name) == before
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("tables", ["yes", "no"])
+def test_mariadb_is_as_it_was(tmp_path: Path, tables: str) -> None:
+    """Each start gets a database with what the declared one holds; all are dropped."""
+    with MariadbServer() as server:
+        server.sql("CREATE DATABASE zoo")
+        server.sql("CREATE TABLE notes (id INT AUTO_INCREMENT PRIMARY KEY, note TEXT)", "zoo")
+        server.sql("""INSERT INTO notes (note) VALUES ('{"text": "mine"}')""", "zoo")
+
+        def dump() -> str:
+            names = server.sql("SHOW DATABASES")
+            return names + server.sql("SHOW CREATE TABLE notes; SELECT * FROM notes", "zoo")
+
+        before = dump()
+        database = f"env = 'NOTES'\nurl = '{server.url_of('zoo')}'"
+        run = _check(tmp_path, env=f"NOTES_TABLES = '{tables}'", database=database)
+        assert _tried(run)
+        assert {result.verdict for result in run.results} != {Verdict.ERROR}
+        assert dump() == before
 
 
 def test_redis_is_as_it_was(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from .service.folder import DataFiles, Workplace, guessed_data, sqlite_file
 from .service.process import Service
 from .store.kinds import PORTS, USUAL_PORTS, kind_of
 from .store.own import CannotOwn, Lease, OwnServer, OwnStores
+from .store.own_mysql import OwnMysql
 from .store.own_postgres import OwnPostgres
 from .store.own_redis import OwnRedis
 
@@ -29,7 +30,11 @@ __all__ = ("Custody", "Place")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that ask for no change (RFC 9110 §9.2.1)."""
 _UNSAFE = re.compile(rb"^(POST|PUT|PATCH|DELETE) \S+ HTTP/1", re.MULTILINE)
-_MAKERS: Mapping[str, Callable[[str, str], OwnServer]] = {"postgres": OwnPostgres, "redis": OwnRedis}
+_MAKERS: Mapping[str, Callable[[str, str], OwnServer]] = {
+    "postgres": OwnPostgres,
+    "mysql": OwnMysql,
+    "redis": OwnRedis,
+}
 _INHERITED = ("DATABASE_URL", "REDIS_URL")
 """Variables that lead a service to a store by custom, whether its manifest names them or not."""
 _MOST_CREATED = 100_000
