@@ -233,5 +233,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    if "NOTES_REPLICA_URLS" in os.environ:
+        raise SystemExit("notes are read from a standby, and this database has none")
     Handler.store = _KINDS[urlsplit(_PLACE).scheme]()
     ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()

@@ -138,9 +138,12 @@ def _with_notes(server: PostgresServer, *, may_create: bool = True) -> str:
 
 
 @pytest.mark.parametrize("tables", ["yes", "no"])
-def test_postgresql_is_as_it_was(postgres: PostgresServer, tmp_path: Path, tables: str) -> None:
-    """Each start gets a copy of the declared database, with its tables and rows; all are dropped."""
+def test_postgresql_is_as_it_was(
+    postgres: PostgresServer, tmp_path: Path, tables: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start gets a copy of the declared database, no standby of the declared one; all are dropped."""
     url = _with_notes(postgres)
+    monkeypatch.setenv("NOTES_REPLICA_URLS", f"{url}?one,{url}?two")
     name = url.rpartition("/")[2]
     before = _dump(postgres, name)
     run = _check(tmp_path, env=f"NOTES_TABLES = '{tables}'", database=_ON_POSTGRES.format(url=url))

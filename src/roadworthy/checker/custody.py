@@ -37,6 +37,7 @@ _MAKERS: Mapping[str, Callable[[str, str], OwnServer]] = {
 }
 _INHERITED = ("DATABASE_URL", "REDIS_URL")
 """Variables that lead a service to a store by custom, whether its manifest names them or not."""
+_STANDBY = re.compile(r"REPLICA|STANDBY|READ_?ONLY|READER")
 _MOST_CREATED = 100_000
 
 
@@ -47,15 +48,19 @@ class Place:
     Parameters:
         work: its working folder; None where it works in the real one.
         urls: the URLs of its other stores, by those that they stand for.
+        without: inherited variables that lead to standbys of a declared store: they do not follow its copy.
     """
 
     work: Workplace | None = None
     urls: Mapping[str, str] = field(default_factory=dict[str, str])
+    without: frozenset[str] = frozenset()
     leases: tuple[Lease, ...] = ()
 
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Return the variables with what leads to the service's data leading to the copies."""
-        found = {name: self.urls.get(value, value) for name, value in variables.items()}
+        found = {
+            name: self.urls.get(value, value) for name, value in variables.items() if name not in self.without
+        }
         if self.work is not None:
             found = {name: self.work.word(value) for name, value in found.items()}
             if "PWD" in found:
@@ -207,7 +212,12 @@ class Custody:
         if self.files and (cwd is None or cwd.is_relative_to(self.folder)):
             make = self.files.adopt if cwd is not None else self.files.make
             work = await asyncio.to_thread(make, cwd or folder / "work")
-        return Place(work, {url: lease.url for url, lease in leases.items()}, tuple(leases.values()))
+        return Place(
+            work,
+            {url: lease.url for url, lease in leases.items()},
+            _standbys(variables) if main in self.stores.servers else frozenset(),
+            tuple(leases.values()),
+        )
 
     async def lease(self, url: str, *, further: bool = False) -> Lease | None:
         """Make the store that faults are injected into; None where the declared one is used.
@@ -332,3 +342,12 @@ _AFTERWARDS = {
 
 def _is_server(url: str) -> bool:
     return "://" in url and kind_of(url) in PORTS
+
+
+def _standbys(variables: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of inherited variables that lead to standbys; what a manifest sets stays."""
+    return frozenset(
+        name
+        for name, value in variables.items()
+        if _STANDBY.search(name) and os.environ.get(name) == value and any(map(_is_server, value.split(",")))
+    )
