@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from roadworthy import ConflictError, roadworthy
+from roadworthy import ConflictError, current_request_id, roadworthy
 from roadworthy.types import Receive, Scope, Send
 
 from .spans import export_spans
@@ -31,6 +31,7 @@ async def _wait_for_another() -> None:
 
 
 async def _until_gone(receive: Receive) -> None:
+    print(f"waits for {current_request_id()} to leave", flush=True)
     while (await receive())["type"] != "http.disconnect":
         pass
 

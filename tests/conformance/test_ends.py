@@ -110,6 +110,9 @@ class Asked:
                 while data := connection.recv(65536):
                     self.received += data
             else:
+                if not leave_after:
+                    # A server may never have seen the request of a client that leaves sooner.
+                    server.wait_stdout(lambda lines: f"waits for {self.id} to leave" in lines)
                 while leave_after not in self.received:
                     self.received += connection.recv(65536)
         self.record = self._record()
@@ -129,7 +132,7 @@ class Asked:
         return dict(record)
 
     def _of(self, lines: list[str]) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in lines if self.id in line]
+        return [json.loads(line) for line in lines if line.startswith("{") and self.id in line]
 
     def _count(self) -> float:
         with socket.create_connection(("127.0.0.1", self._server.port), timeout=DEADLINE) as connection:
