@@ -131,6 +131,27 @@ def test_a_waived_result_asks_for_nothing() -> None:
     assert unlocks([result]) == ()
 
 
+@pytest.mark.parametrize(
+    ("need", "declared"),
+    [
+        (Need.STORE, '[database]\nkind = "none"'),
+        (Need.METRICS, "[metrics]\npush = true"),
+        (Need.RATE_LIMIT, "[rate_limit]\noff = true"),
+        (Need.CORS_ORIGINS, '[cors]\npolicy = "none"'),
+        (Need.COMPRESSION, 'compression = "upstream"'),
+        (Need.SECRETS, "[env]\nsecret = []"),
+        (Need.REQUIRED_ENV, "[env]\nrequired = []"),
+        (Need.WORKERS, '[workers]\nenv = ""'),
+    ],
+)
+def test_what_a_service_declares_to_do_without_is_not_applicable(need: Need, declared: str) -> None:
+    """Written down it is a decision, for the report to repeat; left out it is a question."""
+    found = need.missing(parse_manifest(f"{declared}\n{_START}"))
+    assert found is not None
+    assert found[0] is Verdict.NOT_APPLICABLE
+    assert f"the manifest declares {need.key.partition('.')[0] or 'compression'}" in found[1]
+
+
 @pytest.mark.parametrize("order", [(Need.CREATE, Need.STORE), (Need.STORE, Need.CREATE)])
 def test_what_is_denied_decides_before_what_is_missing(order: tuple[Need, ...]) -> None:
     """A service that declares to have no store is not asked for a route to try it with."""

@@ -44,7 +44,7 @@ DECLARABLE: dict[str, tuple[str, ...]] = {
     "rate_limit.requests": ("requests = 100", 'window = "60s"'),
     "database.env": ('kind = "postgres"  # or mysql, redis, tcp, sqlite, none', 'env = "DATABASE_URL"'),
     "database.max_connections": ("max_connections = 100",),
-    "workers.env": ('env = "WEB_CONCURRENCY"',),
+    "workers.env": ('env = "WEB_CONCURRENCY"  # or "": one process by design',),
     "env.log_level": ('log_level = "LOG_LEVEL"',),
     "env.secret": ('secret = ["API_TOKEN"]  # or []',),
     "env.required": ('required = ["DATABASE_URL"]  # or []',),

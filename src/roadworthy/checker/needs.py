@@ -159,7 +159,8 @@ def _declared_absent(need: Need, manifest: Manifest) -> str:
         Need.RATE_LIMIT: (manifest.rate_limit.off, "rate_limit.off = true"),
         Need.CORS_ORIGINS: (manifest.cors.policy == "none", 'cors.policy = "none"'),
         Need.COMPRESSION: (manifest.compression == "upstream", 'compression = "upstream"'),
-        # An explicit empty list is a declaration; a missing key is not.
+        # An explicit empty value is a declaration; a missing key is not.
+        Need.WORKERS: ("workers.env" in manifest.lines, 'workers.env = "", one process by design'),
         Need.SECRETS: ("env.secret" in manifest.lines, "env.secret = []"),
         Need.REQUIRED_ENV: ("env.required" in manifest.lines, "env.required = []"),
     }

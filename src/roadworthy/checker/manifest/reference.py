@@ -104,7 +104,10 @@ KEYS: Mapping[str, Key] = {
     ),
     "env.optional": Key("further variables that it documents", '["LOG_LEVEL"]'),
     "env.log_level": Key("the variable that sets the level of its log", '"LOG_LEVEL"'),
-    "workers.env": Key("the variable that sets the number of worker processes", '"WEB_CONCURRENCY"'),
+    "workers.env": Key(
+        'the variable that sets the number of worker processes; `""`: one process by design',
+        '"WEB_CONCURRENCY"',
+    ),
     "workers.test": Key("how many to test with", "4"),
     "auth.header": Key("the field that authenticates a request", '"Authorization: Bearer ${TOKEN}"'),
     "routes.*.path": Key("its path, with `{id}` where an id goes", '"/users"'),
