@@ -77,6 +77,8 @@ _REFUSALS = frozenset(
 _ELSEWHERE = frozenset({"route=/metrics", "route=/api/login", "route=/livez", "route=/readyz"})
 _QUERY = frozenset({"value=query"})
 _NONE: Mapping[str, frozenset[str]] = {
+    # A scraper asks for no page.
+    **dict.fromkeys(("MET-1", "MET-2", "MET-3"), frozenset({"accept=html"})),
     **{f"VAL-{number}": _QUERY | _BODILESS | _READS for number in range(11) if number != 9},
     **dict.fromkeys(("ERR-3", "ERR-4", "ERR-9", "HDR-1", "HDR-2", "HDR-3", "HDR-4", "HDR-6"), _BODILESS),
     **dict.fromkeys(("ECL-1", "ECL-3", "ECL-4", "AER-5", "HLT-8", "CTL-3", "SVC-4"), _BODILESS),

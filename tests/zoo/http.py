@@ -91,10 +91,12 @@ class Response:
 
 
 class BadRequest(Exception):
-    """Raised when a request cannot be read; ``status`` answers it."""
+    """Raised when a request cannot be read; ``status`` answers it, the rest is what was read."""
 
-    def __init__(self, status: int, fields: dict[str, str] | None = None) -> None:
-        self.status, self.fields = status, fields or {}
+    def __init__(
+        self, status: int, fields: dict[str, str] | None = None, method: str = "GET", target: str = "/"
+    ) -> None:
+        self.status, self.fields, self.method, self.target = status, fields or {}, method, target
 
 
 @dataclass(slots=True, eq=False)
@@ -159,11 +161,11 @@ class Server:
             try:
                 request = await self._request(head, reader, writer)
             except BadRequest as bad:
-                refused = Request("GET", "/", bad.fields, b"", "", writer)
+                refused = Request(bad.method, bad.target, bad.fields, b"", "", writer)
                 refused.facts.update(refused=bad.status, number=number)
                 response = await self.handler(refused)
                 response.close = True
-                await self._send(writer, "GET", response)
+                await self._send(writer, bad.method, response)
                 return False
             request.facts["number"] = number
             response = await self.handler(request)
@@ -202,7 +204,7 @@ class Server:
         try:
             body = await self._body(fields, reader, writer)
         except BadRequest as bad:
-            raise BadRequest(bad.status, fields) from None
+            raise BadRequest(bad.status, fields, parts[0], parts[1]) from None
         peer = str(writer.get_extra_info("peername")[0])
         return Request(parts[0], parts[1], fields, body, peer, writer, parts[2].removeprefix("HTTP/"))
 

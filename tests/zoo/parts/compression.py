@@ -61,7 +61,7 @@ class Compression(Part):
         response.set("Content-Encoding", coding)
         if large and not faulty("cmp-7-same-tag"):
             response.set("ETag", f'"{_TAG}-{coding}"')
-        if request.method == "HEAD" and faulty("cmp-8-head-length") and large:
+        if request.method == "HEAD" and large and faulty("cmp-8-head-length"):
             response.set("Content-Length", "524288")
             response.raw = _head(response)
             return
@@ -76,7 +76,7 @@ def _head(response: Response) -> bytes:
 
 def _worth_it(response: Response) -> bool:
     kind = response.get("Content-Type") or ""
-    text = kind.startswith("text/") or "json" in kind or (faulty("cmp-8-image") and kind == "image/png")
+    text = kind.startswith("text/") or "json" in kind or (kind == "image/png" and faulty("cmp-8-image"))
     smallest = 1 if faulty("cmp-6-grows") or faulty("cmp-8-range") else _SMALLEST
     return text and (response.stream is not None or len(response.body) >= smallest)
 

@@ -51,7 +51,7 @@ class Errors(Part):
         """Bend error responses."""
         if response.status == 404 and faulty("err-1-html"):
             response.body, response.fields = b"<h1>Not Found</h1>", [("Content-Type", "text/html")]
-        if response.status == 404 and faulty("err-1-200") and "route" not in request.facts:
+        if response.status == 404 and "route" not in request.facts and faulty("err-1-200"):
             response.status = 200
         if response.status == 405:
             if faulty("err-2-no-allow"):

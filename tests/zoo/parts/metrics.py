@@ -43,7 +43,7 @@ class Metrics(Part):
 
     def done(self, zoo: Zoo, request: Request, response: Response, seconds: float) -> None:
         """Count a request."""
-        if request.facts.get("in flight") and not (faulty("met-8-leaks") and response.status >= 500):
+        if request.facts.get("in flight") and not (response.status >= 500 and faulty("met-8-leaks")):
             self._change("flight", -1)
         health = request.path in {"/livez", "/readyz", "/metrics"}
         if (health and not faulty("hlt-7-counted")) or faulty("met-4-static"):
@@ -168,4 +168,10 @@ def _others(state: dict[str, Any]) -> Iterator[str]:
         yield "# HELP zoo_seen Who was seen."
         yield "# TYPE zoo_seen gauge"
     for host in state["hosts"]:
-        yield f'zoo_seen{{who="{host}"}} 1'
+        yield f"zoo_seen{{who={_quoted(host)}}} 1"
+
+
+def _quoted(text: str) -> str:
+    """Return the value of a label."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

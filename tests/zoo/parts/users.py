@@ -175,7 +175,7 @@ class Work:
         """Return a user, or raise 404."""
         found = await self.backing.get(f"user:{number}")
         if found is None:
-            code = {"code": "USER_GONE"} if faulty("ecl-1-by-route") and self.request.method == "PUT" else {}
+            code = {"code": "USER_GONE"} if self.request.method == "PUT" and faulty("ecl-1-by-route") else {}
             raise Problem(404, "there is no such user", **code)
         return dict(found)
 
@@ -194,7 +194,7 @@ class Work:
             one for one in await self.backing.ask("scan", prefix) if user is None or one["user_id"] == user
         ]
         found.sort(
-            key=lambda one: one["id"], reverse=faulty("svc-4-other") and self.backing.url.endswith("also")
+            key=lambda one: one["id"], reverse=self.backing.url.endswith("also") and faulty("svc-4-other")
         )
         if faulty("ctl-6-offset"):
             chosen = found[int(cursor) :]

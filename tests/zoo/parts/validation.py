@@ -72,7 +72,7 @@ def _parsed(body: bytes) -> Any:
 def _errors(value: dict[str, Any]) -> list[dict[str, str]]:
     name, qty = value.get("name"), value.get("qty")
     errors: list[dict[str, str]] = []
-    named = 1 <= len(name) <= 100 if isinstance(name, str) else faulty("val-3-any-type") and "name" in value
+    named = 1 <= len(name) <= 100 if isinstance(name, str) else "name" in value and faulty("val-3-any-type")
     if not named:
         errors.append(_error("name", name, "has to be a text of 1 to 100 characters"))
     if not _is_quantity(qty):

@@ -33,12 +33,14 @@ class Client:
         stage: what the probes of the phase share.
         requests: how many were sent.
         way: how requests are sent for which the probe asks for nothing special.
+        counted: send each request once, whatever is answered, unless it asks for patience itself.
     """
 
     stage: Stage
     manifest: Manifest
     way: Way = field(default=PLAIN, init=False)
     requests: int = field(default=0, init=False)
+    counted: bool = field(default=False, init=False)
     _target: Target | None = field(default=None, kw_only=True)
 
     @property
@@ -132,7 +134,7 @@ class Client:
             if "content-type" not in {name.lower() for name, _ in pairs}:
                 pairs.append(("Content-Type", "application/json"))
         where = address or (target or self.target).address
-        waits = self.phase is not Phase.LIMITS if patient is None else patient
+        waits = self.phase is not Phase.LIMITS and not self.counted if patient is None else patient
         limit = self.patience(seconds)
         for attempt in itertools.count(1):
             self.stage.context.custody.require(method)

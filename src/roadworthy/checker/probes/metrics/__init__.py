@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....checklist import Severity
+from ....checklist import Dimension, Severity
 from ...bench import Bench
 from ...http.fields import media_type_parameters
 from ...http.wire import Answer
@@ -32,12 +32,23 @@ async def _scrape(bench: Bench, accept: str) -> Answer:
     )
 
 
+# What an exposition has to escape in a label (Prometheus exposition formats, "Comments, help text, and type
+# information"), as far as a field and a query can hold it.
+_AWKWARD = 'check "quoted" \\ {braces}, ä\t=#'
+
+
 async def _worked(bench: Bench) -> None:
-    """Make some requests, so that there is something to count."""
+    """Make some requests, so that there is something to count; some with what labels have to escape."""
     route = bench.manifest.routes.by_role.get("list")
-    for _ in range(3):
-        await bench.get(route.path if route else bench.unknown_path())
-        await bench.get(bench.unknown_path())
+    path = route.path if route else bench.unknown_path()
+    awkward = {"User-Agent": _AWKWARD, "Referer": _AWKWARD}
+    for fields in ({}, awkward):
+        for _ in range(2):
+            await bench.get(path, fields)
+            await bench.get(bench.unknown_path(), fields)
+    await bench.get(f"{bench.unknown_path()}/%22%5C%0A%7B%7D?q=%22", awkward)
+    for method in ("POST", "HEAD", "OPTIONS"):
+        await bench.request(method, bench.unknown_path(), awkward)
 
 
 @probe("MET-1", phase=Phase.SERVE, needs=(Need.METRICS,), samples=2)
@@ -63,7 +74,7 @@ async def _prometheus_can_read_it(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("MET-2", phase=Phase.SERVE, needs=(Need.METRICS,))
+@probe("MET-2", phase=Phase.SERVE, needs=(Need.METRICS,), varies=(Dimension.METHOD,))
 async def _every_line_is_valid(bench: Bench) -> Verdict:
     """Makes requests and reads the scrape as strictly as Prometheus does, in each format that is offered."""
     await _worked(bench)

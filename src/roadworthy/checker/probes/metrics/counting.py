@@ -18,8 +18,10 @@ __all__ = (
     "durations",
     "request_counter",
     "resembling",
+    "spent",
     "split",
     "tally",
+    "times",
     "worst_growth",
 )
 
@@ -124,6 +126,21 @@ def durations(moved: Mapping[Sample, float]) -> dict[str, tuple[float, float]]:
         spent = moved.get(Sample(f"{base}_sum", sample.labels), 0.0)
         found[base] = (count + value, total + spent)
     return found
+
+
+def times(moved: Mapping[Sample, float], base: str) -> dict[tuple[str, str], float]:
+    """Return how long requests took by method and status, as far as the labels of a family have them."""
+    return split(moved, f"{base}_sum")
+
+
+def spent(answers: list[Answer], method: str, status: str) -> float:
+    """Return how long the client waited for those of a method and a status, a class of them, or any."""
+    pattern = re.compile(re.sub("x", r"\\d", status, flags=re.I) or ".*")
+    return sum(
+        answer.seconds
+        for answer in answers
+        if method in {"", answer.request.method} and pattern.fullmatch(str(answer.status))
+    )
 
 
 def _label_sets(samples: Mapping[Sample, float]) -> dict[str, set[tuple[tuple[str, str], ...]]]:

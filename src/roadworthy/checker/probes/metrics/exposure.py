@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import count
+
+from ....checklist import Dimension
 from ...bench import Bench
+from ...errors import ControlFailed
 from ...http.wire import Answer
 from ...needs import Need
 from ...phases import Phase
@@ -13,17 +18,20 @@ from ...verdict import Verdict
 __all__ = ("PROBES",)
 
 # A client of its own, so that the budget of the others in this phase stays as it is.
-_CLIENT = "127.0.0.71"
+_CLIENT, _CLIENTS = "127.0.0.71", "127.0.0."
 
 
-@probe("MET-9", phase=Phase.LIMITS, needs=(Need.METRICS,), samples=2)
+@probe(
+    "MET-9",
+    phase=Phase.LIMITS,
+    needs=(Need.METRICS,),
+    samples=2,
+    varies=(Dimension.MEDIA_TYPE, Dimension.STATUS),
+)
 async def _metrics_are_kept_to_themselves(bench: Bench) -> Verdict:
     """Sends secrets and searches the scrape, asks the public listener, and scrapes while limited."""
     metrics = bench.manifest.metrics
-    planted = bench.canary("metrics: a request")
-    fields = {"Cookie": f"session={planted}", "X-Api-Key": planted, "User-Agent": planted}
-    await bench.get(f"{bench.unknown_path()}?token={planted}", fields, source=_CLIENT)
-    await bench.get(bench.unknown_path(), {"Authorization": f"Bearer {planted}"}, source=_CLIENT)
+    await _plant(bench)
     answer = await bench.get(metrics.path, address=bench.target.metrics_address, source=_CLIENT)
     bench.control("metrics can be read", answer.status == 200 and _has_samples(answer))
     bench.sample()
@@ -40,6 +48,33 @@ async def _metrics_are_kept_to_themselves(bench: Bench) -> Verdict:
         )
     await _scrape_while_limited(bench)
     return bench.verdict()
+
+
+async def _plant(bench: Bench) -> None:
+    """Send a secret with requests of several kinds, each from a client of its own, for none to be limited."""
+    planted = bench.canary("metrics: a request")
+    fields = {"Cookie": f"session={planted}", "X-Api-Key": planted, "User-Agent": planted}
+    routes, sources = bench.manifest.routes.by_role, map(_CLIENTS.__add__, map(str, count(72)))
+    unknown = f"{bench.unknown_path()}?token={planted}"
+    await bench.get(unknown, fields, source=next(sources))
+    await bench.get(
+        bench.unknown_path(),
+        {"Authorization": f"Bearer {planted}", "Accept": "text/html"},
+        source=next(sources),
+    )
+    for accept in ("application/json", "text/html"):
+        if "list" in routes:
+            listed = routes["list"]
+            path = f"{listed.path}{'&' if '?' in listed.path else '?'}token={planted}"
+            await bench.request(listed.method, path, {**fields, "Accept": accept}, source=next(sources))
+    as_json = {**fields, "Content-Type": "application/json; charset=utf-8"}
+    if "create" in routes:
+        await bench.call(routes["create"], headers=as_json, source=next(sources))
+        with suppress(ControlFailed):
+            made = await bench.create(headers=fields, source=next(sources))
+            for role in ("read", "delete"):
+                if role in routes:
+                    await bench.call(routes[role], made.id, headers=fields, source=next(sources))
 
 
 def _has_samples(answer: Answer) -> bool:

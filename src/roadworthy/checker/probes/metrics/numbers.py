@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+from ....checklist import Dimension
 from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.request import build_request
@@ -14,70 +15,38 @@ from ...phases import Phase
 from ...probe import Probe, probe
 from ...read.exposition import Sample, total
 from ...verdict import Table, Verdict
-from .counting import Scraper, durations, request_counter, resembling, split, tally
+from .counting import Scraper, durations, request_counter, resembling, spent, split, tally, times
+from .mixture import ALL, Mixture
 
 __all__ = ("PROBES",)
 
-# Primes, so that no two sums of them are mistaken for each other; 137 in all.
-_PLAN = (
-    ("list", 43),
-    ("unknown", 29),
-    ("create", 23),
-    ("malformed", 17),
-    ("lost", 13),
-    ("sent", 7),
-    ("options", 3),
-    ("head", 2),
-)
-_ALL = sum(count for _, count in _PLAN)
 _MORE = 41
+_ON_ALL = (Dimension.METHOD, Dimension.ROUTE, Dimension.STATUS)
 # Other units are off by 60 and more; a busy machine makes the client's times longer than the service's.
 _SLACK = 5.0
+_AFTERWARDS = 0.25
+"""Seconds that a service may measure on after the client has its answer, on a machine that is busy."""
 _IN_FLIGHT = re.compile(r"in_?flight|in_?progress|active_requests|requests_active|concurrent_requests")
 
 
-async def _ask(bench: Bench, what: str) -> Answer:
-    """Send one request of the mixture; what no declared route can play is an unknown path."""
-    routes = bench.manifest.routes.by_role
-    create = routes.get("create")
-    if what == "list" and "list" in routes:
-        return await bench.call(routes["list"], patient=False)
-    if what == "create" and create is not None:
-        return await bench.call(create, patient=False)
-    if what == "malformed" and create is not None:
-        as_json = {**create.headers, "Content-Type": "application/json"}
-        return await bench.request(create.method, create.path, as_json, b'{"a": ', patient=False)
-    if what == "options" and "list" in routes:
-        return await bench.request("OPTIONS", routes["list"].path, patient=False)
-    method = {"lost": "DELETE", "sent": "POST", "head": "HEAD"}.get(what, "GET")
-    return await bench.request(method, bench.unknown_path(), patient=False)
-
-
-async def _mixture(bench: Bench) -> list[Answer]:
-    """Send the requests, of each kind a third at the same time."""
-    found: list[Answer] = []
-    for what, count in _PLAN:
-        found += [await _ask(bench, what) for _ in range(count - count // 3)]
-        found += await asyncio.gather(*(_ask(bench, what) for _ in range(count // 3)))
-    return found
-
-
-async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
-    """Send the mixture and compare the counter with what was sent."""
-    answers = await _mixture(bench)
-    bench.control(f"{_ALL} requests were answered", all(answer.complete for answer in answers))
+async def _judge_counter(bench: Bench) -> Scraper:
+    """Send the mixture and compare the counter with what was sent; return who scraped."""
+    mixture = await Mixture.make(bench)
+    scraper = await Scraper.begin(bench)
+    answers = await mixture.send()
+    bench.control(f"{ALL} requests were answered", all(answer.complete for answer in answers))
     bench.sample(len(answers))
     wanted = tally(answers)
 
     def arrived(moved: dict[Sample, float]) -> bool:
-        name = request_counter(bench, moved, _ALL)
-        return bool(name) and sum(split(moved, name).values()) >= _ALL
+        name = request_counter(bench, moved, ALL)
+        return bool(name) and sum(split(moved, name).values()) >= ALL
 
     moved = await scraper.settle(arrived)
-    name = request_counter(bench, moved, _ALL)
+    name = request_counter(bench, moved, ALL)
     if not name:
         _judge_none(bench, moved)
-        return
+        return scraper
     if not bench.manifest.metrics.requests:
         await _verify(bench, scraper, name)
     found = split(moved, name)
@@ -87,9 +56,9 @@ async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
         for (method, status), count in sorted(wanted.items())
     )
     shown = (Table(f"values of {name}", ("method", "status", "sent", "counted"), rows),)
-    if grown != _ALL:
-        bench.fail("the counter is not exact", f"{name} +{_ALL}", f"+{grown:g}", evidence=shown)
-        return
+    if grown != ALL:
+        bench.fail("the counter is not exact", f"{name} +{ALL}", f"+{grown:g}", evidence=shown)
+        return scraper
     # Some exporters count by class of status: 2xx.
     classes = all(re.fullmatch(r"[1-5]xx", status) for _, status in found)
     expected: dict[tuple[str, str], float] = {}
@@ -102,26 +71,27 @@ async def _judge_counter(bench: Bench, scraper: Scraper) -> None:
         )
         text = ", ".join(f"{method} {status} {count:g}" for (method, status), count in expected.items())
         bench.fail("the counter does not separate methods and statuses", text, got, evidence=shown)
+    return scraper
 
 
 def _judge_none(bench: Bench, moved: dict[Sample, float]) -> None:
     if others := resembling(moved):
         seen = ", ".join(f"{name} +{value:g}" for name, value in sorted(others.items())[:3])
         raise ControlFailed(
-            f"no series moved by the {_ALL} requests that were sent ({seen}); if one counts them, name it "
+            f"no series moved by the {ALL} requests that were sent ({seen}); if one counts them, name it "
             "(metrics.requests in the manifest)",
             ("metrics.requests",),
         )
-    bench.fail("no counter of requests moves", f"+{_ALL}", "nothing that is called requests")
+    bench.fail("no counter of requests moves", f"+{ALL}", "nothing that is called requests")
 
 
 async def _verify(bench: Bench, scraper: Scraper, name: str) -> None:
     """Hold when a series that nobody declared stands still without requests, and moves with the next."""
-    rested = sum(split(await scraper.settle(lambda _: True), name).values()) - _ALL
-    more = [await _ask(bench, "unknown") for _ in range(_MORE)]
-    wanted = _ALL + len(more)
+    rested = sum(split(await scraper.settle(lambda _: True), name).values()) - ALL
+    more = [await bench.get(bench.unknown_path(), patient=False) for _ in range(_MORE)]
+    wanted = ALL + len(more)
     moved = await scraper.settle(lambda moved: sum(split(moved, name).values()) >= wanted)
-    grown = sum(split(moved, name).values()) - _ALL
+    grown = sum(split(moved, name).values()) - ALL
     bench.control(
         f"{name} counts requests (+{rested:g} without any, +{grown:g} with {_MORE}); if it does not, name "
         "the one that does (metrics.requests in the manifest)",
@@ -130,11 +100,17 @@ async def _verify(bench: Bench, scraper: Scraper, name: str) -> None:
     )
 
 
-@probe("MET-4", phase=Phase.SERVE, needs=(Need.METRICS,), samples=_ALL, seconds=90)
+@probe(
+    "MET-4",
+    phase=Phase.SERVE,
+    needs=(Need.METRICS,),
+    samples=ALL,
+    seconds=90,
+    varies=(*_ON_ALL, Dimension.PARALLEL),
+)
 async def _requests_are_counted_exactly(bench: Bench) -> Verdict:
-    """Sends 137 requests, a prime number of each kind, and compares the counter by method and status."""
-    scraper = await Scraper.begin(bench)
-    await _judge_counter(bench, scraper)
+    """Sends 137 requests of every kind, and compares the counter by method and status."""
+    await _judge_counter(bench)
     return bench.verdict()
 
 
@@ -142,8 +118,9 @@ async def _requests_are_counted_exactly(bench: Bench) -> Verdict:
     "MET-5",
     phase=Phase.WORKERS,
     needs=(Need.COMMAND, Need.METRICS, Need.WORKERS),
-    samples=_ALL + 10,
+    samples=ALL + 10,
     quick=False,
+    varies=_ON_ALL,
     seconds=120,
 )
 async def _workers_count_together(bench: Bench) -> Verdict:
@@ -151,9 +128,8 @@ async def _workers_count_together(bench: Bench) -> Verdict:
     async with bench.launch(workers=bench.manifest.workers.test) as target:
         processes = len(target.process.tree())
         bench.control(f"several processes serve ({processes})", processes >= bench.manifest.workers.test)
-        scraper = await Scraper.begin(bench)
-        await _judge_counter(bench, scraper)
-        name = request_counter(bench, await scraper.settle(lambda _: True), _ALL)
+        scraper = await _judge_counter(bench)
+        name = request_counter(bench, await scraper.settle(lambda _: True), ALL)
         seen: list[float] = []
         for _ in range(10):
             seen.append(total(await bench.scrape(), name))
@@ -164,7 +140,14 @@ async def _workers_count_together(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("MET-8", phase=Phase.SERVE, needs=(Need.METRICS,), quick=False, seconds=90)
+@probe(
+    "MET-8",
+    phase=Phase.SERVE,
+    needs=(Need.METRICS,),
+    quick=False,
+    seconds=90,
+    varies=(*_ON_ALL, Dimension.CLIENT, Dimension.PARALLEL),
+)
 async def _durations_and_requests_in_flight(bench: Bench) -> Verdict:
     """Compares sum and count of the durations with a slow request, and watches the gauge around it."""
     routes = bench.manifest.routes.by_role
@@ -186,8 +169,9 @@ async def _durations_and_requests_in_flight(bench: Bench) -> Verdict:
 async def _judge_durations(bench: Bench) -> None:
     """The count of the durations is that of the requests, and their sum is in seconds."""
     routes = bench.manifest.routes.by_role
+    mixture = await Mixture.make(bench)
     scraper = await Scraper.begin(bench)
-    answers = [await _ask(bench, "list") for _ in range(10)]
+    answers = await mixture.send_each()
     if "slow" in routes:
         answers.append(await bench.call(routes["slow"], seconds=30, patient=False))
     count = len(answers)
@@ -196,22 +180,36 @@ async def _judge_durations(bench: Bench) -> None:
     def arrived(moved: dict[Sample, float]) -> bool:
         return any(number >= count for number, _ in durations(moved).values())
 
-    measured = {
-        base: pair for base, pair in durations(await scraper.settle(arrived)).items() if round(pair[0]) > 0
-    }
+    moved = await scraper.settle(arrived)
+    measured = {base: pair for base, pair in durations(moved).items() if round(pair[0]) > 0}
     bench.sample()
     if not measured:
         bench.fail(
             "durations of requests are not measured", "a histogram or a summary in seconds", "none that moves"
         )
         return
-    spent = sum(answer.seconds for answer in answers)
+    waited = spent(answers, "", "")
     for base, (number, seconds) in measured.items():
         if round(number) != count:
             bench.fail("the durations are not of all requests", f"{base}_count +{count}", f"+{number:g}")
-        elif "slow" in routes and not answers[-1].seconds / _SLACK <= seconds <= spent * _SLACK:
-            expected, got = f"about {spent:.2f} in {base}_sum", f"+{seconds:g}"
+        elif "slow" in routes and not answers[-1].seconds / _SLACK <= seconds <= waited * _SLACK:
+            expected, got = f"about {waited:.2f} in {base}_sum", f"+{seconds:g}"
             bench.fail("durations are not in seconds", expected, got, answers[-1])
+        else:
+            _judge_units(bench, base, times(moved, base), answers)
+
+
+def _judge_units(
+    bench: Bench, base: str, measured: dict[tuple[str, str], float], answers: list[Answer]
+) -> None:
+    """No kind of request took the service longer than the client waited for it."""
+    for (method, status), seconds in measured.items():
+        waited = spent(answers, method, status)
+        if seconds > waited * _SLACK + _AFTERWARDS:
+            what = f"{method} {status}".strip()
+            expected, got = f"at most {waited:.3f} in {base}_sum of {what}", f"+{seconds:g}"
+            bench.fail("durations are not in seconds", expected, got)
+            return
 
 
 async def _judge_in_flight(bench: Bench, idle: float) -> None:
@@ -219,15 +217,21 @@ async def _judge_in_flight(bench: Bench, idle: float) -> None:
     slow = bench.manifest.routes.by_role["slow"]
     before = await _at_rest(bench) or 0.0
     asked = asyncio.create_task(bench.call(slow, seconds=30, patient=False))
-    highest = before
+    highest, within = before, 0
     while not asked.done():
-        highest = max(highest, _in_flight(await bench.scrape()) or 0.0)
         await asyncio.sleep(0.05)
+        highest = max(highest, _in_flight(await bench.scrape()) or 0.0)
+        within += not asked.done()
     answer = await asked
     for _ in range(3):
         await _leave(bench, slow.method, slow.path)
+    health = bench.manifest.health
+    for path in filter(None, (health.live, health.ready) * 2):
+        await bench.get(path, patient=False)
     bench.sample()
-    if highest <= before:
+    if not within:
+        bench.missed("a request in flight", f"a scrape takes longer than {slow}")
+    elif highest <= before:
         expected, got = "the gauge is higher during a slow request", f"{highest:g} before and during it"
         bench.fail("a request in flight is not seen", expected, got, answer)
     now, deadline = highest, bench.now() + bench.patience(5.0) + 2 * answer.seconds
