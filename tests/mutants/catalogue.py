@@ -86,7 +86,14 @@ _NONE: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("CMP-1", "CMP-2", "CMP-3", "CMP-5", "CMP-7"), _ELSEWHERE),
     "CMP-6": frozenset({"encoding=none", "route=/metrics", "size=long"}) | _BODILESS,
     "COR-1": frozenset({"origin=null", "origin=none"}),
+    # Without origins of its own the manifest of these has no second one.
+    **dict.fromkeys(("COR-2", "COR-10"), frozenset({"origin=second"})),
     "COR-3": _REFUSALS,
+    # No page is allowed from there, and none asks for these by a script.
+    **dict.fromkeys(
+        ("COR-5", "COR-7"), frozenset({"origin=null", "route=/livez", "route=/readyz", "route=/metrics"})
+    ),
+    "COR-8": frozenset({"origin=null", "origin=none"}),
     "ERR-1": _BODILESS | {f"route={path}" for path in (*_ITEMS, *_USERS, "/livez", "/readyz", "/metrics")},
     "ERR-2": frozenset(f"method={name}" for name in ("GET", "PUT", "DELETE", "HEAD", "OPTIONS"))
     | {"route=/livez", "route=/readyz", "route=/metrics"},

@@ -12,9 +12,9 @@ NONE = ((_DECLARED, 'policy = "none"'), (_SET, ""))
 
 TWINS = (
     Twin("cor-1-reflects", "COR-1", frozenset({"COR-6"})),
-    Twin("cor-1-null", "COR-1"),
+    Twin("cor-1-null", "COR-1", frozenset({"COR-6"})),
     Twin("cor-1-ends-with", "COR-1"),
-    Twin("cor-1-begins-with", "COR-1"),
+    Twin("cor-1-begins-with", "COR-1", frozenset({"COR-6"})),
     Twin("cor-1-on-create", "COR-1"),
     Twin("cor-1-on-refusal", "COR-1"),
     Twin("cor-1-on-delete", "COR-1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 
 from ....checklist import Dimension, Severity
 from ...bench import Bench
@@ -21,6 +22,8 @@ __all__ = ("PREFLIGHTS", "path_of_get", "preflight")
 # Chromium keeps a preflight for at most two hours, Firefox for a day.
 _LONGEST = 86_400
 _MOST = 2
+_NO_API = frozenset({"html", "binary", "stream"})
+"""What a page embeds or shows, and does not ask for by a script."""
 _ON_ALL = (Dimension.METHOD, Dimension.ROUTE, Dimension.ORIGIN)
 
 
@@ -44,9 +47,8 @@ async def preflight(
 def _uses(bench: Bench) -> list[tuple[Route, tuple[str, ...]]]:
     """Return the declared routes and the fields that a page has to ask for before it uses them."""
     found: dict[tuple[str, str], tuple[Route, tuple[str, ...]]] = {}
-    for role in ("list", "create", "read", "update", "delete", "child_create", "transfers"):
-        route = bench.manifest.routes.by_role.get(role)
-        if route is None:
+    for role, route in bench.manifest.routes.by_role.items():
+        if role in _NO_API:
             continue
         fields = {name.lower() for name in route.headers}
         fields |= {"content-type"} if route.body is not None or route.method in {"POST", "PUT"} else set()
@@ -110,9 +112,11 @@ async def _other_preflights_fail(bench: Bench) -> Verdict:
     """
     await _expect_granted(bench)
     name = f"x-{bench.unique()}"
-    for origin, path in dict.fromkeys((origin, _to(route)) for origin, route, _ in _each(bench)):
+    strangers = cycle(_strangers(bench))
+    for origin, path in _places(bench):
         if bench.manifest.cors.policy != "public":
-            await _judge_stranger(bench, path)
+            await _judge_stranger(bench, path, next(strangers))
+            await _judge_stranger(bench, f"{path}{'&' if '?' in path else '?'}q=1", next(strangers))
         await _judge_method(bench, path, origin)
         await _judge_field(bench, path, origin, name)
         if bench.findings:
@@ -120,10 +124,25 @@ async def _other_preflights_fail(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-async def _judge_stranger(bench: Bench, path: str) -> None:
-    answer = await preflight(bench, path, STRANGER, "DELETE", ("content-type",))
+def _places(bench: Bench) -> list[tuple[str, str]]:
+    """Return where preflights are tried, each with an allowed origin; those of operations with the first."""
+    health, metrics = bench.manifest.health, bench.manifest.metrics
+    found = dict.fromkeys((origin, _to(route)) for origin, route, _ in _each(bench))
+    shared = bench.target.metrics_address == bench.target.address
+    paths = (health.live, health.ready, metrics.path if shared else "")
+    return [*found, *((origin_of(bench), path) for path in paths if path)]
+
+
+def _strangers(bench: Bench) -> list[str]:
+    """Return origins that are not allowed: an unlike one, those that look like an allowed one, and none."""
+    alike = [f"{origin}.evil.example" for origin in bench.manifest.cors.origins[:_MOST]]
+    return [STRANGER, *alike, "null"]
+
+
+async def _judge_stranger(bench: Bench, path: str, origin: str) -> None:
+    answer = await preflight(bench, path, origin, "DELETE", ("content-type",))
     bench.expect(
-        preflight_check(answer, STRANGER, "GET", (), credentials=False),
+        preflight_check(answer, origin, "GET", (), credentials=False),
         "a preflight from another origin succeeds",
         "no grant",
         f"Access-Control-Allow-Origin: {answer.field('access-control-allow-origin')}",
