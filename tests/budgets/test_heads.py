@@ -350,6 +350,7 @@ NOT_HOSTILE = {
     "checker.report._stack": "the command, and excerpts of 1,200 characters",
     "checker.service.folder": "the command, and names of the project's own files",
     "checker.store.logins": "a packet of the project's own database, whose size is bounded",
+    "checker.store.own_mysql": "the project's own manifest",
     "checker.store.own_redis": "the project's own manifest",
     "layer.frameworks.django": "the prefix of static files, of the site's own settings",
     "server.process.own_code": "the name of the app, and those of its files",
