@@ -9,7 +9,7 @@ TWINS = (
     Twin("cmp-1-changes", "CMP-1"),
     # A coded body that does not end is no stream either.
     Twin("cmp-1-cut", "CMP-1"),
-    Twin("cmp-1-little", "CMP-1"),
+    Twin("cmp-1-little", "CMP-1", frozenset({"CMP-6"})),
     Twin("cmp-2-none", "CMP-2"),
     Twin("cmp-2-coded-only", "CMP-2"),
     # Whoever looks for the name alone sees neither weights nor capitals.

@@ -20,6 +20,7 @@ TWINS = (
     Twin("hdr-3-data", "HDR-3"),
     Twin("hdr-4-page", "HDR-4"),
     Twin("hdr-4-inline", "HDR-4"),
+    Twin("hdr-4-same-nonce", "HDR-4"),
     Twin("hdr-4-no-base", "HDR-4", warns=True),
     Twin("hdr-4-data", "HDR-4", warns=True),
     Twin("hdr-5-none", "HDR-5", replace=(_PROXY,)),

@@ -77,7 +77,8 @@ def _head(response: Response) -> bytes:
 def _worth_it(response: Response) -> bool:
     kind = response.get("Content-Type") or ""
     text = kind.startswith("text/") or "json" in kind or (kind == "image/png" and faulty("cmp-8-image"))
-    smallest = 1 if faulty("cmp-6-grows") or faulty("cmp-8-range") else _SMALLEST
+    grows = faulty("cmp-6-grows") or (response.status == 206 and faulty("cmp-8-range"))
+    smallest = 1 if grows else _SMALLEST
     return text and (response.stream is not None or len(response.body) >= smallest)
 
 

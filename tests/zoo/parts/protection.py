@@ -67,6 +67,8 @@ class Protection(Part):
         policy = _PAGE_POLICY if page else _DATA_POLICY
         if page and faulty("hdr-4-inline"):
             policy = policy.replace("'self'", "'self'; script-src 'self' 'unsafe-inline'")
+        if page and faulty("hdr-4-same-nonce"):
+            policy += "; script-src 'nonce-c2FtZSBhZ2Fpbg=='"
         if page and faulty("hdr-4-no-base"):
             policy = policy.replace("base-uri 'none'; ", "")
         if faulty("hdr-3-page" if page else "hdr-3-data"):

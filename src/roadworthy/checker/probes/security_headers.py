@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...checklist import Severity
+from ...checklist import Dimension, Severity
 from ..bench import Bench
 from ..http.fetch_standard import is_nosniff
 from ..http.fields import (
@@ -23,12 +23,13 @@ from ..read.shapes import members
 from ..verdict import Verdict
 from .shared.cookies import cookies_of
 from .shared.kinds import judge_kinds
-from .shared.policies import framable, policies_of, scripts
+from .shared.policies import framable, nonces, policies_of, scripts
 from .shared.traffic import is_page, successes, traffic
 
 __all__ = ("PROBES",)
 
 _YEAR = 31_536_000
+_ON_ALL = (Dimension.METHOD, Dimension.ROUTE, Dimension.STATUS)
 
 
 async def _seen(bench: Bench) -> dict[str, Answer]:
@@ -43,7 +44,7 @@ def _with_body(answers: dict[str, Answer]) -> dict[str, Answer]:
     return {kind: answer for kind, answer in answers.items() if answer.body}
 
 
-@probe("HDR-1", phase=Phase.SERVE, samples=2)
+@probe("HDR-1", phase=Phase.SERVE, samples=2, varies=_ON_ALL)
 async def _types_are_not_guessed(bench: Bench) -> Verdict:
     """Reads X-Content-Type-Options on successes, pages and each kind of error."""
     wrong: dict[str, tuple[str, Answer]] = {}
@@ -70,7 +71,7 @@ def _false_type(answer: Answer) -> str:
     return ""
 
 
-@probe("HDR-2", phase=Phase.SERVE, samples=2)
+@probe("HDR-2", phase=Phase.SERVE, samples=2, varies=_ON_ALL)
 async def _types_are_true(bench: Bench) -> Verdict:
     """Compares Content-Type with the body, and looks for the charset of texts."""
     false: dict[str, tuple[str, Answer]] = {}
@@ -88,7 +89,7 @@ async def _types_are_true(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("HDR-3", phase=Phase.SERVE, samples=2)
+@probe("HDR-3", phase=Phase.SERVE, samples=2, varies=_ON_ALL)
 async def _nothing_can_be_framed(bench: Bench) -> Verdict:
     """Reads frame-ancestors and X-Frame-Options; a page that can be framed weighs more than data."""
     pages: dict[str, tuple[str, Answer]] = {}
@@ -103,7 +104,7 @@ async def _nothing_can_be_framed(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("HDR-4", phase=Phase.SERVE)
+@probe("HDR-4", phase=Phase.SERVE, varies=(Dimension.ROUTE, Dimension.STATUS))
 async def _pages_have_a_policy(bench: Bench) -> Verdict:
     """Reads the content security policies of pages as a browser does; for data one is suggested."""
     answers = _with_body(await _seen(bench))
@@ -125,6 +126,8 @@ async def _pages_have_a_policy(bench: Bench) -> Verdict:
             loose[kind] = ("no base-uri", answer)
     expected = "script-src without 'unsafe-inline', 'unsafe-eval' and wildcards"
     judge_kinds(bench, "a page allows any script", expected, open_pages)
+    if not open_pages:
+        await _judge_nonces(bench, {kind: answer for kind, answer in answers.items() if is_page(answer)})
     expected = "base-uri 'none' or 'self'"
     judge_kinds(bench, "a page may be given another base", expected, loose, severity=Severity.LOW, warns=True)
     expected = "default-src 'none'; frame-ancestors 'none'"
@@ -136,7 +139,20 @@ async def _pages_have_a_policy(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("HDR-5", phase=Phase.SERVE)
+async def _judge_nonces(bench: Bench, pages: dict[str, Answer]) -> None:
+    """Ask for a page once more: a nonce that stays the same can be known (CSP Level 3 §7.1)."""
+    same: dict[str, tuple[str, Answer]] = {}
+    for kind, page in pages.items():
+        first = nonces(page)
+        if not first or page.request.method != "GET":
+            continue
+        again = await bench.get(page.request.path, {"Accept": "text/html"})
+        if first & nonces(again):
+            same[kind] = (", ".join(sorted(first & nonces(again))), again)
+    judge_kinds(bench, "a page has the same nonce again", "another nonce in each response", same)
+
+
+@probe("HDR-5", phase=Phase.SERVE, varies=_ON_ALL)
 async def _hsts_over_https(bench: Bench) -> Verdict:
     """Says X-Forwarded-Proto: https and reads Strict-Transport-Security; then asks over plain HTTP."""
     name = "strict-transport-security"

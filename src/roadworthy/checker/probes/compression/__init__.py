@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....checklist import Severity
+from ....checklist import Dimension, Severity
 from ...bench import Bench
 from ...http.codings import CODINGS, Undecodable, decode
 from ...http.fetch_standard import words
@@ -12,6 +12,7 @@ from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe
 from ...verdict import Verdict
+from ..shared.survey import asks
 from .facts import CHANGES, TRIES, Facts, ask, ask_between, negotiated, resource, same_text, used_codings
 from .framing import codings_and_lengths_are_true, streams_are_not_held_back
 
@@ -186,32 +187,38 @@ async def _the_preferred_coding_is_used(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("CMP-6", phase=Phase.SERVE, needs=(Need.COMPRESSION,))
+@probe(
+    "CMP-6",
+    phase=Phase.SERVE,
+    needs=(Need.COMPRESSION,),
+    varies=(Dimension.ROUTE, Dimension.STATUS, Dimension.SIZE),
+)
 async def _nothing_grows(bench: Bench) -> Verdict:
-    """Asks for small bodies with and without a coding, and compares their sizes on the wire."""
+    """Asks for a response of each kind with a coding, and compares the sizes of its body with and without."""
     facts = await negotiated(bench)
-    paths = [path for path in (bench.manifest.health.live, bench.manifest.openapi) if path]
-    if bench.has(Need.CREATE):
-        created = await bench.create()
-        paths += [created.path] if created.path else []
-    for path in (*paths, bench.unknown_path()):
-        plain = await bench.get(path, {"Accept-Encoding": "identity"})
-        coded = await bench.get(path, {"Accept-Encoding": ", ".join(facts.coded)})
-        if not (plain.complete and coded.complete):
-            bench.missed(f"the body of {path}", coded if plain.complete else plain)
-        if not plain.body or not coded.complete:
+    for answer in (await bench.shared(_coded_of_all)).values():
+        used = used_codings(answer)
+        try:
+            plain = decode(used, answer.body) if answer.complete else b""
+        except Undecodable:
+            continue  # CMP-1 and CMP-8 judge what is no coding
+        if not plain:
             continue
         bench.expect(
-            not used_codings(coded) or len(coded.body) < len(plain.body),
+            not used or len(answer.body) < len(plain),
             "compression made a body larger",
-            f"less than {len(plain.body)} bytes",
-            f"{len(coded.body)} bytes in {', '.join(used_codings(coded))}",
-            coded,
+            f"less than {len(plain)} bytes",
+            f"{len(answer.body)} bytes in {', '.join(used)}",
+            answer,
         )
-    if not bench.samples and not bench.unjudged:
-        why = "no route has a small body (health.live, routes.create, an unknown path)"
-        return bench.inconclusive(why, undeclared=("health.live",))
+    bench.control(f"{facts.path} is compressed", facts.coded)
     return bench.verdict()
+
+
+async def _coded_of_all(bench: Bench) -> dict[str, Answer]:
+    """Return a response of each kind, asked for with every coding."""
+    accepted = {"Accept-Encoding": ", ".join(CODINGS)}
+    return {kind: await send(accepted) for kind, send in (await asks(bench)).items()}
 
 
 @probe("CMP-7", phase=Phase.SERVE, needs=(Need.COMPRESSION,), samples=2)

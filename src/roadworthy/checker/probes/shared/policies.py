@@ -7,7 +7,7 @@ import re
 from ...http.fetch_standard import framing_options
 from ...http.wire import Answer
 
-__all__ = ("Policy", "framable", "policies_of", "scripts")
+__all__ = ("Policy", "framable", "nonces", "policies_of", "scripts")
 
 Policy = dict[str, tuple[str, ...]]
 """The directives of one policy with their sources, in lower case but for nonces and hashes."""
@@ -30,6 +30,16 @@ def policies_of(answer: Answer) -> list[Policy]:
                 policy.setdefault(name.lower(), tuple(sources))
         if policy:
             found.append(policy)
+    return found
+
+
+def nonces(answer: Answer) -> set[str]:
+    """Return the nonces of scripts in the policies of a response."""
+    found: set[str] = set()
+    for policy in policies_of(answer):
+        for kind in ("script-src-elem", "script-src"):
+            _, sources = _effective(policy, kind)
+            found |= {source for source in sources or () if source.lower().startswith("'nonce-")}
     return found
 
 
