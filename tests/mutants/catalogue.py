@@ -80,7 +80,7 @@ _NONE: Mapping[str, frozenset[str]] = {
     # A scraper asks for no page.
     **dict.fromkeys(("MET-1", "MET-2", "MET-3"), frozenset({"accept=html"})),
     **{f"VAL-{number}": _QUERY | _BODILESS | _READS for number in range(11) if number != 9},
-    **dict.fromkeys(("ERR-3", "ERR-4", "ERR-9", "HDR-1", "HDR-2", "HDR-3", "HDR-4", "HDR-6"), _BODILESS),
+    **dict.fromkeys(("ERR-3", "ERR-4", "ERR-9", "HDR-1"), _BODILESS),
     **dict.fromkeys(("ECL-1", "ECL-3", "ECL-4", "AER-5", "HLT-8", "CTL-3", "SVC-4"), _BODILESS),
     **dict.fromkeys(("CTL-4", "ECL-2"), _BODILESS | _READS | _QUERY),
     **dict.fromkeys(("CMP-1", "CMP-2", "CMP-3", "CMP-5", "CMP-7"), _ELSEWHERE),
@@ -100,6 +100,9 @@ _NONE: Mapping[str, frozenset[str]] = {
     "ERR-5": frozenset({"method=HEAD"}),
     "ERR-6": frozenset({"route=/api/fails", "route=/api/login", "route=/metrics"}),
     "ERR-8": frozenset({"method=HEAD", "route=/api/items", "route=/api/items/{id}"}),
+    # Metrics are read by no browser, and what health probes return is nobody's.
+    **dict.fromkeys(("HDR-2", "HDR-3", "HDR-4"), _BODILESS | {"route=/metrics"}),
+    "HDR-6": _BODILESS | {"method=DELETE", "route=/livez", "route=/readyz", "route=/metrics"},
     "HLT-7": frozenset({"method=POST", "method=OPTIONS", "route=/metrics"}),
     "LOG-8": frozenset({"status=2xx", "status=5xx", "status=201", "status=204", "method=OPTIONS"}),
     "SVC-1": _QUERY,

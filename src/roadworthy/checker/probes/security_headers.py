@@ -24,7 +24,7 @@ from ..verdict import Verdict
 from .shared.cookies import cookies_of
 from .shared.kinds import judge_kinds
 from .shared.policies import framable, nonces, policies_of, scripts
-from .shared.traffic import is_page, successes, traffic
+from .shared.traffic import by_origin, is_page, successes, traffic
 
 __all__ = ("PROBES",)
 
@@ -157,7 +157,6 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
     """Says X-Forwarded-Proto: https and reads Strict-Transport-Security; then asks over plain HTTP."""
     name = "strict-transport-security"
     answers = await _seen(bench)
-    plain = await bench.get(bench.manifest.health.live or "/")
     saying = {kind for kind, answer in answers.items() if answer.field(name)}
     if not saying and not bench.manifest.rate_limit.trusted_proxy_hops:
         return bench.not_applicable(
@@ -173,15 +172,11 @@ async def _hsts_over_https(bench: Bench) -> Verdict:
         elif seconds is None or seconds < _YEAR:
             wrong[kind] = (answer.field(name) or "none", answer)
     judge_kinds(bench, "HSTS over HTTPS is missing, void or short", f"max-age of at least {_YEAR}", wrong)
-    if plain.complete and plain.field(name):
-        # RFC 6797 §7.2: MUST NOT; browsers ignore it (§8.1), so nothing breaks.
-        bench.warn(
-            "HSTS is sent over plain HTTP",
-            "no Strict-Transport-Security",
-            plain.field(name) or "",
-            plain,
-            severity=Severity.LOW,
-        )
+    plain = (await bench.shared(by_origin))[""]
+    sent = {kind: (answer.field(name) or "", answer) for kind, answer in plain.items() if answer.field(name)}
+    # RFC 6797 §7.2: MUST NOT; browsers ignore it (§8.1), so nothing breaks.
+    title, expected = "HSTS is sent over plain HTTP", "no Strict-Transport-Security"
+    judge_kinds(bench, title, expected, sent, severity=Severity.LOW, warns=True)
     return bench.verdict()
 
 
