@@ -15,7 +15,6 @@ from ...read.shapes import members
 from ...verdict import Verdict
 from .bodies import (
     Sink,
-    Valid,
     closing,
     found_in,
     judge_refused,
@@ -35,11 +34,13 @@ __all__ = ("PROBES",)
 _NEEDS = (Need.CREATE,)
 # Long enough that a service at rest reads each byte by itself.
 _BETWEEN_BYTES = 0.001
+# More than one read of most servers takes.
+_LARGE = 20_000
 
 
-@probe("VAL-0", phase=Phase.SERVE, needs=_NEEDS)
+@probe("VAL-0", phase=Phase.SERVE, needs=_NEEDS, varies=(Dimension.SIZE,))
 async def _a_valid_request_is_kept(bench: Bench) -> Verdict:
-    """Creates a resource, reads it, and compares each field that was sent; then again, a byte at a time."""
+    """Creates a resource, reads it, and compares each field; then again a byte at a time, and again large."""
     unknown = await bench.get(bench.unknown_path())
     bench.control("another path is answered otherwise, so a success means something", not unknown.ok)
     route = bench.manifest.routes.by_role["create"]
@@ -61,6 +62,16 @@ async def _a_valid_request_is_kept(bench: Bench) -> Verdict:
     refused(answer)
     title = "the valid request is refused when it comes a byte at a time"
     if bench.expect(answer.ok, title, "2xx, as when it came at once", str(answer), answer):
+        _judge_kept(bench, body, await read_back(bench, answer))
+    limit = bench.manifest.limits.body or 2 * _LARGE
+    body = bench.fresh(route.body)
+    padded = b" " * min(_LARGE, limit // 2) + json.dumps(body).encode()
+    answer = await send(bench, padded)
+    refused(answer)
+    title = "the valid request is refused when blanks make it large"
+    if bench.expect(
+        answer.ok, title, "2xx: blanks before JSON mean nothing (RFC 8259 §2)", str(answer), answer
+    ):
         _judge_kept(bench, body, await read_back(bench, answer))
     return bench.verdict()
 
@@ -157,68 +168,108 @@ _VALUES: dict[str, Any] = {
     "object": {},
 }
 _SCALARS = frozenset({"string", "integer", "number", "boolean"})
+_NUMBERS = frozenset({"integer", "number"})
+_DIGITS = "12"
 
 
-def _wrong_for(kind: str, *, nullable: bool) -> list[str]:
+def _wrong_for(kind: str, *, nullable: bool) -> dict[str, Any]:
+    """Return values that do not fit a type, by what they are."""
     fits = {kind, "integer"} if kind == "number" else {kind}
     if nullable:
         fits.add("null")
-    return [other for other in _VALUES if other not in fits]
+    wrong = {other: value for other, value in _VALUES.items() if other not in fits}
+    return {**wrong, "a text of digits": _DIGITS} if kind in _NUMBERS else wrong
 
 
-async def _without_fields(bench: Bench, known: Valid) -> set[str]:
+async def _without_fields(bench: Bench, sink: Sink) -> set[str]:
     """Leave out each field, then all; return those that turn out to be optional."""
     optional: set[str] = set()
-    for name in known.sent:
-        body = members(bench.fresh(known.route.body))
+    required = sink.fields.required
+    # RFC 5789 §2: a PATCH says what changes, so what it leaves out is not missing.
+    if sink.route.method == "PATCH":
+        return set(sink.fields.types)
+    for name in sink.fields.types:
+        body = members(sink.body(bench))
         del body[name]
-        answer = await send(bench, body)
-        if known.required is not None and name not in known.required:
-            bench.note(f"the document does not require {name}")
+        answer = await send(bench, body, to=sink)
+        if required is not None and name not in required:
+            bench.note(f"the document does not require {name}{sink.behind}")
             optional.add(name)
-        elif known.required is None and answer.ok:
+        elif required is None and answer.ok:
             optional.add(name)
-        else:
-            judge_refused(bench, f"a body without {name}", answer)
-    answer = await send(bench, {})
-    if known.required is None or known.required:
-        judge_refused(bench, "an empty object", answer)
-    if optional and known.required is None:
-        bench.note(f"optional, as it seems: {', '.join(sorted(optional))}")
+        elif judge_refused(bench, f"a body without {name}{sink.behind}", answer):
+            await _judge_other_letters(bench, sink, name)
+    answer = await send(bench, {}, to=sink)
+    if required or (required is None and (not sink.identifier or not answer.ok)):
+        judge_refused(bench, f"an empty object{sink.behind}", answer)
+    if optional and required is None:
+        bench.note(f"optional, as it seems: {', '.join(sorted(optional))}{sink.behind}")
     return optional
 
 
-async def _judge_type(bench: Bench, known: Valid, name: str, other: str, sink: Sink) -> None:
-    if name not in members(sink.route.body):
+async def _judge_other_letters(bench: Bench, sink: Sink, name: str) -> None:
+    """Send a required field under its name in capitals: the names of members are compared exactly."""
+    body = members(sink.body(bench))
+    value, other = body.pop(name), name.upper() if name.upper() != name else name.lower()
+    if other in {*body, name} or name not in sink.fields.documented:
         return
-    body = {**members(sink.body(bench)), name: _VALUES[other]}
-    answer = await send(bench, body, to=sink)
-    kind = known.types[name]
-    if answer.ok and {kind, other} <= _SCALARS:
-        there, kept = found_in((await read_back(bench, answer)).json(), name)
+    answer = await send(bench, {**body, other: value}, to=sink)
+    bench.sample()
+    if answer.ok:
+        # RFC 8259 §8.3: readers that compare names otherwise disagree with all others on what was sent.
+        title = f"a field in other letters stands in for a required one{sink.behind}"
+        expected = f"4xx: {name} is missing"
+        bench.warn(title, expected, f"{answer} to {other}", answer, severity=Severity.LOW)
+
+
+async def _judge_type(bench: Bench, sink: Sink, name: str, other: str, value: Any) -> None:
+    kind = sink.fields.types[name]
+    answer = await send(bench, {**members(sink.body(bench)), name: value}, to=sink)
+    if answer.ok and {kind, type_of(value)} <= _SCALARS:
+        there, kept = found_in((await read_back(bench, answer, sink)).json(), name)
         whole = other == "number" and kind == "integer"  # a part of it would be lost
         if there and not whole and type_of(kept) in {kind, "integer" if kind == "number" else kind}:
             bench.sample()
+            if kind in _NUMBERS and name in sink.fields.documented:
+                # Many frameworks do so unless they are asked to be strict; the document promises otherwise.
+                title = f"{other} is changed to the {kind} that is documented{sink.behind}"
+                bench.warn(
+                    title, "a refusal, 4xx", f"{answer}: {name} is {kept}", answer, severity=Severity.LOW
+                )
+                return
             bench.note(f"{name}: {other} is changed to {kind}")
             return
     judge_refused(bench, f"{other} instead of {kind}{sink.behind}", answer)
 
 
-@probe("VAL-3", phase=Phase.SERVE, needs=_NEEDS, samples=4, varies=(Dimension.METHOD, Dimension.ROUTE))
+@probe(
+    "VAL-3",
+    phase=Phase.SERVE,
+    needs=_NEEDS,
+    samples=4,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.VALUE),
+)
 async def _fields_are_required_and_typed(bench: Bench) -> Verdict:
-    """Leaves out each field, and gives each a value of every other JSON type."""
+    """Leaves out each field, names it in capitals, and gives it a value of every other JSON type."""
     known = await valid(bench)
-    optional = await _without_fields(bench, known)
     for sink in await sinks(bench, known):
-        for name, kind in known.types.items():
+        optional = await _without_fields(bench, sink)
+        for name, kind in sink.fields.types.items():
             if kind not in _VALUES or kind == "null":
                 continue
-            for other in _wrong_for(kind, nullable=name in known.nullable or name in optional):
-                await _judge_type(bench, known, name, other, sink)
+            nullable = name in sink.fields.nullable or name in optional
+            for other, value in _wrong_for(kind, nullable=nullable).items():
+                await _judge_type(bench, sink, name, other, value)
     return await closing(bench)
 
 
-@probe("VAL-4", phase=Phase.SERVE, needs=_NEEDS, samples=3)
+@probe(
+    "VAL-4",
+    phase=Phase.SERVE,
+    needs=_NEEDS,
+    samples=3,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.VALUE),
+)
 async def _unknown_fields_are_not_stored(bench: Bench) -> Verdict:
     """Adds is_admin, an id, prototypes and a random name, and reads back what was accepted."""
     known = await valid(bench)
@@ -230,32 +281,33 @@ async def _unknown_fields_are_not_stored(bench: Bench) -> Verdict:
         "constructor": {"prototype": {planted: 1}},
         planted: planted,
     }
-    ignored: list[str] = []
-    for name, value in extras.items():
-        if name in known.sent:
-            continue
-        answer = await send(bench, {**members(bench.fresh(known.route.body)), name: value})
-        bench.sample()
-        if refused(answer):
-            continue
-        if not answer.ok:
-            title = f"an unknown field makes the service fail ({name})"
-            bench.fail(title, "4xx, or 2xx without it", str(answer), answer)
-            continue
-        stored = await read_back(bench, answer)
-        if _keeps(stored, name, value) or _keeps(stored, planted, 1) or _keeps(answer, name, value):
-            title = f"an unknown field is stored ({name})"
-            bench.fail(title, "refused or ignored", "it reads back", stored, severity=Severity.HIGH)
-        else:
-            ignored.append(name)
+    for sink in await sinks(bench, known):
+        for name, value in extras.items():
+            if name not in sink.fields.types:
+                await _judge_extra(bench, sink, name, value, planted)
     if known.read is not None:
         other = await bench.get(known.read.request.path)
         if _keeps(other, planted, 1):
             title = "a prototype is polluted: another resource shows what was planted"
             bench.fail(title, "untouched", planted, other, severity=Severity.CRITICAL)
-    if ignored:
-        bench.note("unknown fields are ignored; refusing them would show a client its mistake")
     return await closing(bench)
+
+
+async def _judge_extra(bench: Bench, sink: Sink, name: str, value: Any, planted: str) -> None:
+    answer = await send(bench, {**members(sink.body(bench)), name: value}, to=sink)
+    bench.sample()
+    if refused(answer):
+        return
+    if not answer.ok:
+        title = f"an unknown field makes the service fail ({name}){sink.behind}"
+        bench.fail(title, "4xx, or 2xx without it", str(answer), answer)
+        return
+    stored = await read_back(bench, answer, sink)
+    if _keeps(stored, name, value) or _keeps(stored, planted, 1) or _keeps(answer, name, value):
+        title = f"an unknown field is stored ({name}){sink.behind}"
+        bench.fail(title, "refused or ignored", "it reads back", stored, severity=Severity.HIGH)
+    else:
+        bench.note("unknown fields are ignored; refusing them would show a client its mistake")
 
 
 def _keeps(answer: Answer, name: str, value: Any) -> bool:

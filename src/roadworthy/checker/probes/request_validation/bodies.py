@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,22 +37,36 @@ _MARK = "@roadworthy-raw@"
 
 
 @dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of the body of one route.
+
+    Parameters:
+        types: the JSON type of each, by the service's document or by the declared body.
+        documented: those of which the document says the type.
+        required: those that the document requires, or None if it does not name any.
+    """
+
+    types: dict[str, str]
+    documented: frozenset[str]
+    required: frozenset[str] | None
+    nullable: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Valid:
     """A valid request that was accepted: the control of the whole family.
 
     Parameters:
-        types: the JSON type of each field, by the service's document or by the declared body.
-        required: the fields that the document requires, or None if it does not name any.
+        identifier: of what was created; empty where the answer names none.
         shown: the fields that the resource shows when it is read.
     """
 
     route: Route
+    identifier: str
     sent: dict[str, Any]
     made: Answer
     read: Answer | None
-    types: dict[str, str]
-    required: frozenset[str] | None
-    nullable: frozenset[str]
+    fields: Fields
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -66,15 +81,17 @@ async def _make(bench: Bench) -> Valid | None:
     sent = members(created.sent)
     if not sent:
         return None
+    read = await bench.get(created.path) if created.path else None
+    return Valid(route, created.id, sent, created.answer, read, await _fields(bench, route, sent))
+
+
+async def _fields(bench: Bench, route: Route, sent: Mapping[str, Any]) -> Fields:
     schema = (await bench.openapi()).body_schema(route.method, route.path)
     properties = members(schema.get("properties"))
-    types = {name: _declared(properties.get(name)) or type_of(value) for name, value in sent.items()}
-    return Valid(
-        route,
-        sent,
-        created.answer,
-        await bench.get(created.path) if created.path else None,
-        types,
+    documented = {name: kind for name in sent if (kind := _declared(properties.get(name)))}
+    return Fields(
+        {name: documented.get(name) or type_of(value) for name, value in sent.items()},
+        frozenset(documented),
         frozenset(map(str, elements(schema["required"]))) if "required" in schema else None,
         frozenset(name for name in sent if "null" in json.dumps(properties.get(name))),
     )
@@ -135,6 +152,10 @@ async def send(
     route = bench.manifest.routes.by_role["create"] if to is None else to.route
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {name: value for name, value in route.headers.items() if name.lower() != "content-type"}
+    if media_type == JSON:
+        # Some write application/merge-patch+json.
+        own = (value for name, value in route.headers.items() if name.lower() == "content-type")
+        media_type = next(own, JSON)
     if media_type is not None:
         fields["Content-Type"] = media_type
     return await bench.request(route.method, route.path if to is None else to.path, fields, data, **options)
@@ -145,11 +166,14 @@ class Sink:
     """A route that takes a body, and the path that it is sent to.
 
     Parameters:
+        identifier: of the resource that is changed; empty for the route that creates.
         behind: how findings name it, behind what was sent; empty for the route that creates.
     """
 
     route: Route
     path: str
+    fields: Fields
+    identifier: str = ""
     behind: str = ""
 
     def body(self, bench: Bench) -> Any:
@@ -158,25 +182,45 @@ class Sink:
 
 
 async def sinks(bench: Bench, known: Valid) -> list[Sink]:
-    """Return the routes that create and that change, for what each has to refuse in the same way."""
-    found = [Sink(known.route, known.route.path)]
-    update = bench.manifest.routes.by_role.get("update")
-    if update is not None and update.body is not None:
+    """Return the routes that create and that change, for what each has to refuse in the same way.
+
+    What is changed was made for it: the first change of it that the service sees is the probe's.
+    """
+    found = [Sink(known.route, known.route.path, known.fields)]
+    fields = await bench.shared(_change)
+    if isinstance(fields, str):
+        bench.note(f"changes were not tried: the valid body of routes.update was answered {fields}")
+    if isinstance(fields, Fields):
+        update = bench.manifest.routes.by_role["update"]
         identifier = update.literal or (await bench.create()).id
         path = update.path.replace("{id}", identifier)
-        sink = Sink(update, path, " in a change")
-        answer = await send(bench, sink.body(bench), to=sink)
-        if answer.ok:
-            found.append(sink)
-        else:
-            bench.note(f"changes were not tried: the valid body of routes.update was answered {answer}")
+        found.append(Sink(update, path, fields, identifier, " in a change"))
     return found
 
 
-def with_raw(bench: Bench, name: str, raw: bytes) -> bytes:
-    """Return a fresh valid body in which the value of ``name`` is these bytes, JSON or not."""
-    body = members(bench.fresh(bench.manifest.routes.by_role["create"].body))
-    return json.dumps({**body, name: _MARK}).encode().replace(f'"{_MARK}"'.encode(), raw)
+async def _change(bench: Bench) -> Fields | str | None:
+    """Change a resource; return the fields of the body, or what was answered to it, None without a route."""
+    update = bench.manifest.routes.by_role.get("update")
+    if update is None or not members(update.body):
+        return None
+    identifier = update.literal or (await bench.create()).id
+    body = bench.fresh(update.body)
+    answer = await bench.request(
+        update.method, update.path.replace("{id}", identifier), update.headers, json_body=body
+    )
+    return await _fields(bench, update, members(body)) if answer.ok else str(answer)
+
+
+def with_raw(bench: Bench, name: str, raw: bytes, to: Sink | None = None, padding: int = 0) -> bytes:
+    """Return a fresh valid body in which the value of ``name`` is these bytes, JSON or not.
+
+    Parameters:
+        to: whose body; that of the route that creates when left out.
+        padding: blanks before it, which mean nothing (RFC 8259 §2) and make it larger than one read.
+    """
+    route = bench.manifest.routes.by_role["create"] if to is None else to.route
+    body = json.dumps({**members(bench.fresh(route.body)), name: _MARK})
+    return b" " * padding + body.encode().replace(f'"{_MARK}"'.encode(), raw)
 
 
 async def closing(bench: Bench) -> Verdict:
@@ -189,9 +233,17 @@ async def closing(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-async def read_back(bench: Bench, answer: Answer) -> Answer:
-    """Return the resource that an answer of the route that creates speaks of, or that answer itself."""
-    path = bench.path_of(answer)
+async def read_back(bench: Bench, answer: Answer, to: Sink | None = None) -> Answer:
+    """Return the resource that an answer speaks of, or that answer itself where no route reads it.
+
+    Parameters:
+        to: where the request was sent; the route that creates when left out.
+    """
+    read = bench.manifest.routes.by_role.get("read")
+    if to is not None and to.identifier:
+        path = read.path.replace("{id}", to.identifier) if read is not None else ""
+    else:
+        path = bench.path_of(answer)
     return await bench.get(path) if path else answer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....checklist import Severity
+from ....checklist import Dimension, Severity
 from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.request import build_request
@@ -15,7 +15,7 @@ from ...probe import probe
 from ...read.shapes import elements, members
 from ...verdict import Verdict
 from ..shared.kinds import judge_kinds
-from .bodies import refused, send, valid
+from .bodies import refused, send, sinks, valid
 
 __all__ = ("bad_paths_and_queries", "refusals_name_the_field")
 
@@ -37,6 +37,9 @@ _HUGE = 1_000_000_000
 _QUERIES = (
     f"limit={_HUGE}",
     "limit=-1",
+    "limit=0",
+    "limit=",
+    "cursor=",
     "limit=abc",
     "limit=1&limit=2",
     "limit[]=1",
@@ -45,11 +48,20 @@ _QUERIES = (
     "page=-1",
     "offset=99999999999999999999",
 )
+# What a service may take for "all".
+_ALL = (f"limit={_HUGE}", "limit=-1", "limit=0", "limit=")
 # More than any usual page, so that an answer with all of them shows no bound.
 _ROWS = 110
 
 
-@probe("VAL-9", phase=Phase.SERVE, needs=(Need.CREATE,), samples=8, seconds=120)
+@probe(
+    "VAL-9",
+    phase=Phase.SERVE,
+    needs=(Need.CREATE,),
+    samples=8,
+    seconds=120,
+    varies=(Dimension.ROUTE, Dimension.VALUE),
+)
 async def bad_paths_and_queries(bench: Bench) -> Verdict:
     """Reads resources by ids that cannot be, lists with absurd parameters, and counts what comes back."""
     known = await valid(bench)
@@ -63,7 +75,7 @@ async def bad_paths_and_queries(bench: Bench) -> Verdict:
         bench.control(f"a good id is answered ({known.read})", known.read.ok)
         answers = {
             _shown(identifier): await bench.get(read.path.replace("{id}", identifier), read.headers)
-            for identifier in _IDS
+            for identifier in (*_IDS, f"{known.identifier}abc")
         }
         _judge_ids(bench, f"GET {read.path}", answers)
     if listing is not None:
@@ -77,7 +89,7 @@ async def bad_paths_and_queries(bench: Bench) -> Verdict:
         expected, route = "400, 404 or 422, or a bounded list", f"GET {listing.path}"
         judge_kinds(bench, "a bad parameter makes the service fail", expected, _failing(listed), route=route)
         if bench.full:
-            await _judge_bound(bench, f"{listing.path}{join}limit={_HUGE}")
+            await _judge_bound(bench, f"{listing.path}{join}")
     return bench.verdict()
 
 
@@ -112,16 +124,15 @@ async def _judge_bound(bench: Bench, path: str) -> None:
     except ControlFailed as refusal:
         bench.note(f"the size of a list was not judged, which takes {_ROWS} resources: {refusal}")
         return
-    answer = await bench.get(path)
-    bench.sample()
-    count = _longest(answer.json())
-    if answer.ok and count >= _ROWS:
-        bench.warn(
-            "nothing shows that a list is bounded",
-            f"a refusal of limit={_HUGE}, or fewer than {_ROWS} entries",
-            f"{count} entries, {len(answer.body)} bytes",
-            answer,
-        )
+    answers = {query: await bench.get(f"{path}{query}") for query in _ALL}
+    bench.sample(len(answers))
+    unbounded = {
+        query: (f"{count} entries, {len(answer.body):,} bytes", answer)
+        for query, answer in answers.items()
+        if answer.ok and (count := _longest(answer.json())) >= _ROWS
+    }
+    expected = f"a refusal, or fewer than {_ROWS} entries"
+    judge_kinds(bench, "nothing shows that a list is bounded", expected, unbounded, warns=True)
 
 
 def _longest(document: object) -> int:
@@ -131,26 +142,32 @@ def _longest(document: object) -> int:
     return max([len(entries), *inner])
 
 
-@probe("VAL-10", phase=Phase.SERVE, needs=(Need.CREATE,), samples=4)
+@probe(
+    "VAL-10",
+    phase=Phase.SERVE,
+    needs=(Need.CREATE,),
+    samples=4,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.VALUE),
+)
 async def refusals_name_the_field(bench: Bench) -> Verdict:
     """Reads refusals of single fields for their names and for what was sent; then sends oversize messages."""
     known = await valid(bench)
     canary, password = bench.canary("a refused value"), bench.canary("a refused password")
     named = 0
-    for name in known.sent:
-        body = {**members(bench.fresh(known.route.body)), name: [canary]}
-        answer = await send(bench, body)
-        if not refused(answer):
-            continue
-        named += 1
-        bench.expect(
-            name in answer.text,
-            "a refusal does not name the field",
-            f"{name} in the body of the {answer.status}",
-            answer.text[:200],
-            answer,
-        )
-        _judge_echo(bench, answer, canary)
+    for sink in await sinks(bench, known):
+        for name in sink.fields.types:
+            answer = await send(bench, {**members(sink.body(bench)), name: [canary]}, to=sink)
+            if not refused(answer):
+                continue
+            named += 1
+            bench.expect(
+                name in answer.text,
+                f"a refusal does not name the field{sink.behind}",
+                f"{name} in the body of the {answer.status}",
+                answer.text[:200],
+                answer,
+            )
+            _judge_echo(bench, answer, canary)
     bench.control("a wrong value of a single field is refused", named)
     answer = await send(bench, {**members(bench.fresh(known.route.body)), "password": password})
     if refused(answer):

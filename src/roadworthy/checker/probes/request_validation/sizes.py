@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from ....checklist import Severity
+from ....checklist import Dimension, Severity
 from ...bench import Bench
+from ...bench.ways import PLAIN
 from ...http.request import build_request
 from ...http.wire import Answer, Ending
+from ...manifest.routes import Route
 from ...needs import Need
 from ...phases import Phase
 from ...probe import probe
+from ...read.shapes import members
 from ...verdict import Verdict
 from ..shared.kinds import judge_kinds
-from .bodies import JSON, Valid, closing, refused, send, valid, with_raw
+from .bodies import JSON, closing, refused, send, sinks, valid, with_raw
 
 __all__ = ("bodies_are_limited", "deep_nesting_is_harmless")
 
-_DEPTHS = (100, 1_000, 100_000)
+_DEPTHS = (100, 1_000)
+_DEEPEST = 100_000
 # Nobody parses a few hundred kilobytes of brackets into more than this unless it goes wrong.
 _GROWTH = 64 << 20
 # Without a declared limit: what accepts this has none.
@@ -26,23 +31,58 @@ _TRIED = 32 << 20
 _PIECE = 1 << 16
 
 
-def _nested(depth: int) -> Iterator[tuple[str, bytes]]:
-    yield "arrays", b"[" * depth + b"]" * depth
-    yield "objects", b'{"a":' * depth + b"1" + b"}" * depth
+class _Kind(NamedTuple):
+    """How one level of nesting is opened and closed, and what is in the innermost."""
+
+    opened: bytes
+    inside: bytes
+    closed: bytes
+
+    def nested(self, depth: int) -> bytes:
+        """Return JSON of this depth."""
+        return self.opened * depth + self.inside + self.closed * depth
+
+    def deepest(self, bench: Bench) -> int:
+        """Return the depth at which a body is as large as it may be, or 100,000."""
+        limit = bench.manifest.limits.body
+        room = (limit - _ROOM) // len(self.opened + self.closed) if limit else _DEEPEST
+        return max(_DEPTHS[-1], min(_DEEPEST, room))
 
 
-@probe("VAL-7", phase=Phase.SERVE, needs=(Need.CREATE,), samples=12)
+_KINDS = {"arrays": _Kind(b"[", b"", b"]"), "objects": _Kind(b'{"a":', b"1", b"}")}
+_ROOM = 2_000
+"""Bytes for the members of a valid body around a field."""
+
+
+@probe(
+    "VAL-7",
+    phase=Phase.SERVE,
+    needs=(Need.CREATE,),
+    samples=12,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.SIZE),
+)
 async def deep_nesting_is_harmless(bench: Bench) -> Verdict:
-    """Nests arrays and objects up to 100,000 deep, as the body and inside a field, and watches the memory."""
+    """Nests arrays and objects up to 100,000 deep, as the body and inside a field, and watches the memory.
+
+    No deeper than ``limits.body`` has room for, else the size is what is refused.
+    """
     known = await valid(bench)
-    name = next(iter(known.sent))
     process = bench.target.service
     before = process.resident() if process is not None else 0
     answers: dict[str, tuple[int, Answer]] = {}
-    for depth in _DEPTHS:
-        for what, raw in _nested(depth):
-            for place, body in (("the body", raw), (f"the field {name}", with_raw(bench, name, raw))):
-                answers[f"{depth:,} {what} as {place}"] = depth, await send(bench, body)
+    for sink in await sinks(bench, known):
+        name = next(iter(sink.fields.types))
+        # In a change the deepest are enough: what reads the shallow ones is the same.
+        for depth in (*(() if sink.identifier else _DEPTHS), 0):
+            for what, one in _KINDS.items():
+                levels = depth or one.deepest(bench)
+                raw = one.nested(levels)
+                for place, body in (
+                    ("the body", raw),
+                    (f"the field {name}", with_raw(bench, name, raw, sink)),
+                ):
+                    key = f"{levels:,} {what} as {place}{sink.behind}"
+                    answers[key] = levels, await send(bench, body, to=sink)
     _judge_depths(bench, answers)
     live = await bench.get(bench.manifest.health.live or "/")
     good = await send(bench, bench.fresh(known.route.body))
@@ -80,34 +120,93 @@ def _judge_depths(bench: Bench, answers: Mapping[str, tuple[int, Answer]]) -> No
     judge_kinds(bench, "deep nesting makes the service fail", "4xx", failing, severity=Severity.LOW)
 
 
-def _padded(known: Valid, bench: Bench, size: int) -> bytes:
-    """Return a valid body of this size: blanks before a JSON text mean nothing (RFC 8259 §2)."""
-    body = json.dumps(bench.fresh(known.route.body)).encode()
-    return b" " * (size - len(body)) + body
+class _Place(NamedTuple):
+    """A route that takes a body, the path that it is sent to, and how findings name it."""
+
+    route: Route
+    path: str
+    behind: str
+
+    def padded(self, bench: Bench, size: int) -> bytes:
+        """Return a valid body of this size: blanks before a JSON text mean nothing (RFC 8259 §2)."""
+        body = json.dumps(bench.fresh(self.route.body)).encode()
+        return b" " * (size - len(body)) + body
+
+    def fields(self, bench: Bench, *more: tuple[str, str]) -> list[tuple[str, str]]:
+        """Return the fields of a request with a body of JSON."""
+        names = {name.lower() for name in self.route.headers}
+        given = () if "content-type" in names else (("Content-Type", JSON),)
+        return bench.headers([*self.route.headers.items(), *given, *more])
+
+    async def send(self, bench: Bench, body: bytes) -> Answer:
+        """Send a body with its length."""
+        return await bench.request(self.route.method, self.path, self.fields(bench), body, seconds=30)
 
 
-@probe("VAL-8", phase=Phase.SERVE, needs=(Need.CREATE,), samples=3, seconds=120)
+@probe(
+    "VAL-8",
+    phase=Phase.SERVE,
+    needs=(Need.CREATE,),
+    samples=3,
+    seconds=120,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.SIZE),
+)
 async def bodies_are_limited(bench: Bench) -> Verdict:
-    """Sends a valid body that is too large: with its length, after asking whether to, and in chunks."""
+    """Sends a valid body that is too large: with its length, after asking whether to, and in chunks.
+
+    To the route that creates, that changes and that signs in.
+    """
     known = await valid(bench)
     limit = bench.manifest.limits.body
     size = _TRIED if limit is None else limit + 1
-    small = await send(bench, _padded(known, bench, min(size // 2, 1 << 16)))
+    create, *others = [_Place(sink.route, sink.path, sink.behind) for sink in await sinks(bench, known)]
+    login = bench.manifest.routes.by_role.get("login")
+    # Once is enough: after many wrong passwords a service may take none.
+    if login is not None and members(login.body) and bench.way is PLAIN:
+        others.append(_Place(login, login.path, " by the sign-in"))
+    small = await create.send(bench, create.padded(bench, min(size // 2, 1 << 16)))
     bench.control(f"a padded body below the limit is accepted ({small})", small.ok)
     severity = Severity.MEDIUM if limit is None else None
-    body = _padded(known, bench, size)
+    body = create.padded(bench, size)
     expected = f"413 for {size:,} bytes" + ("" if limit else " (limits.body is not declared)")
     cases = (
-        ("with its length", await send(bench, body, seconds=30)),
-        ("after asking with Expect", await _expecting(bench, known, body)),
-        ("in chunks, without a length", await _chunked(bench, known, body)),
+        ("with its length", await create.send(bench, body)),
+        ("after asking with Expect", await _expecting(bench, create, body)),
+        ("in chunks, without a length", await _chunked(bench, create, body)),
     )
     for how, answer in cases:
         _judge_size(bench, how, expected, answer, severity)
-    await _judge_promise(bench, known)
+    for place in others:
+        await _judge_place(bench, place, size, expected, severity)
+    await _judge_promise(bench, create)
     after = await send(bench, bench.fresh(known.route.body))
     bench.expect(after.ok, "the next request fails", "2xx", str(after), after)
     return await closing(bench)
+
+
+async def _judge_place(
+    bench: Bench, place: _Place, size: int, expected: str, severity: Severity | None
+) -> None:
+    """Judge another route that takes a body by what it answers to a small one."""
+    small = await place.send(bench, place.padded(bench, min(size // 2, 1 << 16)))
+    # A sign-in that is refused for its password was read all the same.
+    if not small.ok and small.status not in {401, 403}:
+        bench.note(f"not tried{place.behind}: a small body was answered {small}")
+        return
+    body = place.padded(bench, size)
+    answers = {
+        "with its length": await place.send(bench, body),
+        "in chunks, without a length": await _chunked(bench, place, body),
+    }
+    for how, answer in answers.items():
+        bench.sample()
+        # Whoever answers as to the small one has read all of it.
+        if answer.complete and answer.status == small.status:
+            title = f"a body above the limit is accepted{place.behind} ({how})"
+            bench.fail(title, expected, str(answer), answer, severity=severity)
+        elif answer.complete and answer.status >= 500:
+            title = f"a body above the limit is not refused{place.behind} ({how})"
+            bench.fail(title, expected, str(answer), answer, severity=severity)
 
 
 def _judge_size(bench: Bench, how: str, expected: str, answer: Answer, severity: Severity | None) -> None:
@@ -127,19 +226,12 @@ def _judge_size(bench: Bench, how: str, expected: str, answer: Answer, severity:
         bench.fail(title, expected, str(answer), answer, severity=severity)
 
 
-def _head(bench: Bench, known: Valid, *more: tuple[str, str]) -> list[tuple[str, str]]:
-    fields = [pair for pair in known.route.headers.items() if pair[0].lower() != "content-type"]
-    return bench.headers([*fields, ("Content-Type", JSON), *more])
-
-
-async def _expecting(bench: Bench, known: Valid, body: bytes) -> Answer:
+async def _expecting(bench: Bench, to: _Place, body: bytes) -> Answer:
     """Ask with ``Expect: 100-continue``; send the body when it is wanted, or when nothing comes."""
     asked = ("Content-Length", str(len(body))), ("Expect", "100-continue")
     connection = await bench.connect()
     async with connection:
-        request, data = build_request(
-            connection.address, known.route.method, known.route.path, _head(bench, known, *asked)
-        )
+        request, data = build_request(connection.address, to.route.method, to.path, to.fields(bench, *asked))
         await connection.send(data)
         # RFC 9110 §10.1.1: a client does not wait for ever for the 100.
         if (
@@ -152,14 +244,12 @@ async def _expecting(bench: Bench, known: Valid, body: bytes) -> Answer:
         return await connection.answer(request, bench.patience(20))
 
 
-async def _chunked(bench: Bench, known: Valid, body: bytes) -> Answer:
+async def _chunked(bench: Bench, to: _Place, body: bytes) -> Answer:
     """Send a body in chunks until it ends or an answer comes."""
     connection = await bench.connect()
     async with connection:
         asked = ("Transfer-Encoding", "chunked")
-        request, data = build_request(
-            connection.address, known.route.method, known.route.path, _head(bench, known, asked)
-        )
+        request, data = build_request(connection.address, to.route.method, to.path, to.fields(bench, asked))
         await connection.send(data)
         for at in range(0, len(body), _PIECE):
             piece = body[at : at + _PIECE]
@@ -171,12 +261,12 @@ async def _chunked(bench: Bench, known: Valid, body: bytes) -> Answer:
         return await connection.answer(request, bench.patience(20))
 
 
-async def _judge_promise(bench: Bench, known: Valid) -> None:
+async def _judge_promise(bench: Bench, to: _Place) -> None:
     """Promise 100 MB and send one byte: a service that knows its limit need not wait for the rest."""
     connection = await bench.connect()
     async with connection:
-        asked = _head(bench, known, ("Content-Length", "100000000"))
-        request, data = build_request(connection.address, known.route.method, known.route.path, asked)
+        asked = to.fields(bench, ("Content-Length", "100000000"))
+        request, data = build_request(connection.address, to.route.method, to.path, asked)
         await connection.send(data + b" ")
         answer = await connection.answer(request, bench.patience(1))
     if answer.status >= 500 and answer.status not in {501, 503, 504}:
