@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
+from ...checklist import Dimension
 from ..bench import Bench
 from ..http.wire import Answer
 from ..needs import Need
@@ -35,23 +37,21 @@ async def _collect(bench: Bench) -> dict[str, list[Answer]]:
     found: dict[str, list[Answer]] = {}
     # A router's own 404 may have another code than that of a resource: it is a kind of its own.
     found["an unknown path"] = [await bench.get(bench.unknown_path())]
+    # Once more as a client that names its request.
     found["a missing resource"] = [
-        await bench.call(routes[role], nothing)
+        await bench.call(routes[role], nothing, headers=fields)
+        for fields in ({}, {"X-Request-Id": str(uuid.uuid4())})
         for role in ("read", "update", "delete", "child_list", "child_create", "overview")
         if role in routes
     ]
     found["a wrong method"] = [await bench.request("PATCH", routes["create"].path)]
-    for role in ("create", "update", "child_create"):
-        if role not in routes:
-            continue
-        route, path = routes[role], contract.path_of(routes[role], one.id)
-        values: dict[str, Any] = {name: [] for name in members(route.body)}
-        plain, as_json = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
+    plain, as_json = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
+    for route, path, wrong in contract.wrong_bodies(bench, one.id):
         found.setdefault("malformed JSON", []).append(
             await bench.request(route.method, path, {**route.headers, **as_json}, b'{"half": ')
         )
         found.setdefault("unacceptable values", []).append(
-            await bench.request(route.method, path, route.headers, json_body=values)
+            await bench.request(route.method, path, route.headers, json_body=wrong)
         )
         found.setdefault("another media type", []).append(
             await bench.request(route.method, path, {**route.headers, **plain}, b"text")
@@ -59,13 +59,20 @@ async def _collect(bench: Bench) -> dict[str, list[Answer]]:
     create = routes["create"]
     again = await bench.request(create.method, create.path, create.headers, json_body=one.sent)
     if again.status >= 400:
-        found["a collision"] = [again]
+        changed = await contract.collide(bench, one, await contract.parent(bench))
+        found["a collision"] = [again, *([changed] if changed is not None and not changed.ok else [])]
     if "fails" in routes:
         found["an exception"] = [await bench.call(routes["fails"])]
     return found
 
 
-@probe("ECL-1", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ), samples=5)
+@probe(
+    "ECL-1",
+    phase=Phase.SERVE,
+    needs=(Need.CREATE, Need.READ),
+    samples=5,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.STATUS, Dimension.REPEAT),
+)
 async def _each_class_has_its_code(bench: Bench) -> Verdict:
     """Provokes each kind of error on each route that can have it, and compares statuses and codes."""
     found = await bench.shared(_collect)
@@ -95,7 +102,7 @@ async def _each_class_has_its_code(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("ECL-2", phase=Phase.SERVE, needs=(Need.CREATE,))
+@probe("ECL-2", phase=Phase.SERVE, needs=(Need.CREATE,), varies=(Dimension.METHOD, Dimension.ROUTE))
 async def _details_arrive(bench: Bench) -> Verdict:
     """Makes single fields wrong, one after the other and deep in a list, and reads which the answer names."""
     routes = bench.manifest.routes.by_role
@@ -113,6 +120,9 @@ async def _details_arrive(bench: Bench) -> Verdict:
     if "batch" in routes:
         answer = await contract.batch(bench, [one.raw, {}, one.raw])
         _judge_entries(bench, str(routes["batch"]), ["/ids/1"], answer)
+    if "transfers" in routes:
+        answer = await contract.transfer(bench, one.raw, one.raw, [one.raw, {}])
+        _judge_entries(bench, str(routes["transfers"]), ["/post_ids"], answer)
     return bench.verdict()
 
 
@@ -170,28 +180,41 @@ def _message(answer: Answer) -> str:
     return str(inner.get("message") or body.get("detail") or body.get("message") or body.get("title") or "")
 
 
-@probe("ECL-4", phase=Phase.START, needs=(Need.COMMAND, Need.FAILS), quick=False, samples=3, seconds=120)
+@probe(
+    "ECL-4",
+    phase=Phase.START,
+    needs=(Need.COMMAND, Need.FAILS),
+    quick=False,
+    samples=9,
+    seconds=120,
+    varies=(Dimension.ENVIRONMENT, Dimension.MEDIA_TYPE),
+)
 async def _stacks_are_for_developers(bench: Bench) -> Verdict:
     """Starts for development, for nothing in particular in both error formats, and for production; fails."""
-    route = bench.manifest.routes.by_role["fails"]
-    shown = ""
     async with bench.launch(env=dict.fromkeys(_ENVIRONMENT, "development")):
-        answer = await bench.call(route)
-        bench.control("the route fails", answer.status >= 500)
-        shown = _stack(answer)
-        bench.note(f"in development the stack is {'shown' if shown else 'not shown'}")
+        answers = await _fail(bench)
+        bench.control("the route fails", all(answer.status >= 500 for answer in answers))
+        bench.note(f"in development the stack is {'' if any(map(_stack, answers)) else 'not '}shown")
     for name, shape in ((None, "problem"), (None, "envelope"), ("production", "problem")):
         env: dict[str, str | None] = {**dict.fromkeys(_ENVIRONMENT, name), **dict.fromkeys(_FORMAT, shape)}
         async with bench.launch(env=env):
-            answer = await bench.call(route)
-        bench.expect(
-            answer.status >= 500 and not _stack(answer),
-            f"the stack is shown (environment {name or 'unset'}, {shape})",
-            "no stack",
-            _stack(answer) or str(answer),
-            answer,
-        )
+            answers = await _fail(bench)
+        for answer in answers:
+            bench.expect(
+                answer.status >= 500 and not _stack(answer),
+                f"the stack is shown (environment {name or 'unset'}, {shape})",
+                "no stack",
+                _stack(answer) or str(answer),
+                answer,
+            )
     return bench.verdict()
+
+
+async def _fail(bench: Bench) -> list[Answer]:
+    """Fail for a client that takes anything, for a program, and for a browser."""
+    route = bench.manifest.routes.by_role["fails"]
+    accepted = ("*/*", "application/json", "text/html,application/xhtml+xml")
+    return [await bench.call(route, headers={"Accept": each}) for each in accepted]
 
 
 def _stack(answer: Answer) -> str:

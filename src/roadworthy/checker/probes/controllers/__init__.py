@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ....checklist import Dimension
 from ...bench import Bench
 from ...http.fields import location_of, path_in
 from ...http.wire import Answer
@@ -136,30 +137,33 @@ async def _what_is_missing_is_404(bench: Bench) -> Verdict:
 _MALFORMED = (b'{"name": ', b"{'name': 1}", b'{"name": "x"} {')
 
 
-@probe("CTL-4", phase=Phase.SERVE, needs=(Need.CREATE,), samples=3)
+@probe(
+    "CTL-4", phase=Phase.SERVE, needs=(Need.CREATE,), samples=3, varies=(Dimension.METHOD, Dimension.ROUTE)
+)
 async def _malformed_and_unacceptable_differ(bench: Bench) -> Verdict:
     """Sends broken JSON, then well-formed values of the wrong kind in one field and in several."""
-    routes = bench.manifest.routes.by_role
     one = await contract.parent(bench)
     bench.control("valid values are accepted", one.answer.ok)
-    chosen = [(routes[role], one.id) for role in ("create", "update", "child_create") if role in routes]
-    for route, identifier in chosen:
-        path = contract.path_of(route, identifier)
+    for route, path, wrong in contract.wrong_bodies(bench, one.id):
         headers = {**route.headers, "Content-Type": "application/json"}
         for broken in _MALFORMED:
             answer = await bench.request(route.method, path, headers, broken)
             title = f"{route} does not answer malformed JSON with 400"
             bench.expect(answer.status == 400, title, "400", str(answer), answer)
-        await _judge_unacceptable(bench, route, path)
+        if members(route.body):
+            await _judge_unacceptable(bench, route, path)
+        elif wrong:
+            answer = await bench.request(route.method, path, route.headers, json_body=wrong)
+            title = f"{route} does not answer unacceptable values with 422"
+            bench.expect(answer.status == 422, title, "422", str(answer), answer)
+        else:
+            bench.note(f"the body of {route} has no fields, so none was made wrong")
     return bench.verdict()
 
 
 async def _judge_unacceptable(bench: Bench, route: Route, path: str) -> None:
     """Judge values of the wrong kind: 422, and one entry for each field and for no other."""
     valid = members(bench.fresh(route.body))
-    if not valid:
-        bench.note(f"the body of {route} has no fields, so none was made wrong")
-        return
     for count in {1, len(valid)}:
         wrong = list(valid)[:count]
         values: dict[str, Any] = {**valid, **{name: [] for name in wrong}}
@@ -192,12 +196,8 @@ async def _a_collision_changes_nothing(bench: Bench) -> Verdict:
         if "409" not in responses and not bench.has(Need.TRANSFERS):
             return bench.not_applicable("two equal resources are allowed, and no 409 is documented")
     bench.expect(again.status == 409, "creating the same again is not 409", "409", str(again), again)
-    if "update" in routes:
-        change = {**members(bench.fresh(routes["update"].body)), **_unique(route, first.sent)}
-        path = contract.path_of(routes["update"], second.id)
-        answer = await bench.request(
-            routes["update"].method, path, routes["update"].headers, json_body=change
-        )
+    answer = await contract.collide(bench, first, second)
+    if answer is not None:
         bench.expect(answer.status == 409, "a change that collides is not 409", "409", str(answer), answer)
     for one, (seen, steady) in zip((first, second), before, strict=True):
         answer = await bench.get(one.path)
@@ -216,14 +216,6 @@ async def _a_collision_changes_nothing(bench: Bench) -> Verdict:
             answer,
         )
     return bench.verdict()
-
-
-def _unique(route: Route, sent: dict[str, Any]) -> dict[str, Any]:
-    """Return those members of what was sent that may collide: an address, else all that are unique."""
-    declared = members(route.body)
-    made = {name: sent[name] for name, value in declared.items() if "{unique}" in str(value)}
-    # A name may repeat; the member in which nothing but the unique part is free is the one that may not.
-    return {name: value for name, value in made.items() if "@" in str(value)} or made
 
 
 PROBES: tuple[Probe, ...] = (

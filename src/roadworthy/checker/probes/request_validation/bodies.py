@@ -93,7 +93,7 @@ async def _fields(bench: Bench, route: Route, sent: Mapping[str, Any]) -> Fields
         {name: documented.get(name) or type_of(value) for name, value in sent.items()},
         frozenset(documented),
         frozenset(map(str, elements(schema["required"]))) if "required" in schema else None,
-        frozenset(name for name in sent if "null" in json.dumps(properties.get(name))),
+        frozenset(name for name in sent if "null" in json.dumps(properties.get(name, ""))),
     )
 
 

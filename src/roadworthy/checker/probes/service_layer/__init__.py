@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....checklist import Dimension
 from ...bench import Bench
 from ...http.wire import Answer
 from ...manifest.routes import Route
@@ -20,15 +21,22 @@ from .stores import PROBES as _STORES
 __all__ = ("PROBES",)
 
 
-@probe("SVC-1", phase=Phase.SERVE, needs=(Need.CREATE, Need.READ, Need.UPDATE))
+@probe(
+    "SVC-1",
+    phase=Phase.SERVE,
+    needs=(Need.CREATE, Need.READ, Need.UPDATE),
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.VALUE, Dimension.REPEAT),
+)
 async def _a_rule_refuses_alike(bench: Bench) -> Verdict:
     """Breaks each rule through every route that reaches it, and compares the refusals."""
     routes = bench.manifest.routes.by_role
     first, second = await contract.parent(bench), await contract.parent(bench)
     bench.control("valid requests are accepted", (await bench.get(first.path)).ok)
     nothing = contract.missing(first.raw)
+    # Twice: what a first refusal has taught a service may change the next.
     gone = [
         await bench.call(routes[role], str(nothing))
+        for _ in range(2)
         for role in ("read", "update", "delete", "child_list", "child_create", "overview")
         if role in routes
     ]
@@ -40,19 +48,44 @@ async def _a_rule_refuses_alike(bench: Bench) -> Verdict:
     valid = members(bench.fresh(update.body))
     again = await bench.request(create.method, create.path, create.headers, json_body=first.sent)
     if not again.ok:
-        unique = {name: value for name, value in first.sent.items() if "@" in str(value)} or first.sent
-        change = {**valid, **{name: value for name, value in unique.items() if name in valid}}
-        taken = await bench.request(update.method, path, update.headers, json_body=change)
-        _judge_alike(bench, "a value is taken", [again, taken])
-    for name in valid:
-        wrong: dict[str, Any] = {**valid, name: "x" * 100_000}
-        answers = [
-            await bench.request(route.method, where, route.headers, json_body=wrong)
-            for route, where in ((create, create.path), (update, path))
-        ]
-        if any(not answer.ok for answer in answers):
-            _judge_alike(bench, f"{name} is too long", answers)
+        taken = await contract.collide(bench, first, second)
+        _judge_alike(bench, "a value is taken", [again, *([taken] if taken is not None else [])])
+    for name, value in valid.items():
+        if name not in members(create.body):
+            continue
+        for what, wrong in _unacceptable(bench, value):
+            answers = [
+                await bench.request(
+                    route.method,
+                    where,
+                    route.headers,
+                    json_body={**members(bench.fresh(route.body)), name: wrong},
+                )
+                for route, where in ((create, create.path), (update, path))
+            ]
+            if any(not answer.ok for answer in answers):
+                _judge_alike(bench, f"{name} is {what}", answers)
     return bench.verdict()
+
+
+# Above the bounds that texts usually have (a name, a line, a page), as far as the body may be so large.
+_LENGTHS = (300, 3_000, 30_000, 100_000)
+
+
+def _unacceptable(bench: Bench, valid: Any) -> list[tuple[str, Any]]:
+    """Return values of the same kind that a service often refuses, and what each is."""
+    match valid:
+        case bool():
+            return []
+        case int() | float():
+            return [("negative", -1), ("huge", 10**12)]
+        case str():
+            limit = bench.manifest.limits.body
+            lengths = [each for each in _LENGTHS if limit is None or each < limit // 2] or [300]
+            long = [(f"{length:,} characters long", "x" * length) for length in lengths]
+            return [("empty", ""), ("blank", "   "), *long]
+        case _:
+            return []
 
 
 def _judge_alike(bench: Bench, rule: str, answers: list[Answer]) -> None:
@@ -83,6 +116,7 @@ def _judge_alike(bench: Bench, rule: str, answers: list[Answer]) -> None:
     quick=False,
     samples=8,
     seconds=120,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.WORKER, Dimension.REPEAT),
 )
 async def _every_route_reads_what_was_written(bench: Bench) -> Verdict:
     """Creates, changes and deletes, and reads each state at once through every route, on several workers."""
@@ -99,11 +133,13 @@ async def _follow(bench: Bench) -> None:
     """Follow one resource through its life."""
     routes = bench.manifest.routes.by_role
     one = await contract.parent(bench)
-    await _judge_views(bench, "created", one, one.value)
+    # Lists differ too much in how they are sorted and paged to say that a page lacks what was created.
+    listed = await _page_with(bench, one)
+    await _judge_views(bench, "created", one, one.value, listed)
     if "update" in routes:
         answer = await bench.call(routes["update"], one.id)
         changed = {**one.value, **members(answer.json())}
-        await _judge_views(bench, "changed", one, changed)
+        await _judge_views(bench, "changed", one, changed, listed)
     if "child_create" in routes and "child_list" in routes:
         below = await contract.child(bench, one)
         known = await contract.child_ids(bench, one.id) or set()
@@ -116,11 +152,44 @@ async def _follow(bench: Bench) -> None:
             bench.expect(below.raw in there, title, str(below.raw), "absent", below.answer, answer)
     if "delete" in routes:
         await bench.call(routes["delete"], one.id)
-        await _judge_views(bench, "deleted", one, None)
+        await _judge_views(bench, "deleted", one, None, listed)
 
 
-async def _judge_views(bench: Bench, state: str, one: Resource, wanted: dict[str, Any] | None) -> None:
-    """Compare what each route shows of a resource; None when it must not be there."""
+# A store of its own has no more than these.
+_PAGES = 5
+
+
+async def _page_with(bench: Bench, one: Resource) -> str | None:
+    """Return the path of the page of the list that shows a resource; None where none of a few does."""
+    route = bench.manifest.routes.by_role.get("list")
+    if route is None:
+        return None
+    path = route.path
+    for _ in range(_PAGES):
+        answer = await bench.get(path)
+        if _row(answer, one) is not None:
+            return path
+        following = members(answer.json()).get("next_cursor")
+        if following is None:
+            return None
+        path = f"{route.path}{'&' if '?' in route.path else '?'}cursor={following}"
+    return None
+
+
+def _row(answer: Answer, one: Resource) -> Any:
+    return next(
+        (each for each in contract.rows(answer) or [] if str(members(each).get("id")) == one.id), None
+    )
+
+
+async def _judge_views(
+    bench: Bench, state: str, one: Resource, wanted: dict[str, Any] | None, listed: str | None
+) -> None:
+    """Compare what each route shows of a resource; None when it must not be there.
+
+    Parameters:
+        listed: the path of a list that has it; None where no list is known to.
+    """
     routes = bench.manifest.routes.by_role
     # Twice each: with several workers the first and the second are not the same process.
     for _ in range(2):
@@ -133,7 +202,10 @@ async def _judge_views(bench: Bench, state: str, one: Resource, wanted: dict[str
             views["overview"] = answer, body.get("user") if answer.ok else None
         if "batch" in routes:
             answer = await contract.batch(bench, [one.raw])
-            views["batch"] = answer, next(iter(elements(members(answer.json()).get("items"))), None)
+            views["batch"] = answer, next(iter(contract.rows(answer) or []), None)
+        if listed is not None:
+            answer = await bench.get(listed)
+            views["list"] = answer, _row(answer, one)
         for role, (answer, shown) in views.items():
             differing = (
                 [name for name, value in wanted.items() if members(shown).get(name, value) != value]
@@ -230,7 +302,7 @@ def _resources(role: str, answer: Answer) -> list[dict[str, Any]]:
         case "create" | "read" | "update":
             return [body] if body else []
         case "list" | "batch":
-            return [members(one) for one in elements(body.get("items")) if members(one)]
+            return [members(one) for one in contract.rows(answer) or [] if members(one)]
         case "overview":
             return [members(body["user"])] if members(body.get("user")) else []
         case _:

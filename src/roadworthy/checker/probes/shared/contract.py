@@ -16,6 +16,7 @@ from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.fields import last_part, location_of, path_in
 from ...http.wire import Answer
+from ...manifest.links import collection
 from ...manifest.routes import Route
 from ...read.shapes import elements, members, whole_number
 
@@ -25,6 +26,7 @@ __all__ = (
     "child",
     "child_ids",
     "code_of",
+    "collide",
     "entries_of",
     "missing",
     "overview",
@@ -32,8 +34,11 @@ __all__ = (
     "path_of",
     "pointer_of",
     "raw_id",
+    "rows",
     "transfer",
+    "unique_of",
     "walk",
+    "wrong_bodies",
 )
 
 
@@ -119,13 +124,18 @@ async def walk(bench: Bench, path: str, limit: int, most: int = 2000) -> list[An
         answer = await bench.get(f"{path}?{query}")
         if not answer.ok:
             return None
-        page = members(answer.json())
-        found += elements(page.get("items"))
-        following = page.get("next_cursor")
+        found += rows(answer) or []
+        following = members(answer.json()).get("next_cursor")
         if following is None:
             break
         query = f"limit={limit}&cursor={following}"
     return found
+
+
+def rows(answer: Answer) -> list[Any] | None:
+    """Return the elements of a list as services write them: ``items``, the array, or that of an object."""
+    items = members(answer.json()).get("items")
+    return elements(cast("object", items)) if isinstance(items, list) else collection(answer.json())
 
 
 async def child_ids(bench: Bench, owner: str) -> set[Any] | None:
@@ -182,6 +192,41 @@ def pointer_of(entry: dict[str, Any]) -> str:
         if isinstance(value, str) and value:
             return "/" + value.removeprefix("#").strip("/").replace(".", "/")
     return ""
+
+
+def unique_of(route: Route, sent: dict[str, Any]) -> dict[str, Any]:
+    """Return those members of what was sent that may collide: an address, else all that are unique."""
+    declared = members(route.body)
+    made = {name: sent[name] for name, value in declared.items() if "{unique}" in str(value)}
+    # A name may repeat; the member in which nothing but the unique part is free is the one that may not.
+    return {name: value for name, value in made.items() if "@" in str(value)} or made
+
+
+async def collide(bench: Bench, first: Resource, second: Resource) -> Answer | None:
+    """Change the second resource into the first one's values; None where no route changes."""
+    routes = bench.manifest.routes.by_role
+    update = routes.get("update")
+    if update is None:
+        return None
+    taken = unique_of(routes["create"], first.sent)
+    body = members(bench.fresh(update.body))
+    change = {**body, **{name: value for name, value in taken.items() if name in body}}
+    path = path_of(update, second.id)
+    return await bench.request(update.method, path, update.headers, json_body=change)
+
+
+def wrong_bodies(bench: Bench, identifier: str) -> list[tuple[Route, str, dict[str, Any]]]:
+    """Return each route that takes an object, its path, and a body with members of the wrong kind only."""
+    routes = bench.manifest.routes.by_role
+    chosen = [
+        (route, path_of(route, identifier), members(route.body))
+        for role in ("create", "update", "child_create")
+        if (route := routes.get(role)) is not None
+    ]
+    for role, names in (("batch", ("ids",)), ("transfers", ("from_user", "to_user", "post_ids"))):
+        if (route := routes.get(role)) is not None:
+            chosen.append((route, route.path, dict.fromkeys(names)))
+    return [(route, path, {name: {} for name in body}) for route, path, body in chosen]
 
 
 def path_of(route: Route, identifier: Any) -> str:
