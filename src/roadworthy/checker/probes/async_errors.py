@@ -34,6 +34,7 @@ async def _failures_are_recorded_once(bench: Bench) -> Verdict:
     bench.control("the route fails", all(answer.status >= 500 for answer in answers))
     bench.control("each response names its request id", all(map(request_id_of, answers)))
     await _judge_records(bench, "an exception", answers, since)
+    await _judge_causes(bench, answers, since)
     if bench.has(Need.CREATE) and bench.has(Need.STORE):
         found = await bench.shared(during_outage)
         failed = [answer for answer in found.answers.values() if answer.status >= 500]
@@ -57,6 +58,20 @@ async def _judge_records(bench: Bench, what: str, answers: list[Answer], since: 
             answer,
             evidence=(Lines("records of this request", lines),),
         )
+
+
+async def _judge_causes(bench: Bench, answers: list[Answer], since: float) -> None:
+    """Judge that all records of the same failure have its cause, if one has: an access record is none."""
+
+    def bare(seen: list[Record]) -> list[Answer]:
+        causes = [record for record in seen if record.get("error") is not None]
+        return [answer for answer in answers if not errors_of(causes, request_id_of(answer) or "?")]
+
+    found = await bench.wait_records(lambda seen: len(bare(seen)) in {0, len(answers)}, since, 1.0)
+    if 0 < len(bare(found)) < len(answers):
+        title = "the record of an exception does not have the request id of its response"
+        expected = "as the records of the same failure of others"
+        bench.fail(title, expected, "another id, or none", *bare(found)[:2])
 
 
 def _of(records: list[Record], request_id: str) -> list[Record]:

@@ -15,7 +15,7 @@ from ...store.faults import Fault
 from ...verdict import Table, Verdict
 from ..shared import contract
 from ..shared.contract import Resource
-from .crashes import Crash, crashes, is_there
+from .crashes import Crash, Written, crashes, is_soon, is_there
 from .keys import PROBES as _KEYS
 
 __all__ = ("PROBES",)
@@ -88,22 +88,29 @@ async def _success_follows_the_commit(bench: Bench) -> Verdict:
         if store is None or Fault.COMMIT not in store.can:
             return bench.inconclusive("the commits of this store cannot be made to fail")
         before = await bench.create()
-        bench.control("what is written while commits work is read", await is_there(bench, before.answer))
+        bench.control("what is written while commits work is read", await is_soon(bench, before.path))
         below = await _children(bench)
+        others = [Written((await bench.create()).answer) for _ in range(4)]
+        for one in others:
+            await is_soon(bench, bench.path_of(one.created))
         await store.inject(Fault.COMMIT)
         try:
             route = bench.manifest.routes.by_role["create"]
             created = [await bench.call(route, seconds=15) for _ in range(_CREATED)]
+            for turn, one in enumerate(others):
+                await one.go_on(bench, turn, seconds=15)
             if below is not None:
                 await below.change(bench)
         finally:
             await store.restore()
         answers = [*created, *(below.answers if below else [])]
+        answers += [answer for one in others for answer in one.answers[1:]]
         felt = store.commits_cut or any(not answer.ok for answer in answers)
         # Whoever answers before the commit shows no failure: what is missing afterwards does.
         async with bench.launch(same_store_as=target):
             lost = [answer for answer in created if answer.ok and not await is_there(bench, answer)]
             lost += await below.lost(bench) if below is not None else []
+            lost += [answer for one in others for answer in await one.lost(bench)]
         bench.control("a commit was seen to fail, or a write to be refused", felt or lost)
     for answer in answers:
         bench.expect(

@@ -11,11 +11,12 @@ from ...bench import Bench
 from ...errors import ControlFailed
 from ...http.wire import Answer
 from ...needs import Need
+from ...read.shapes import members
 from ..shared import contract
 from ..shared.contract import Resource
 from ..shared.together import many
 
-__all__ = ("Crash", "crashes", "is_there")
+__all__ = ("Crash", "Written", "crashes", "is_soon", "is_there")
 
 # Parts of the time that the same work took before: from the first statement to after the last answer.
 _MOMENTS = (0.2, 0.5, 0.8)
@@ -63,7 +64,7 @@ async def crashes(bench: Bench) -> list[Crash]:
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(bench.launch())
         before = await bench.create()
-        if not (await bench.get(before.path)).ok:
+        if not before.path or not await is_soon(bench, before.path):
             raise ControlFailed(f"what was created cannot be read ({before.path or 'it names no id'})")
         pairs = [await _pair(bench) for _ in range(_PAIRS if bench.has(Need.TRANSFERS) else 0)]
         if first.store is not None:
@@ -78,17 +79,23 @@ async def crashes(bench: Bench) -> list[Crash]:
             await asyncio.sleep(usual * moment)
             target.process.kill()
             await target.process.wait_end(10)
-            created, moved = await work
+            written, moved = await work
             await stack.enter_async_context(bench.launch(same_store_as=first))
-            await _judge(bench, crash, pairs, created, moved)
+            await _judge(bench, crash, pairs, written, moved)
             found.append(crash)
     return found
 
 
 async def _pair(bench: Bench) -> _Pair:
     owner, other = await contract.parent(bench), await contract.parent(bench)
-    made = await many(lambda: contract.child(bench, owner), _POSTS)
-    return _Pair(owner, other, [one.raw for one in made])
+    for one in (owner, other):
+        await is_soon(bench, one.path)
+    made = [one.raw for one in await many(lambda: contract.child(bench, owner), _POSTS)]
+    for _ in range(20):
+        if (await contract.child_ids(bench, owner.id) or set()) >= set(made):
+            break
+        await asyncio.sleep(0.1)
+    return _Pair(owner, other, made)
 
 
 async def _measure(bench: Bench, pairs: list[_Pair]) -> float:
@@ -97,8 +104,9 @@ async def _measure(bench: Bench, pairs: list[_Pair]) -> float:
     work = asyncio.create_task(_work(bench, pairs, begun))
     await begun.wait()
     began = bench.now()
-    created, moved = await work
+    written, moved = await work
     seconds = bench.now() - began
+    created = [one.created for one in written]
     if not all(answer.ok for answer in moved) or not any(answer.ok for answer in created):
         what, refused = ("transfers", moved) if pairs else ("writes", created)
         raise ControlFailed(f"{what} are refused: {', '.join(map(str, refused))}")
@@ -107,21 +115,80 @@ async def _measure(bench: Bench, pairs: list[_Pair]) -> float:
     return seconds
 
 
-async def _work(bench: Bench, pairs: list[_Pair], begun: asyncio.Event) -> tuple[list[Answer], list[Answer]]:
-    """Write, and then transfer all pairs meanwhile; return the answers of the writes and of the transfers."""
+@dataclass(slots=True)
+class Written:
+    """A resource that was created, perhaps changed, perhaps deleted, and what was answered to each.
+
+    Parameters:
+        body: what it was changed into.
+    """
+
+    created: Answer
+    body: Any = None
+    changed: Answer | None = None
+    deleted: Answer | None = None
+
+    @property
+    def answers(self) -> list[Answer]:
+        """All that was answered."""
+        return [answer for answer in (self.created, self.changed, self.deleted) if answer is not None]
+
+    async def go_on(self, bench: Bench, turn: int, **options: Any) -> None:
+        """Change it, and delete every second one, where routes do so and its id is known."""
+        routes = bench.manifest.routes.by_role
+        identifier = str(contract.raw_id(self.created, routes["create"].id))
+        update, delete = routes.get("update"), routes.get("delete")
+        if not self.created.ok or not identifier:
+            return
+        if delete is not None and (turn % 2 or update is None):
+            self.deleted = await bench.call(delete, identifier, **options)
+        elif update is not None:
+            self.body = bench.fresh(update.body)
+            path = contract.path_of(update, identifier)
+            self.changed = await bench.request(
+                update.method, path, update.headers, json_body=self.body, **options
+            )
+
+    async def lost(self, bench: Bench) -> list[Answer]:
+        """Return the successes whose effect is not there."""
+        if self.deleted is not None:
+            # Without an answer nobody knows whether it was deleted.
+            gone = not self.deleted.ok or not await is_there(bench, self.created)
+            return [] if gone else [self.deleted]
+        if not self.created.ok:
+            return []
+        if not await is_there(bench, self.created):
+            return [self.created]
+        if self.changed is None or not self.changed.ok:
+            return []
+        found = members((await bench.get(bench.path_of(self.created))).json())
+        before = members(self.created.json())
+        # What reads as it was created and was changed into something else has lost the change.
+        lost = [
+            name
+            for name, value in members(self.body).items()
+            if name in found and found[name] != value and found[name] == before.get(name, found[name])
+        ]
+        return [self.changed] if lost else []
+
+
+async def _work(bench: Bench, pairs: list[_Pair], begun: asyncio.Event) -> tuple[list[Written], list[Answer]]:
+    """Write, and then transfer all pairs meanwhile; return what was written and the answers of transfers."""
     over, enough, plenty = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    created: list[Answer] = []
+    written: list[Written] = []
     route = bench.manifest.routes.by_role["create"]
 
     async def write() -> None:
         while not over.is_set():
-            answer = await bench.call(route, patient=False)
-            created.append(answer)
-            if len(created) >= _WRITES or not answer.ok:
+            one = Written(await bench.call(route, patient=False))
+            written.append(one)
+            await one.go_on(bench, len(written), patient=False)
+            count = sum(len(each.answers) for each in written)
+            if count >= _WRITES or not one.created.ok:
                 enough.set()
-            if len(created) >= _WRITES + _MORE or not answer.ok:
+            if count >= _WRITES + _MORE or not one.created.ok:
                 plenty.set()
-            if not answer.ok:
+            if not one.created.ok:
                 return
 
     writers = [asyncio.create_task(write()) for _ in range(_WRITERS)]
@@ -134,7 +201,12 @@ async def _work(bench: Bench, pairs: list[_Pair], begun: asyncio.Event) -> tuple
         await plenty.wait()
     over.set()
     await asyncio.gather(*writers)
-    return created, list(moved)
+    return written, list(moved)
+
+
+async def is_soon(bench: Bench, path: str) -> bool:
+    """Wait until what was created is read; a service that answers before it writes may lose it in a crash."""
+    return (await bench.until(lambda: bench.get(path), lambda found: found.ok, 2))[0]
 
 
 async def is_there(bench: Bench, answer: Answer) -> bool:
@@ -153,13 +225,13 @@ async def is_there(bench: Bench, answer: Answer) -> bool:
 
 
 async def _judge(
-    bench: Bench, crash: Crash, pairs: list[_Pair], created: list[Answer], moved: list[Answer]
+    bench: Bench, crash: Crash, pairs: list[_Pair], written: list[Written], moved: list[Answer]
 ) -> None:
-    crash.acknowledged = sum(answer.ok for answer in (*created, *moved))
-    crash.unanswered = sum(not answer.complete for answer in (*created, *moved))
-    for answer in created:
-        if answer.ok and not await is_there(bench, answer):
-            crash.lost.append(answer)
+    answers = [*(answer for one in written for answer in one.answers), *moved]
+    crash.acknowledged = sum(answer.ok for answer in answers)
+    crash.unanswered = sum(not answer.complete for answer in answers)
+    for one in written:
+        crash.lost += await one.lost(bench)
     for pair, answer in zip(pairs, moved, strict=True):
         mine = set(pair.children)
         before = mine & (await contract.child_ids(bench, pair.owner.id) or set())

@@ -21,13 +21,10 @@ __all__ = ("PROBES",)
 @probe("TXN-6", phase=Phase.FAULTS, needs=(Need.CREATE,), quick=False, samples=4, seconds=90)
 async def _a_key_counts_once(bench: Bench) -> Verdict:
     """Repeats a request with its key: one after the other, all at once, with another body, after a kill."""
-    route = bench.manifest.routes.by_role["create"]
-    if not bench.has(Need.TRANSFERS) and not await _documented(bench, route):
+    route = await _keyed(bench)
+    if route is None:
         return bench.not_applicable("nothing shows that an Idempotency-Key is honoured")
     owner = await contract.parent(bench)
-    if bench.has(Need.CHILD_CREATE):
-        # Two equal children do not collide, so that only the key can keep the second one away.
-        route = bench.manifest.routes.by_role["child_create"]
     path = contract.path_of(route, owner.id)
     first = await _send(bench, route, path, bench.unique(), bench.fresh(route.body))
     other = await _send(bench, route, path, bench.unique(), bench.fresh(route.body))
@@ -40,6 +37,17 @@ async def _a_key_counts_once(bench: Bench) -> Verdict:
     if not bench.url_mode and bench.has(Need.STORE):
         await _after_a_kill(bench)
     return bench.verdict()
+
+
+async def _keyed(bench: Bench) -> Route | None:
+    """Return a route that honours keys: one that says so, else one of the contract, which knows them."""
+    # Two equal children do not collide, so that only the key can keep the second one away.
+    roles = [role for role in ("child_create", "create") if role in bench.manifest.routes.by_role]
+    routes = [bench.manifest.routes.by_role[role] for role in roles]
+    for route in routes:
+        if await _documented(bench, route):
+            return route
+    return routes[0] if bench.has(Need.TRANSFERS) else None
 
 
 async def _documented(bench: Bench, route: Route) -> bool:
