@@ -96,9 +96,10 @@ async def _success_follows_the_commit(bench: Bench) -> Verdict:
         await store.inject(Fault.COMMIT)
         try:
             route = bench.manifest.routes.by_role["create"]
-            created = [await bench.call(route, seconds=15) for _ in range(_CREATED)]
+            # A service that answers first may serve nothing more once its commit has failed.
             for turn, one in enumerate(others):
                 await one.go_on(bench, turn, seconds=15)
+            created = [await bench.call(route, seconds=15) for _ in range(_CREATED)]
             if below is not None:
                 await below.change(bench)
         finally:

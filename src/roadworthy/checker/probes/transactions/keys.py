@@ -41,17 +41,23 @@ async def _a_key_counts_once(bench: Bench) -> Verdict:
 
 async def _keyed(bench: Bench) -> Route | None:
     """Return a route that honours keys: one that says so, else one of the contract, which knows them."""
+    routes = bench.manifest.routes.by_role
+    create, child = routes["create"], routes.get("child_create")
+    documented = {
+        str(route): await _documented(bench, route) for route in (create, child) if route is not None
+    }
+    keyed = bench.has(Need.TRANSFERS) or documented[str(create)]
     # Two equal children do not collide, so that only the key can keep the second one away.
-    roles = [role for role in ("child_create", "create") if role in bench.manifest.routes.by_role]
-    routes = [bench.manifest.routes.by_role[role] for role in roles]
-    for route in routes:
-        if await _documented(bench, route):
-            return route
-    return routes[0] if bench.has(Need.TRANSFERS) else None
+    if child is not None and (documented[str(child)] or (keyed and documented[str(child)] is None)):
+        return child
+    return create if keyed else None
 
 
-async def _documented(bench: Bench, route: Route) -> bool:
+async def _documented(bench: Bench, route: Route) -> bool | None:
+    """Tell whether the document has the key among the parameters of a route; None if it has no such route."""
     operation = (await bench.openapi()).operation(route.method, route.path)
+    if not operation:
+        return None
     names = {str(members(one).get("name", "")).lower() for one in elements(operation.get("parameters"))}
     return "idempotency-key" in names
 
