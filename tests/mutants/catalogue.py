@@ -81,7 +81,9 @@ _NONE: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("MET-1", "MET-2", "MET-3"), frozenset({"accept=html"})),
     **{f"VAL-{number}": _QUERY | _BODILESS | _READS for number in range(11) if number != 9},
     **dict.fromkeys(("ERR-3", "ERR-4", "ERR-9", "HDR-1"), _BODILESS),
-    **dict.fromkeys(("ECL-1", "ECL-3", "ECL-4", "AER-5", "HLT-8", "CTL-3", "SVC-4"), _BODILESS),
+    **dict.fromkeys(("ECL-3", "ECL-4", "AER-5", "HLT-8", "CTL-3", "SVC-4"), _BODILESS),
+    # There it is one class of errors with one code.
+    "ECL-1": _BODILESS | {"route=/api/fails"},
     **dict.fromkeys(("CTL-4", "ECL-2"), _BODILESS | _READS | _QUERY),
     **dict.fromkeys(("CMP-1", "CMP-2", "CMP-3", "CMP-5", "CMP-7"), _ELSEWHERE),
     "CMP-6": frozenset({"encoding=none", "route=/metrics", "size=long"}) | _BODILESS,

@@ -31,7 +31,8 @@ def refuse(pointers: dict[str, str]) -> Problem:
         errors = errors[:1]
     if faulty("ecl-2-drops"):
         return Problem(422, "the values are not valid", errors=[{"message": "wrong"}] * len(errors))
-    if faulty("ecl-2-flattens"):
+    # Only what is deep can be flattened.
+    if any(entry["pointer"].count("/") > 1 for entry in errors) and faulty("ecl-2-flattens"):
         for entry in errors:
             entry["pointer"] = "/" + entry["pointer"].split("/")[1]
     return Problem(422, "the values are not valid", errors=errors)

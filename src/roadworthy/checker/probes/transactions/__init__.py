@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from ....checklist import Dimension
 from ...bench import Bench
 from ...http.fields import location_of, path_in
 from ...http.wire import Answer
@@ -80,6 +81,7 @@ def _show(bench: Bench, found: list[Crash]) -> None:
     quick=False,
     samples=_CREATED,
     seconds=90,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.REPEAT),
 )
 async def _success_follows_the_commit(bench: Bench) -> Verdict:
     """Lets every commit fail, writes through each route, and reads what was answered with success."""
@@ -170,6 +172,7 @@ async def _children(bench: Bench) -> _Children | None:
     quick=False,
     samples=10,
     seconds=180,
+    varies=(Dimension.METHOD, Dimension.ROUTE, Dimension.PARALLEL),
 )
 async def _acknowledged_writes_survive(bench: Bench) -> Verdict:
     """Kills the service between writes and answers, restarts it, and reads all that it confirmed."""
@@ -240,6 +243,7 @@ async def _ids(bench: Bench, owner: Resource) -> set[object]:
     quick=False,
     samples=5,
     seconds=90,
+    varies=(Dimension.PARALLEL, Dimension.REPEAT),
 )
 async def _children_go_with_their_parent(bench: Bench) -> Verdict:
     """Deletes a parent, also while children come and while its commit fails, and looks for the children."""
@@ -264,6 +268,10 @@ async def _children_go_with_their_parent(bench: Bench) -> Verdict:
                 f"{len(left)} ({answer})",
                 answer,
             )
+            again = None if answer.ok else await bench.call(routes["delete"], owner.id)
+            if again is not None and again.ok:
+                known = [(one.path, one.raw) for one in children]
+                await _judge_orphans(bench, known, again)
     # On the process of the phase: the one before may not have survived its full disk.
     await _delete_while_children_come(bench)
     return bench.verdict()
@@ -271,16 +279,24 @@ async def _children_go_with_their_parent(bench: Bench) -> Verdict:
 
 async def _delete_while_children_come(bench: Bench) -> None:
     routes = bench.manifest.routes.by_role
-    owner, here, there = [await contract.parent(bench) for _ in range(3)]
+    owner = await contract.parent(bench)
     known = [await contract.child(bench, owner) for _ in range(5)]
     deleting = asyncio.create_task(bench.call(routes["delete"], owner.id))
     late = await asyncio.gather(*(bench.call(routes["child_create"], owner.id) for _ in range(8)))
     deleted = await deleting
     bench.control("the parent is deleted", deleted.ok)
-    urls = [location_of(answer) for answer in late if answer.ok]
-    paths = [one.path for one in known] + [path_in(url) if url else "" for url in urls]
-    ids = [one.raw for one in known] + [contract.raw_id(answer) for answer in late if answer.ok]
-    for path, identifier in zip(paths, ids, strict=True):
+    made = [(one.path, one.raw) for one in known]
+    for answer in late:
+        if answer.ok:
+            url = location_of(answer)
+            made.append((path_in(url) if url else "", contract.raw_id(answer)))
+    await _judge_orphans(bench, made, deleted)
+
+
+async def _judge_orphans(bench: Bench, made: list[tuple[str, object]], deleted: Answer) -> None:
+    """Judge that nothing is left of the children of a parent that was deleted, by their paths and ids."""
+    here, there = await contract.parent(bench), await contract.parent(bench)
+    for path, identifier in made:
         answer = await bench.get(path) if path else deleted
         orphan = path and answer.ok
         if bench.has(Need.TRANSFERS):
