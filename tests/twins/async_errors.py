@@ -5,6 +5,7 @@ from tests.zoo.harness import Twin
 __all__ = ("TWINS",)
 
 TWINS = (
+    Twin("aer-1-other-id", "AER-1", frozenset({"AER-5"})),
     Twin("aer-1-twice", "AER-1"),
     Twin("aer-1-no-id", "AER-1", frozenset({"AER-5"})),
     Twin("aer-2-swallows", "AER-2"),

@@ -18,4 +18,5 @@ TWINS = (
     Twin("ctl-5-changes", "CTL-5"),
     Twin("ctl-6-unbounded", "CTL-6"),
     Twin("ctl-6-offset", "CTL-6"),
+    Twin("ctl-6-ones", "CTL-6"),
 )

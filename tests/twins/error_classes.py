@@ -7,6 +7,7 @@ __all__ = ("TWINS",)
 TWINS = (
     Twin("ecl-1-by-route", "ECL-1"),
     Twin("ecl-1-one-code", "ECL-1"),
+    Twin("ecl-1-own-code", "ECL-1"),
     Twin("ecl-2-drops", "ECL-2"),
     Twin("ecl-2-flattens", "ECL-2"),
     Twin("ecl-3-class", "ECL-3"),

@@ -106,6 +106,8 @@ class Server:
     handler: Handler
     body_limit: int = 1 << 20
     chunked_limit: int = 1 << 20
+    # What begins so has no limit.
+    unlimited: str = "nothing"
     head_limit: int = 1 << 15
     target_limit: int = 1 << 13
     strict: bool = True
@@ -202,28 +204,34 @@ class Server:
         if "transfer-encoding" in fields and "content-length" in fields and self.strict:
             raise BadRequest(400)
         try:
-            body = await self._body(fields, reader, writer)
+            free = first.startswith(self.unlimited)
+            body = await self._body(fields, reader, writer, free=free)
         except BadRequest as bad:
             raise BadRequest(bad.status, fields, parts[0], parts[1]) from None
         peer = str(writer.get_extra_info("peername")[0])
         return Request(parts[0], parts[1], fields, body, peer, writer, parts[2].removeprefix("HTTP/"))
 
     async def _body(
-        self, fields: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        fields: dict[str, str],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        free: bool,
     ) -> bytes:
         if fields.get("transfer-encoding", "").lower() == "chunked":
             body = b""
             while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
                 body += await reader.readexactly(size)
                 await reader.readexactly(2)
-                if len(body) > self.chunked_limit:
+                if len(body) > self.chunked_limit and not free:
                     raise BadRequest(413)
             await reader.readuntil(b"\r\n")
             return body
         text = fields.get("content-length", "0")
         if not text.isdecimal():
             raise BadRequest(400)
-        if int(text) > self.body_limit:
+        if int(text) > self.body_limit and not free:
             raise BadRequest(413)
         if int(text) and fields.get("expect", "").lower() == "100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

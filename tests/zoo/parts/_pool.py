@@ -26,6 +26,7 @@ class Backing:
         self._places = asyncio.Semaphore(8)
         self.writing = asyncio.Lock()
         self.memory: dict[str, Any] = {}
+        self.listed: dict[int, Any] = {}
 
     @asynccontextmanager
     async def _one(self) -> AsyncIterator[Store]:

@@ -27,6 +27,9 @@ class Errors(Part):
             if faulty("err-4-message"):
                 zoo.log("error", "unhandled exception", request_id=request.id, error=repr(error))
                 return zoo.problem(request, 500, str(error))
+            if "x-request-id" in request.fields and faulty("aer-1-other-id"):
+                zoo.log("error", "unhandled exception", request_id="another", error=repr(error))
+                return zoo.problem(request, 500, "something went wrong")
             if faulty("err-8-silent"):
                 return zoo.problem(request, 500, "something went wrong")
             if faulty("err-8-twice"):

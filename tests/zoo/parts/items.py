@@ -50,6 +50,10 @@ class Items(Part):
                 found = sorted(await self._call(zoo, "list"), key=lambda item: int(item["id"]))
                 wanted = request.query.get("limit", "")
                 most = int(wanted) if wanted.isdecimal() and faulty("val-9-unbounded") else 20
+                if wanted.startswith("-") and faulty("val-9-negative"):
+                    most = len(found)
+                if not wanted and "?limit=" in request.target and faulty("val-9-empty"):
+                    int(wanted)
                 return Response.json(200, {"items": found[-most:]})
             case "POST", "/api/items":
                 item = {"id": f"{os.getpid()}{next(_ids):06d}", **valid(request)}

@@ -203,10 +203,14 @@ class Work:
         if "limit" not in query and faulty("ctl-6-unbounded"):
             limit = "1000000000"
         more = len(chosen) > int(limit)
+        if more and int(limit) == 1 and cursor != "0" and faulty("ctl-6-ones"):
+            chosen = chosen[1:]
         chosen = chosen[: int(limit)]
         following = (
             str(int(cursor) + len(chosen) if faulty("ctl-6-offset") else chosen[-1]["id"]) if more else None
         )
+        if faulty("svc-2-old-list"):
+            chosen = [self.backing.listed.setdefault(one["id"], one) for one in chosen]
         return Response.json(200, {"items": chosen, "next_cursor": following})
 
     def values(self, **most: int) -> dict[str, str]:
@@ -215,7 +219,10 @@ class Work:
         wrong: dict[str, str] = {}
         for name, length in most.items():
             text = value.get(name)
-            if not isinstance(text, str) or not 1 <= len(text) <= length or "\0" in text:
+            least = 0 if self.request.method == "PUT" and faulty("svc-1-empty-put") else 1
+            if self.request.method == "PUT" and faulty("svc-1-long-put"):
+                length = 10_000
+            if not isinstance(text, str) or not least <= len(text) <= length or "\0" in text:
                 wrong[f"/{name}"] = f"has to be a text of 1 to {length} characters"
         wrong |= {f"/{name}": "is unknown" for name in value if name not in most}
         if not wrong and "email" in most and "@" not in value["email"]:
@@ -249,6 +256,8 @@ class Work:
         if taken is not None and taken != owner:
             if faulty("ctl-5-500"):
                 raise RuntimeError("UNIQUE constraint failed")
+            if self.request.method == "PUT" and faulty("ecl-1-own-code"):
+                raise Problem(409, "the address is taken", code="VALIDATION_ERROR")
             if self.request.method == "PUT" and faulty("svc-1-own-check"):
                 raise Problem(400, "the address is taken")
             raise Problem(409, "the address is taken", code="EMAIL_TAKEN")

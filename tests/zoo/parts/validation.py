@@ -21,6 +21,10 @@ class Validation(Part):
             server.body_limit = server.chunked_limit = 1 << 30
         if faulty("val-8-chunked"):
             server.chunked_limit = 1 << 30
+        if faulty("val-8-change"):
+            server.unlimited = "PUT "
+        if faulty("val-8-sign-in"):
+            server.unlimited = "POST /api/login "
         if faulty("val-10-large-head"):
             server.head_limit = server.target_limit = 1 << 17
         server.one_read = faulty("val-0-one-read")
@@ -72,6 +76,8 @@ def _parsed(body: bytes) -> Any:
 def _errors(value: dict[str, Any]) -> list[dict[str, str]]:
     name, qty = value.get("name"), value.get("qty")
     errors: list[dict[str, str]] = []
+    if qty is None and "qty" in value and faulty("val-3-null"):
+        qty = value["qty"] = 0
     named = 1 <= len(name) <= 100 if isinstance(name, str) else "name" in value and faulty("val-3-any-type")
     if not named:
         errors.append(_error("name", name, "has to be a text of 1 to 100 characters"))
@@ -101,6 +107,8 @@ def _item(value: dict[str, Any]) -> dict[str, Any]:
         name = name.upper()
     if faulty("val-6-crash"):
         name.encode()
+    if faulty("val-6-trims"):
+        name = name.strip()
     if faulty("val-6-strips"):
         name = name.replace("\0", "")
     if faulty("val-5-crash"):
