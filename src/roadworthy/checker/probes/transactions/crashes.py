@@ -27,6 +27,8 @@ _WRITERS = 4
 _WRITES = 6
 # Where nothing is transferred: so many writes more are the work in the middle of which the service is killed.
 _MORE = 24
+# One that is changed, one that is deleted, and one that is only created.
+_ALONE = 3
 
 
 @dataclass(slots=True)
@@ -83,19 +85,45 @@ async def crashes(bench: Bench) -> list[Crash]:
             await stack.enter_async_context(bench.launch(same_store_as=first))
             await _judge(bench, crash, pairs, written, moved)
             found.append(crash)
+        # Once more at rest, right behind the last answer: nobody else's commit takes a write along.
+        crash, target = Crash(), bench.target
+        written = [await _alone(bench, turn) for turn in range(_ALONE)]
+        target.process.kill()
+        await target.process.wait_end(10)
+        await stack.enter_async_context(bench.launch(same_store_as=first))
+        await _judge(bench, crash, [], written, [])
+        found.append(crash)
     return found
+
+
+async def _alone(bench: Bench, turn: int) -> Written:
+    """Write one thing after the other, with nobody else there."""
+    one = Written(await bench.call(bench.manifest.routes.by_role["create"]))
+    if turn < _ALONE - 1:
+        await is_soon(bench, bench.path_of(one.created))
+        await one.go_on(bench, turn)
+    return one
 
 
 async def _pair(bench: Bench) -> _Pair:
     owner, other = await contract.parent(bench), await contract.parent(bench)
     for one in (owner, other):
         await is_soon(bench, one.path)
-    made = [one.raw for one in await many(lambda: contract.child(bench, owner), _POSTS)]
+    made = await many(lambda: _child(bench, owner), _POSTS)
     for _ in range(20):
         if (await contract.child_ids(bench, owner.id) or set()) >= set(made):
             break
         await asyncio.sleep(0.1)
     return _Pair(owner, other, made)
+
+
+async def _child(bench: Bench, owner: Resource) -> Any:
+    """Create below a resource, at once or as soon as it can be; return the id."""
+    route = bench.manifest.routes.by_role["child_create"]
+    made, answer = await bench.until(lambda: bench.call(route, owner.id), lambda found: found.ok, 2)
+    if not made:
+        raise ControlFailed(f"the valid body of routes.child_create was answered {answer}")
+    return contract.raw_id(answer, route.id)
 
 
 async def _measure(bench: Bench, pairs: list[_Pair]) -> float:
