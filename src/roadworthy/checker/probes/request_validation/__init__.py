@@ -242,9 +242,12 @@ async def _judge_type(bench: Bench, sink: Sink, name: str, other: str, value: An
     if answer.ok and value is None and name not in sink.fields.documented:
         # Nothing says that it may not be null, as long as it stays null.
         there, kept = found_in((await read_back(bench, answer, sink)).json(), name)
-        if not there or kept is None:
-            bench.note(f"{name}: null is accepted{sink.behind}, and no document says what it may be")
-            return
+        bench.sample()
+        if there and kept is not None:
+            title = f"null is changed to another value{sink.behind}"
+            got = f"{answer}: {name} is {json.dumps(kept)}"
+            bench.warn(title, "a refusal, 4xx, or null", got, answer, severity=Severity.LOW)
+        return
     judge_refused(bench, f"{other} instead of {kind}{sink.behind}", answer)
 
 

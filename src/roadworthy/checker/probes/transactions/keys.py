@@ -34,7 +34,8 @@ async def _a_key_counts_once(bench: Bench) -> Verdict:
     )
     await _one_after_the_other(bench, route, path)
     await _all_at_once(bench, route, path)
-    if not bench.url_mode and bench.has(Need.STORE):
+    honours = await _documented(bench, bench.manifest.routes.by_role["create"]) is not False
+    if honours and not bench.url_mode and bench.has(Need.STORE):
         await _after_a_kill(bench)
     return bench.verdict()
 
