@@ -86,6 +86,8 @@ _NONE: Mapping[str, frozenset[str]] = {
     "ECL-1": _BODILESS | {"route=/api/fails"},
     # The check asks for the list before anything is in it, and a list of nothing is right in any case.
     "CTL-6": frozenset({"repeat=first"}),
+    # HEAD shows no members, and what is remembered for one request is never old.
+    "SVC-2": frozenset({"method=HEAD", "repeat=first"}),
     **dict.fromkeys(("CTL-4", "ECL-2"), _BODILESS | _READS | _QUERY),
     **dict.fromkeys(("CMP-1", "CMP-2", "CMP-3", "CMP-5", "CMP-7"), _ELSEWHERE),
     "CMP-6": frozenset({"encoding=none", "route=/metrics", "size=long"}) | _BODILESS,

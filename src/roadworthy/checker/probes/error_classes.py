@@ -47,9 +47,10 @@ async def _collect(bench: Bench) -> dict[str, list[Answer]]:
     found["a wrong method"] = [await bench.request("PATCH", routes["create"].path)]
     for health in filter(None, (bench.manifest.health.live, bench.manifest.health.ready)):
         answer = await bench.request("PATCH", health)
+        kind = {404: "an unknown path", 405: "a wrong method"}.get(answer.status)
         # What a framework or a proxy answers there in its own shape is no error of these classes.
-        if answer.status == 405 and contract.code_of(answer):
-            found["a wrong method"].append(answer)
+        if kind and contract.code_of(answer):
+            found[kind].append(answer)
     plain, as_json = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
     for route, path, wrong in contract.wrong_bodies(bench, one.id):
         found.setdefault("malformed JSON", []).append(

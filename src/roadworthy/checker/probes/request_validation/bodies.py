@@ -37,7 +37,7 @@ _MARK = "@roadworthy-raw@"
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class _Fields:
     """The fields of the body of one route.
 
     Parameters:
@@ -66,7 +66,7 @@ class Valid:
     sent: dict[str, Any]
     made: Answer
     read: Answer | None
-    fields: Fields
+    fields: _Fields
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -85,11 +85,11 @@ async def _make(bench: Bench) -> Valid | None:
     return Valid(route, created.id, sent, created.answer, read, await _fields(bench, route, sent))
 
 
-async def _fields(bench: Bench, route: Route, sent: Mapping[str, Any]) -> Fields:
+async def _fields(bench: Bench, route: Route, sent: Mapping[str, Any]) -> _Fields:
     schema = (await bench.openapi()).body_schema(route.method, route.path)
     properties = members(schema.get("properties"))
     documented = {name: kind for name in sent if (kind := _declared(properties.get(name)))}
-    return Fields(
+    return _Fields(
         {name: documented.get(name) or type_of(value) for name, value in sent.items()},
         frozenset(documented),
         frozenset(map(str, elements(schema["required"]))) if "required" in schema else None,
@@ -172,7 +172,7 @@ class Sink:
 
     route: Route
     path: str
-    fields: Fields
+    fields: _Fields
     identifier: str = ""
     behind: str = ""
 
@@ -190,7 +190,7 @@ async def sinks(bench: Bench, known: Valid) -> list[Sink]:
     fields = await bench.shared(_change)
     if isinstance(fields, str):
         bench.note(f"changes were not tried: the valid body of routes.update was answered {fields}")
-    if isinstance(fields, Fields):
+    if isinstance(fields, _Fields):
         update = bench.manifest.routes.by_role["update"]
         identifier = update.literal or (await bench.create()).id
         path = update.path.replace("{id}", identifier)
@@ -198,7 +198,7 @@ async def sinks(bench: Bench, known: Valid) -> list[Sink]:
     return found
 
 
-async def _change(bench: Bench) -> Fields | str | None:
+async def _change(bench: Bench) -> _Fields | str | None:
     """Change a resource; return the fields of the body, or what was answered to it, None without a route."""
     update = bench.manifest.routes.by_role.get("update")
     if update is None or not members(update.body):

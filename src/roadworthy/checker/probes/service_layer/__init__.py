@@ -32,7 +32,7 @@ __all__ = ("PROBES",)
 async def _a_rule_refuses_alike(bench: Bench) -> Verdict:
     """Breaks each rule through every route that reaches it, and compares the refusals."""
     routes = bench.manifest.routes.by_role
-    first, second = await contract.parent(bench), await contract.parent(bench)
+    first, second, third = [await contract.parent(bench) for _ in range(3)]
     bench.control("valid requests are accepted", (await bench.get(first.path)).ok)
     nothing = contract.missing(first.raw)
     # Twice: what a first refusal has taught a service may change the next.
@@ -46,7 +46,8 @@ async def _a_rule_refuses_alike(bench: Bench) -> Verdict:
         gone.append(await contract.transfer(bench, nothing, first.raw, []))
     _judge_alike(bench, "there is no such resource", gone)
     create, update = routes["create"], routes["update"]
-    path = contract.path_of(update, second.id)
+    # Nothing has changed it before, so that a rule is broken by the first change too.
+    path = contract.path_of(update, third.id)
     valid = members(bench.fresh(update.body))
     again = await bench.request(create.method, create.path, create.headers, json_body=first.sent)
     if not again.ok:

@@ -36,7 +36,6 @@ __all__ = (
     "raw_id",
     "rows",
     "transfer",
-    "unique_of",
     "walk",
     "wrong_bodies",
 )
@@ -194,7 +193,7 @@ def pointer_of(entry: dict[str, Any]) -> str:
     return ""
 
 
-def unique_of(route: Route, sent: dict[str, Any]) -> dict[str, Any]:
+def _unique_of(route: Route, sent: dict[str, Any]) -> dict[str, Any]:
     """Return those members of what was sent that may collide: an address, else all that are unique."""
     declared = members(route.body)
     made = {name: sent[name] for name, value in declared.items() if "{unique}" in str(value)}
@@ -208,7 +207,7 @@ async def collide(bench: Bench, first: Resource, second: Resource) -> Answer | N
     update = routes.get("update")
     if update is None:
         return None
-    taken = unique_of(routes["create"], first.sent)
+    taken = _unique_of(routes["create"], first.sent)
     body = members(bench.fresh(update.body))
     change = {**body, **{name: value for name, value in taken.items() if name in body}}
     path = path_of(update, second.id)
