@@ -33,6 +33,14 @@ async def _failures_are_recorded_once(bench: Bench) -> Verdict:
     answers = list(await asyncio.gather(*(bench.call(routes["fails"], headers=each) for each in names)))
     bench.control("the route fails", all(answer.status >= 500 for answer in answers))
     bench.control("each response names its request id", all(map(request_id_of, answers)))
+    named, path = {"X-Request-Id": str(uuid.uuid4())}, routes["fails"].path
+    answers.append(await bench.call(routes["fails"], headers=named))
+    if "{" not in path:
+        head = await bench.request(
+            "HEAD", path, {**routes["fails"].headers, "X-Request-Id": str(uuid.uuid4())}
+        )
+        # A response without a body can name its id in a field only.
+        answers += [head] if head.status >= 500 and request_id_of(head) else []
     await _judge_records(bench, "an exception", answers, since)
     await _judge_causes(bench, answers, since)
     if bench.has(Need.CREATE) and bench.has(Need.STORE):
