@@ -156,7 +156,9 @@ def access_lines(lines: Sequence[Line], one: Sent, form: str = "json") -> list[L
     found = [line for line in named if _reports(line, one.answer, form)]
     if not found:
         # Some leave the method out; that is another fault than none.
-        found = [line for line in named if parse_record(line, form) is None and _names(line.plain, one)]
+        found = [
+            line for line in named if parse_record(line, form) is None and _reports_tersely(line.plain, one)
+        ]
     if not found and (ids := {identifier for line in named if (identifier := _id(line, form))}):
         found = [line for line in lines if _id(line, form) in ids and _has_outcome(parse_record(line, form))]
     if len(found) > 1:
@@ -199,7 +201,7 @@ def _says(text: str, answer: Answer) -> bool:
     return re.search(rf"{request}.*\b{answer.status}\b|\b{answer.status}\b.*{request}", text) is not None
 
 
-def _names(text: str, one: Sent) -> bool:
+def _reports_tersely(text: str, one: Sent) -> bool:
     """Tell whether a text names a path and, outside of it, the status: ``200 ─ 1.2ms ─ /a``."""
     path = one.answer.request.path.partition("?")[0]
     before, found, after = text.partition(path)
