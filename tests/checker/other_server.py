@@ -5,6 +5,7 @@ All but ``fixed`` words listen on ``PORT``, those on the port that is given behi
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import json
 import os
@@ -30,13 +31,34 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path in _stored:
             self._answer(200, _stored[self.path])
             return
+        if _WORD in {"zipped", "modern"}:
+            self._answer_zipped()
+            return
         self.send_response(200 if self.path in ("/livez", "/a") else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(_BODY)))
         if _WORD == "star" and self.path == "/a":
             self.send_header("Access-Control-Allow-Origin", "*")
         self.end_headers()
-        self.wfile.write(_BODY)
+        if self.command != "HEAD":
+            self.wfile.write(_BODY)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_PATCH(self) -> None:
+        if _WORD == "patches":
+            self._answer(200, b'{"a":2}')
+        else:
+            self.send_error(501)
+
+    def _answer_zipped(self) -> None:
+        text = json.dumps(["a text that is worth its compression"] * 300).encode()
+        accepted = "gzip" in self.headers.get("Accept-Encoding", "") and self.request_version == "HTTP/1.1"
+        if _WORD == "zipped" or accepted:
+            self._answer(200, gzip.compress(text), **{"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+        else:
+            self._answer(200, text, Vary="Accept-Encoding")
 
     def _answer_metrics(self) -> None:
         lines = [
@@ -69,6 +91,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             _stored[f"/a/{len(_stored)}"] = body
             self._answer(201, b"{}", Location=f"./a/{len(_stored) - 1}")
             return
+        if _WORD == "brief":
+            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            # The nested object gets a member by default, and the answer has the id alone.
+            found = {**sent, "part": {**sent["part"], "kind": "plain"}, "id": str(len(_stored))}
+            _stored[f"/a/{found['id']}"] = json.dumps(found).encode()
+            self._answer(201, json.dumps({"id": found["id"]}).encode(), Location=f"/a/{found['id']}")
+            return
         print(json.dumps({"level": "error", "error": "Traceback\nOSError: no space left"}), flush=True)
         self.send_error(500)
 
@@ -83,6 +112,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if _WORD == "coloured":
             print(f"\x1b[0m{self.command} {self.path} \x1b[31m{int(code)}\x1b[0m 1.2 ms\x1b[0m", flush=True)
+        elif _WORD == "terse":
+            print(f"  [12:00:00] {int(code)} ─ 0.21ms ─ {self.path}", flush=True)
         elif _WORD == "split":
             print(json.dumps(record, indent=2), flush=True)
         else:

@@ -48,6 +48,10 @@ policy = "public"
         ("fixed-silent", "LOG-1", Verdict.FAIL, "a request leaves no record"),
         ("silent", "LOG-1", Verdict.FAIL, "a request leaves no record"),
         ("coloured", "LOG-1", Verdict.PASS, ""),
+        ("terse", "LOG-1", Verdict.PASS, ""),
+        ("patches", "ERR-2", Verdict.PASS, ""),
+        ("plain", "ERR-6", Verdict.PASS, ""),
+        ("zipped", "HDR-2", Verdict.PASS, ""),
         ("split", "LOG-1", Verdict.FAIL, "a record is split over lines"),
         ("helper", "ERR-5", Verdict.PASS, ""),
         ("star", "COR-4", Verdict.PASS, ""),
@@ -94,3 +98,19 @@ def test_a_relative_location_is_followed(tmp_path: Path) -> None:
     create = 'create = { path = "/a", body = { name = "{unique}" } }'
     result = _judged("located", "VAL-6", tmp_path, create)
     assert any(note.startswith("kept exactly: ") and "an emoji" in note for note in result.notes)
+
+
+def test_what_is_compressed_for_http_1_1_alone_is_compressed(tmp_path: Path) -> None:
+    """Caches that speak HTTP/1.0 may know no Vary: nginx and others leave out compression for them."""
+    result = _judged("modern", "CMP-1", tmp_path, 'large = { path = "/large" }')
+    assert result.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("assertion", ["VAL-0", "SVC-3"])
+def test_a_create_may_answer_with_the_id_and_fill_in_defaults(assertion: str, tmp_path: Path) -> None:
+    """An id alone is no representation, and a member that was not sent changes none that was."""
+    routes = """
+create = { path = "/a", body = { name = "{unique}", part = { size = 1 } } }
+read = { path = "/a/{id}" }
+"""
+    assert _judged("brief", assertion, tmp_path, routes).verdict is Verdict.PASS

@@ -1,7 +1,7 @@
 """The checker's own HTTP/1.1 client: one connection is one object, and nothing happens unasked.
 
-No retry, no redirect, no decompression, no pooling, no ``Accept-Encoding`` of its own. Every event on a
-connection keeps its monotonic time, and every way in which an exchange can end is kept apart
+No retry, no redirect, no pooling, no ``Accept-Encoding`` of its own; a body stays as it came. Every event
+on a connection keeps its monotonic time, and every way in which an exchange can end is kept apart
 (:class:`Ending`): a refused connection means something else than one that is accepted and left
 silent, or that is reset, or that ends in the middle of a body.
 
@@ -22,6 +22,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from ..service.news import News
+from .codings import Undecodable, codings_of, decode
 from .request import Address, Event, Fields, Request, build_request
 from .response import Head, ResponseParser
 
@@ -116,14 +117,26 @@ class Answer:
         return (self.field("content-type") or "").partition(";")[0].strip().lower()
 
     @property
+    def content(self) -> bytes:
+        """The body without its content codings, or as it came where they cannot be undone.
+
+        To a request without Accept-Encoding a server may answer in any coding (RFC 9110 §12.5.3).
+        """
+        codings = codings_of(self.field("content-encoding"))
+        try:
+            return decode(codings, self.body)
+        except Undecodable:
+            return self.body
+
+    @property
     def text(self) -> str:
-        """The body decoded as UTF-8; invalid bytes are replaced."""
-        return self.body.decode("utf-8", "replace")
+        """The content decoded as UTF-8; invalid bytes are replaced."""
+        return self.content.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """Return the body as JSON, or None when it is not JSON."""
+        """Return the content as JSON, or None when it is not JSON."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.content)
         except (ValueError, RecursionError):
             return None
 

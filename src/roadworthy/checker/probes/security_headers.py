@@ -64,7 +64,7 @@ def _false_type(answer: Answer) -> str:
         return "no Content-Type"
     if media_type_parameters(answer) is None:
         return f"{answer.field('content-type')}, which is no media type"
-    if json and answer.json() is None and answer.body.strip() != b"null":
+    if json and answer.json() is None and answer.content.strip() != b"null":
         return f"{kind}, and the body is no JSON"
     if is_page(answer) and members(answer.json()):
         return f"{kind}, and the body is JSON"

@@ -64,6 +64,9 @@ async def _a_large_text_is_compressed(bench: Bench) -> Verdict:
     facts = await resource(bench)
     plain = len(facts.plain.body)
     if not facts.coded:
+        if bench.way.version == "1.0":
+            # nginx and H2O by default leave out what the caches of HTTP/1.0 would hand to others.
+            return bench.not_applicable("nothing is compressed")
         bench.sample()
         got = f"plain, {plain} bytes"
         return bench.fail("a large text is never compressed", "Content-Encoding", got, facts.refused["gzip"])

@@ -92,6 +92,18 @@ async def _unsupported(bench: Bench) -> list[tuple[str, str, set[str]]]:
     return found
 
 
+async def _may_have(bench: Bench, path: str, answer: Answer) -> bool:
+    """Tell whether a path may have a method that no document denies.
+
+    Not when it is answered as GET is, nor as a word that is no method: then none of them is looked at.
+    """
+    if await bench.openapi():
+        return False
+    strange = await bench.request("ROADWORTHY", path, {"Content-Type": "application/json"}, b"{}")
+    seen = [(one.status, one.media_type, one.body) for one in (await bench.get(path), strange)]
+    return (answer.status, answer.media_type, answer.body) not in seen
+
+
 @probe("ERR-2", phase=Phase.SERVE, varies=_ON_ALL)
 async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
     """Sends methods that the known routes do not have, and reads Allow."""
@@ -114,6 +126,9 @@ async def _a_wrong_method_is_405(bench: Bench) -> Verdict:
         bench.sample()
         if answer.status == 501 and method not in known:
             continue  # implemented for no resource: RFC 9110 §9.1 asks for it
+        if answer.status not in {404, 405, 501} and await _may_have(bench, path, answer):
+            bench.note(f"{path} may have {method}, which nothing declares ({answer})")
+            continue
         if answer.status == 404:
             title = "a method that the path lacks is answered as an unknown path is"
             bench.warn(title, "405", str(answer), answer)
@@ -342,9 +357,10 @@ async def _judge_methods(bench: Bench, path: str) -> None:
     if options.status in {200, 204}:
         if options.field("allow") is None:
             bench.note("OPTIONS does not say Allow (RFC 9110 §9.3.7 leaves it open)")
-    elif options.status != 405 or options.field("allow") is None:
+    elif options.status != 501 and (options.status != 405 or options.field("allow") is None):
+        # RFC 9110 §9.1: 501 is the answer to a method that is not implemented at all.
         title = "OPTIONS is neither answered with a success nor refused with Allow"
-        bench.warn(title, "200 or 204, or 405 with Allow", str(options), options)
+        bench.warn(title, "200 or 204, 405 with Allow, or 501", str(options), options)
     canary = bench.canary("X-Reflected")
     trace = await bench.request("TRACE", path, {"X-Reflected": canary})
     bench.sample()
