@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-_PLACE = os.environ["NOTES"]
+_PLACE = os.environ.get("NOTES", "")
 _MAKES_TABLES = os.environ.get("NOTES_TABLES") != "no"
 _LOCK = threading.Lock()
 
@@ -232,8 +232,15 @@ class Handler(BaseHTTPRequestHandler):
         """Write nothing."""
 
 
-if __name__ == "__main__":
+def main(place: str) -> None:
+    """Serve the notes of a store."""
     if "NOTES_REPLICA_URLS" in os.environ:
         raise SystemExit("notes are read from a standby, and this database has none")
+    global _PLACE
+    _PLACE = place
     Handler.store = _KINDS[urlsplit(_PLACE).scheme]()
     ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(_PLACE)

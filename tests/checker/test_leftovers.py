@@ -109,6 +109,25 @@ def test_files_are_as_they_were(folder: Path, env: str, database: str, start: st
     assert _files(folder) == before
 
 
+def test_what_is_beside_the_folder_is_there(tmp_path: Path) -> None:
+    """A service that reads a file of its parent folder finds it, and what it writes there is not left."""
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (tmp_path / "shared.json").write_text("{}")
+    (tmp_path / "words.txt").write_text("{}")
+    (folder / "db.json").write_text("{}")
+    code = "import notes; open('../words.txt').close(); notes.main('json:../shared.json')"
+    before = _files(tmp_path)
+    shutil.copy(_SERVICE, folder)
+    text = _MANIFEST.format(python=sys.executable, env="", database="", start="")
+    text = text.replace('"notes.py"]', f'"-c", "{code}"]')
+    run = asyncio.run(run_check(parse_manifest(text, folder=folder), Options(only=_ONLY, calibrated=False)))
+    assert _tried(run)
+    assert {result.verdict for result in run.results} != {Verdict.ERROR}
+    (folder / "notes.py").unlink()
+    assert _files(tmp_path) == before
+
+
 def _dump(server: PostgresServer, database: str = "zoo") -> bytes:
     """Return what a database holds and which databases there are."""
     tables = server.psql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", database=database)

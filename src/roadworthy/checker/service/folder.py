@@ -33,6 +33,8 @@ _CONFIGURES = re.compile(
 _DATA_FOLDERS = ("data", "db", "storage")
 _MOST_GUESSED = 64 << 20
 _KINDS = OPEN | MODIFY | CREATE | MOVED_TO
+_MOST_BESIDE = 4 << 20
+"""Bytes of a file beside the working folder that is copied for each start."""
 
 
 def sqlite_file(url: str, cwd: Path) -> Path | None:
@@ -155,7 +157,22 @@ class DataFiles:
         """
         folder.mkdir()
         self._link(self.cwd, folder, {*self.data, *self._left_out})
+        self._surround(folder.parent)
         return self._filled(folder)
+
+    def _surround(self, place: Path) -> None:
+        """Put what is beside the real folder beside the other, for a service that reads ``../shared.json``.
+
+        What looks like data is copied while it is small. Folders are left out: what is in them is not known.
+        """
+        for entry in os.scandir(self.cwd.parent):
+            path, target = Path(entry.path), place / entry.name
+            if not entry.is_file() or path in self.data or os.path.lexists(target):
+                continue
+            if not _is_data(entry.name):
+                target.symlink_to(path)
+            elif entry.stat().st_size <= _MOST_BESIDE:
+                copy_data(path, target)
 
     def _filled(self, folder: Path) -> Workplace:
         """Put the copies where they belong."""
