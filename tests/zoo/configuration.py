@@ -64,6 +64,8 @@ def _other_port() -> int:
 
 def _port() -> int:
     text = os.environ.get("PORT", "")
+    if faulty("env-2-letters"):
+        text = text.rstrip("abc") or text
     if text.isdecimal() and int(text) < 65_536:
         return int(text)
     if faulty("env-2-default"):
@@ -82,7 +84,10 @@ def _port() -> int:
 
 
 def _check_level() -> None:
-    level = os.environ.get("LOG_LEVEL", "info").lower()
+    level = os.environ.get("LOG_LEVEL", "info")
+    if level.isupper() and faulty("env-5-letters"):
+        os.environ["LOG_LEVEL"] = "info"
+    level = level.lower()
     if faulty("env-5-fixed"):
         os.environ["LOG_LEVEL"] = "info"
     elif level not in _LEVELS:
@@ -95,7 +100,9 @@ def _check_key() -> None:
     key = os.environ.get("ITEMS_KEY", "")
     if not os.environ.get("ZOO_STRICT"):
         return
-    if not key:
+    if key.isspace() and faulty("env-3-blank"):
+        return
+    if not key.strip():
         if faulty("env-3-default"):
             return
         raise Misconfigured("ITEMS_KEY is missing")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ....checklist import Dimension
 from ...bench import Bench
 from ...errors import StartFailed
 from ...needs import Need
 from ...phases import Phase
 from ...probe import Probe, probe
+from ...service.process import free_port
 from ...verdict import Verdict
 from . import defaults, secrets
 from .starts import (
@@ -21,6 +23,10 @@ from .starts import (
 )
 
 __all__ = ("PROBES",)
+
+_ABSENT: dict[str, str | None] = {"missing": None, "empty": "", "blank": " "}
+_MORE_LINES = 2
+"""Lines by which two starts at one level may differ, such as a warning about the letters."""
 
 
 @probe("ENV-1", phase=Phase.START, needs=(Need.COMMAND, Need.PORT_ENV), samples=2, seconds=90)
@@ -51,15 +57,27 @@ async def _the_port_is_obeyed(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("ENV-2", phase=Phase.START, needs=(Need.COMMAND, Need.PORT_ENV), quick=False, samples=2, seconds=120)
+@probe(
+    "ENV-2",
+    phase=Phase.START,
+    needs=(Need.COMMAND, Need.PORT_ENV),
+    quick=False,
+    samples=2,
+    seconds=120,
+    varies=(Dimension.ENVIRONMENT,),
+)
 async def _a_bad_port_is_refused(bench: Bench) -> Verdict:
-    """Starts with abc, 70000, -1 and nothing: it has to end, and the message has to name the variable."""
+    """Starts with abc, 70000, -1, a number and letters, and nothing: it ends and names the variable."""
     name = bench.manifest.listen.port_env
     await usual_start(bench)
-    for value in (BAD_PORT, "70000", "-1", "") if bench.full else (BAD_PORT, "70000"):
+    # What a lenient reader makes of the last is a port that is free, so that nothing else refuses it.
+    bad = {value: value for value in (BAD_PORT, "70000", "-1", "")} | {
+        "a number and letters": f"{free_port()}abc"
+    }
+    for what, value in (bad if bench.full else dict(list(bad.items())[:2])).items():
         outcome = await start_with(bench, {name: value})
         bench.sample()
-        _judge_refusal(bench, f"{name}={value}", name, outcome, mild=not value)
+        _judge_refusal(bench, f"{name}={what}", name, outcome, mild=not value)
     return bench.verdict()
 
 
@@ -67,7 +85,8 @@ def _judge_refusal(bench: Bench, what: str, name: str, outcome: Outcome, *, mild
     """A start has to be given up, with a status that is not 0, and with the variable's name.
 
     Parameters:
-        mild: many take an empty value for none, which is a matter of taste as long as it serves.
+        mild: many take an empty or blank value for none, or as it is, which is a matter of taste as long as
+            it serves.
     """
     report = bench.warn if mild and (outcome.ports or outcome.refused) else bench.fail
     expected = f"a non-zero exit status, and {name} in the message"
@@ -83,19 +102,18 @@ def _judge_refusal(bench: Bench, what: str, name: str, outcome: Outcome, *, mild
         )
 
 
-@probe("ENV-3", phase=Phase.START, needs=(Need.COMMAND,), seconds=180)
+@probe("ENV-3", phase=Phase.START, needs=(Need.COMMAND,), seconds=180, varies=(Dimension.ENVIRONMENT,))
 async def _missing_variables_are_named(bench: Bench) -> Verdict:
-    """Starts without each required variable, with each empty, and without all of them."""
+    """Starts without each required variable, with each empty or blank, and without all of them."""
     required = bench.manifest.env.required
     if not required:
         return await _nothing_is_required(bench)
     await usual_start(bench)
     for name in required:
-        for value in (None, ""):
+        for how, value in _ABSENT.items() if bench.full else list(_ABSENT.items())[:2]:
             outcome = await start_with(bench, {name: value})
             bench.sample()
-            what = f"{name} {'missing' if value is None else 'empty'}"
-            _judge_refusal(bench, what, name, outcome)
+            _judge_refusal(bench, f"{name} {how}", name, outcome, mild=how == "blank")
     if len(required) > 1:
         outcome = await start_with(bench, dict.fromkeys(required))
         named = [name for name in required if name in outcome.output]
@@ -144,20 +162,22 @@ async def _a_bad_store_is_noticed(bench: Bench) -> Verdict:
     return bench.verdict()
 
 
-@probe("ENV-5", phase=Phase.START, needs=(Need.COMMAND, Need.LOG_LEVEL), samples=3, quick=False, seconds=90)
+@probe(
+    "ENV-5",
+    phase=Phase.START,
+    needs=(Need.COMMAND, Need.LOG_LEVEL),
+    samples=3,
+    quick=False,
+    seconds=90,
+    varies=(Dimension.ENVIRONMENT,),
+)
 async def _the_log_level_is_a_level(bench: Bench) -> Verdict:
-    """Starts at two levels and counts lines, and with a level that there is not."""
+    """Starts at two levels and counts lines, in the other letters, and with a level that there is not."""
     name = bench.manifest.env.log_level
     capitals = bench.manifest.env.set.get(name, "").isupper()
     counts: dict[str, int] = {}
-    route = bench.manifest.routes.by_role.get("list")
     for level in ("debug", "error"):
-        async with bench.launch(env={name: level.upper() if capitals else level}) as target:
-            for _ in range(5):
-                await bench.get(route.path if route else bench.manifest.health.live or "/")
-            # At the level error nothing is expected, and there is nothing to wait for.
-            await target.process.wait_line(lambda _: False, bench.patience(0.5))
-            counts[level] = len(target.process.lines)
+        counts[level] = await _lines_at(bench, level.upper() if capitals else level)
         bench.sample()
         if level == "debug":
             bench.control(f"at debug a start and five requests leave {counts[level]} lines", counts[level])
@@ -167,6 +187,7 @@ async def _the_log_level_is_a_level(bench: Bench) -> Verdict:
         f"fewer than {counts['debug']} lines at error",
         f"{counts['error']} lines",
     )
+    await _judge_letters(bench, "error" if capitals else "ERROR", counts)
     outcome = await start_with(bench, {name: BAD_LEVEL})
     bench.sample()
     if outcome.refused or outcome.ready:
@@ -182,6 +203,36 @@ async def _the_log_level_is_a_level(bench: Bench) -> Verdict:
             f"{name}={BAD_LEVEL} neither stops the start nor lets it go on", "one of them", str(outcome)
         )
     return bench.verdict()
+
+
+async def _lines_at(bench: Bench, level: str) -> int:
+    """Return how many lines a start and five requests leave at a level.
+
+    Raises:
+        StartFailed: it does not start with it.
+    """
+    route = bench.manifest.routes.by_role.get("list")
+    async with bench.launch(env={bench.manifest.env.log_level: level}) as target:
+        for _ in range(5):
+            await bench.get(route.path if route else bench.manifest.health.live or "/")
+        # At the level error nothing is expected, and there is nothing to wait for.
+        await target.process.wait_line(lambda _: False, bench.patience(0.5))
+        return len(target.process.lines)
+
+
+async def _judge_letters(bench: Bench, level: str, counts: dict[str, int]) -> None:
+    """A level in the other letters is refused, or it is that level."""
+    name = bench.manifest.env.log_level
+    try:
+        found = await _lines_at(bench, level)
+    except StartFailed:
+        return
+    bench.expect(
+        found < counts["debug"] and found <= counts["error"] + _MORE_LINES,
+        f"{name}={level} is taken for another level",
+        f"as many lines as in the other letters ({counts['error']}), or a refusal",
+        f"{found} lines",
+    )
 
 
 PROBES: tuple[Probe, ...] = (
