@@ -49,6 +49,7 @@ class Mixture:
         """
         bench = bench.beside()
         bench.counted = True
+        await bench.openapi()  # fetched once for all probes, and not amid what is counted
         kinds = {kind: ask for kind, ask in (await asks(bench)).items() if not kind.startswith(_OPERATIONS)}
         for kind in [kind for kind in kinds if kind.startswith("too large")]:
             if not (await kinds[kind]({})).complete:
