@@ -20,6 +20,7 @@ TWINS = (
     Twin("hlt-2-none", "HLT-2", replace=(('ready = "/readyz"', ""),)),
     Twin("hlt-3-always-ready", "HLT-3", frozenset({"HLT-5"})),
     Twin("hlt-4-asks-store", "HLT-4"),
+    Twin("hlt-4-gives-up", "HLT-4"),
     Twin("hlt-5-ignores-store", "HLT-5", frozenset({"HLT-3"})),
     Twin("hlt-6-queues-for-the-store", "HLT-6", frozenset({"HLT-3"})),
     Twin("hlt-7-cached", "HLT-7"),

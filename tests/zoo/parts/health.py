@@ -14,6 +14,7 @@ class Health(Part):
 
     def __init__(self) -> None:
         self._asked = 0
+        self._failed = 0
 
     async def before(self, zoo: Zoo, request: Request) -> Response | None:
         """Answer the two paths before anything else may refuse them."""
@@ -27,6 +28,10 @@ class Health(Part):
         else:
             response.set("Cache-Control", "public, max-age=60")
         return response
+
+    def after(self, zoo: Zoo, request: Request, response: Response) -> None:
+        """Count what failed for want of the store."""
+        self._failed += response.status == 503 and request.path not in {"/livez", "/readyz"}
 
     async def _live(self, zoo: Zoo, request: Request) -> Response:
         if faulty("hlt-1-redirect"):
@@ -44,6 +49,8 @@ class Health(Part):
                 await zoo.store.call("list")
             except StoreError:
                 return Response.json(503, {"status": "down"})
+        if self._failed > 3 and faulty("hlt-4-gives-up"):
+            return Response.json(503, {"status": "down"})
         if zoo.draining and faulty("shut-6-live-stops"):
             return Response.json(503, {"status": "down"})
         return Response.json(200, {"status": "ok"})

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+from ...checklist import Dimension
 from ..bench import Bench
 from ..http.fields import fresh_for, location_of
 from ..http.wire import Answer
@@ -23,6 +24,10 @@ from .shared.outage import feels, uses_its_store
 from .shared.together import end
 
 __all__ = ("PROBES",)
+
+_ACCEPTED: tuple[dict[str, str], ...] = ({}, {"Accept": "application/json"})
+_FAILURES = 5
+"""Requests that fail before liveness is asked: some count failures, and give up."""
 
 # The default timeoutSeconds of a Kubernetes probe.
 _TIMEOUT = 1.0
@@ -157,10 +162,18 @@ def _faults(bench: Bench) -> list[Fault]:
     return [fault for fault in (Fault.REFUSE, Fault.STALL) if store is not None and fault in store.can]
 
 
-@probe("HLT-4", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.LIVE, Need.STORE), quick=False, samples=3)
+@probe(
+    "HLT-4",
+    phase=Phase.FAULTS,
+    needs=(Need.COMMAND, Need.LIVE, Need.STORE),
+    quick=False,
+    samples=3,
+    varies=(Dimension.METHOD,),
+)
 async def _liveness_needs_no_store(bench: Bench) -> Verdict:
-    """Asks liveness while the store refuses, and while it accepts and stays silent."""
+    """Asks liveness while the store refuses and requests fail, and while it accepts and stays silent."""
     path = bench.manifest.health.live
+    methods = ["GET", *_also_by_head(await bench.request("HEAD", path)), "GET"]
     if not _faults(bench):
         return bench.inconclusive("this store can neither be made to refuse nor to fall silent")
     for fault in _faults(bench):
@@ -171,8 +184,10 @@ async def _liveness_needs_no_store(bench: Bench) -> Verdict:
                     "no declared route touches the store, so the fault cannot be seen to work"
                 )
             bench.control(f"the service feels the fault ({fault}: {felt})", not felt.ok)
-            for _ in range(3):
-                answer = await bench.get(path, seconds=5)
+            for _ in range(_FAILURES if fault is Fault.REFUSE else 0):
+                await feels(bench)
+            for method in methods:
+                answer = await bench.request(method, path, seconds=5)
                 slow = answer.seconds > bench.patience(_TIMEOUT)
                 bench.expect(
                     answer.ok and not slow,
@@ -281,7 +296,12 @@ async def _measure(bench: Bench, path: str, when: str, count: int, table: list[t
         bench.fail(f"{path} is slow: {when}", f"p99 within {_TIMEOUT:g} s", got, judged)
 
 
-@probe("HLT-7", phase=Phase.LIMITS, needs=(Need.LIVE,), samples=40)
+def _also_by_head(answer: Answer) -> list[str]:
+    """Return HEAD where a health path has it; GET is all that a platform sends."""
+    return ["HEAD"] if answer.ok else []
+
+
+@probe("HLT-7", phase=Phase.LIMITS, needs=(Need.LIVE,), samples=40, varies=(Dimension.METHOD,))
 async def _probes_are_not_users(bench: Bench) -> Verdict:
     """Asks more often than a client may, reads the caching fields, and looks at the request counter."""
     health, limit = (
@@ -294,12 +314,13 @@ async def _probes_are_not_users(bench: Bench) -> Verdict:
         first = await bench.get(path)
         bench.control(f"{path} answers", _kubelet_accepts(first))
         _judge_caching(bench, path, first)
-        for _ in range(count):
-            answer = await bench.get(path)
-            bench.sample()
-            if answer.status == 429:
-                bench.fail(f"{path} is rate limited", f"{count} answers", "429", answer)
-                break
+        for method in ("GET", *_also_by_head(await bench.request("HEAD", path))):
+            for _ in range(count):
+                answer = await bench.request(method, path)
+                bench.sample()
+                if answer.status == 429:
+                    bench.fail(f"{path} is rate limited", f"{count} answers", "429", answer)
+                    break
     if before is not None:
         _judge_counting(bench, before, await bench.scrape(), count)
     return bench.verdict()
@@ -335,12 +356,19 @@ def _judge_counting(
             )
 
 
-@probe("HLT-8", phase=Phase.FAULTS, needs=(Need.LIVE,), quick=False, seconds=90)
+@probe(
+    "HLT-8",
+    phase=Phase.FAULTS,
+    needs=(Need.LIVE,),
+    quick=False,
+    seconds=90,
+    varies=(Dimension.STATUS, Dimension.MEDIA_TYPE),
+)
 async def _status_and_body_agree(bench: Bench) -> Verdict:
     """Reads the bodies of positive and of negative answers."""
     health = bench.manifest.health
     paths = list(dict.fromkeys(filter(None, (health.live, health.ready))))
-    answers = [await bench.get(path) for path in paths]
+    answers = [await bench.get(path, fields) for path in paths for fields in _ACCEPTED]
     bench.control("the health paths answer", all(answer.complete for answer in answers))
     answers += await _negative(bench)
     for answer in answers:
@@ -379,9 +407,8 @@ async def _collect_negative(bench: Bench) -> list[Answer]:
         await bench.until(
             lambda: bench.get(health.ready, seconds=2), lambda answer: not answer.ok, 15 if required else 3
         )
-        return [
-            await bench.get(path, seconds=5) for path in dict.fromkeys((health.live, health.ready)) if path
-        ]
+        paths = dict.fromkeys(filter(None, (health.live, health.ready)))
+        return [await bench.get(path, fields, seconds=5) for path in paths for fields in _ACCEPTED]
 
 
 @probe("HLT-9", phase=Phase.FAULTS, needs=(Need.COMMAND, Need.READY, Need.STORE), quick=False, seconds=90)
