@@ -89,7 +89,9 @@ _NONE: Mapping[str, frozenset[str]] = {
     # HEAD shows no members, and what is remembered for one request is never old.
     "SVC-2": frozenset({"method=HEAD", "repeat=first"}),
     **dict.fromkeys(("CTL-4", "ECL-2"), _BODILESS | _READS | _QUERY),
-    **dict.fromkeys(("CMP-1", "CMP-2", "CMP-3", "CMP-5", "CMP-7"), _ELSEWHERE),
+    **dict.fromkeys(("CMP-2", "CMP-3", "CMP-5", "CMP-7"), _ELSEWHERE),
+    # Many servers compress nothing for HTTP/1.0, whose clients may not know a coding.
+    "CMP-1": _ELSEWHERE | {"version=1.0"},
     "CMP-6": frozenset({"encoding=none", "route=/metrics", "size=long"}) | _BODILESS,
     "COR-1": frozenset({"origin=null", "origin=none"}),
     # Without origins of its own the manifest of these has no second one.

@@ -98,6 +98,11 @@ async def _preflights_succeed(bench: Bench) -> Verdict:
             answer,
             route=f"OPTIONS {route.path}",
         )
+    return _verdict(bench)
+
+
+def _verdict(bench: Bench) -> Verdict:
+    """Return the verdict; without a route of the API there was nothing to judge."""
     if not bench.samples:
         return bench.inconclusive(
             "needs routes of the API (routes.list, routes.create)", undeclared=("routes.list",)
@@ -185,7 +190,7 @@ async def _preflights_may_be_kept(bench: Bench) -> Verdict:
         _judge_age(bench, answer)
         if bench.findings:
             break
-    return bench.verdict()
+    return _verdict(bench)
 
 
 def _judge_age(bench: Bench, answer: Answer) -> None:
