@@ -1,4 +1,7 @@
-"""Try mutants: ``python -m tests.mutants [--every N] [--reachable FILE] [ID…]``; prints what was missed."""
+"""Try mutants: ``python -m tests.mutants [--language NAME] [--every N] [--reachable FILE] [ID…]``.
+
+Prints what was missed, and the recall of each assertion and each dimension.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,21 @@ from roadworthy.checker.registry import choose
 
 from .catalogue import mutants
 from .drive import reachable
+from .languages import LANGUAGES, Language
 from .trial import Trial, try_all
 
 
-def _reachable(file: Path | None) -> set[tuple[str, str]]:
+def _reachable(language: Language, file: Path | None) -> set[tuple[str, str]]:
     if file is not None and file.exists():
         return {(fault, condition) for fault, condition in json.loads(file.read_text())}
-    found = asyncio.run(reachable())
+    found = asyncio.run(reachable(language))
     if file is not None:
         file.write_text(json.dumps(sorted(found)))
     return found
+
+
+def _dimension(one: Trial) -> str:
+    return "always" if one.mutant.dimension is None else one.mutant.dimension.value
 
 
 def _show(found: list[Trial]) -> None:
@@ -30,7 +38,7 @@ def _show(found: list[Trial]) -> None:
     by_dimension: defaultdict[str, list[bool]] = defaultdict(list)
     for one in found:
         by_assertion[one.mutant.assertion.id].append(one.caught)
-        by_dimension[one.mutant.dimension.value].append(one.caught)
+        by_dimension[_dimension(one)].append(one.caught)
         if not one.caught:
             how = "shown" if one.shown else "never shown"
             print(
@@ -46,11 +54,14 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("ids", nargs="*", metavar="ID", help="assertions or families; all when left out")
+    parser.add_argument("--language", choices=LANGUAGES, default="python", help="whose mutants (python)")
     parser.add_argument("--every", type=int, default=1, help="try one in so many")
     parser.add_argument("--reachable", type=Path, help="where to keep which faults can show when")
     asked = parser.parse_args()
     ids = {entry.id for entry in choose(asked.ids)}
-    chosen = [one for one in mutants(_reachable(asked.reachable)) if one.assertion.id in ids]
+    language = LANGUAGES[asked.language]
+    known = _reachable(language, asked.reachable)
+    chosen = [one for one in mutants(known, language) if one.assertion.id in ids]
     found = asyncio.run(try_all(chosen[:: asked.every]))
     _show(found)
     sys.exit(not all(one.caught for one in found))

@@ -1,4 +1,8 @@
-"""Which mutants there are: for each assertion and dimension a few, under different conditions."""
+"""Which mutants there are: for each assertion and dimension a few, under different conditions.
+
+Of the zoo's own service each fault without a condition is a twin, and tried by its matrix; those of the other
+languages are mutants themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from roadworthy.checklist import ASSERTIONS, Assertion, Dimension
-from tests.twins import TWINS
 from tests.zoo.conditions import CONDITIONS
 from tests.zoo.harness import PATTERNS, Twin
+
+from .languages import LANGUAGES, Language
 
 __all__ = ("Mutant", "mutants")
 
@@ -27,30 +32,35 @@ class Mutant:
     """A service with one fault that shows only under one condition.
 
     Parameters:
+        dimension: what the condition is about; None for a fault that shows always.
         base: the twin that has the fault always.
         condition: when it shows, ``method=POST``.
     """
 
+    language: Language
     assertion: Assertion
-    dimension: Dimension
+    dimension: Dimension | None
     base: Twin
     condition: str
 
     @property
     def name(self) -> str:
         """The switch."""
-        return f"{self.base.fault}@{self.condition}"
+        return f"{self.base.fault}@{self.condition}" if self.condition else self.base.fault
 
 
-def mutants(reachable: set[tuple[str, str]]) -> Iterator[Mutant]:
+def mutants(reachable: set[tuple[str, str]], language: Language = LANGUAGES["python"]) -> Iterator[Mutant]:
     """Yield the mutants of which the fault can show.
 
     Parameters:
         reachable: faults, each with a condition under which it can.
     """
     reach = Counter(fault for fault, _ in reachable)
+    twins = language.twins
     for number, assertion in enumerate(ASSERTIONS):
-        bases = [twin for twin in TWINS if twin.fails == assertion.id and "," not in twin.fault]
+        bases = [twin for twin in twins if twin.fails == assertion.id and "," not in twin.fault]
+        if language.suffix:
+            yield from (Mutant(language, assertion, None, twin, "") for twin in bases)
         most = max((reach[twin.fault] for twin in bases), default=0)
         # A fault that has a condition of its own is none to add another to.
         bases = [twin for twin in bases if 2 * reach[twin.fault] > most]
@@ -66,7 +76,7 @@ def mutants(reachable: set[tuple[str, str]]) -> Iterator[Mutant]:
                 base = next(possible, None)
                 if base is not None and found < _MOST:
                     found += 1
-                    yield Mutant(assertion, dimension, base, condition)
+                    yield Mutant(language, assertion, dimension, base, condition)
 
 
 _BODILESS = frozenset({"method=HEAD", "method=OPTIONS", "status=204"})

@@ -1,4 +1,4 @@
-"""Asks the zoo's service for everything in every way, to learn which faults can show under which conditions.
+"""Asks a service for everything in every way, to learn which faults can show under which conditions.
 
 A mutant whose fault no request can bring about is none: it is told from one that a probe has not found.
 """
@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from pathlib import Path
 from tests.free_port import free_port
 from tests.patience import until
 from tests.zoo.harness import ROOT, running_store
+
+from .languages import Language
 
 __all__ = ("reachable",)
 
@@ -50,19 +51,24 @@ _FIELDS: tuple[dict[str, str], ...] = (
 _BODIES = (b"", _ITEM, b'{"a": ', b"[]", b'{"name": null, "qty": "x"}', b'{"name": "' + b"n" * 3000 + b'"}')
 _TYPES = ("application/json", "application/json; charset=utf-8", "text/plain")
 
+_RUNS = (((), 1, ""), (("production",), 1, ""), ((), 2, ""), ((), 1, "20/0.2"))
+"""Words behind the command, processes, and the rate limit."""
 
-async def reachable() -> set[tuple[str, str]]:
+
+async def reachable(language: Language) -> set[tuple[str, str]]:
     """Return each fault and each condition under which it could show, as a service without faults reports."""
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder, "trace")
+        command = await asyncio.to_thread(language.command)
         async with running_store() as store:
-            for entry, workers in (("", 1), ("production", 1), ("", 2)):
-                await asyncio.to_thread(_drive, trace, store.port, [entry] * bool(entry), workers)
+            for more, workers, limit in _RUNS:
+                if workers == 1 or not language.one_process:
+                    await asyncio.to_thread(_drive, trace, store.port, [*command, *more], workers, limit)
         lines = (await asyncio.to_thread(trace.read_text)).splitlines()
     return {(fault, condition) for fault, _, condition in (line.partition(" ") for line in lines)}
 
 
-def _drive(trace: Path, store: int, more: list[str], workers: int) -> None:
+def _drive(trace: Path, store: int, command: list[str], workers: int, limit: str) -> None:
     port = free_port()
     environment = {
         **os.environ,
@@ -74,8 +80,8 @@ def _drive(trace: Path, store: int, more: list[str], workers: int) -> None:
         "WEB_CONCURRENCY": str(workers),
         "ITEMS_KEY": "drive-drive-0123456789",
         "DRAIN_DELAY": "1",
+        "ZOO_RATE_LIMIT": limit,
     }
-    command = [sys.executable, "-m", "tests.zoo", *more]
     service = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         until(lambda: _listens(port), "the service listens")
