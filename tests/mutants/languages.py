@@ -1,4 +1,4 @@
-"""The services that mutants are made of: one in Python and one in Node, for the same manifest."""
+"""The services that mutants are made of: one in Python, one in Node, one in Go, for the same manifest."""
 
 from __future__ import annotations
 
@@ -89,11 +89,13 @@ class Language:
         return text.replace('env = "WEB_CONCURRENCY"', 'env = ""') if self.one_process else text
 
 
+_builds = tempfile.TemporaryDirectory(prefix="zoo-go-")
+
+
 @cache
 def _built() -> Path:
     """Build the Go service: ``go run`` would not pass signals on."""
-    folder = Path(os.environ.get("ZOO_BUILDS") or tempfile.mkdtemp(prefix="zoo-go-"))
-    binary = folder / "service"
+    binary = Path(_builds.name, "service")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
     subprocess.run(["go", "build", "-o", str(binary), "."], cwd=_HERE / "go", env=environment, check=True)
     return binary
@@ -102,5 +104,6 @@ def _built() -> Path:
 LANGUAGES = {
     "python": Language("python", "", sys.executable),
     "node": Language("node", ".js", "node"),
+    "go": Language("go", ".go", "go", one_process=True),
 }
 """The languages by name."""
