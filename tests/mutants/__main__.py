@@ -10,11 +10,13 @@ import asyncio
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from roadworthy.checker.registry import choose
 
-from .catalogue import mutants
+from .catalogue import Mutant, mutants
 from .drive import reachable
 from .languages import LANGUAGES, Language
 from .trial import Trial, try_all
@@ -33,17 +35,23 @@ def _dimension(one: Trial) -> str:
     return "always" if one.mutant.dimension is None else one.mutant.dimension.value
 
 
+def _try(chosen: list[Mutant]) -> Iterator[Trial]:
+    """Try the mutants family by family, and print what is missed as soon as it is known."""
+    for _, family in groupby(chosen, key=lambda one: one.assertion.id.partition("-")[0]):
+        for one in asyncio.run(try_all(list(family))):
+            if not one.caught:
+                how = "shown" if one.shown else "never shown"
+                name = f"{one.mutant.assertion.id:<8}{one.mutant.name:<48}"
+                print(f"missed {name}{how}; {one.verdict} {one.reason}", flush=True)
+            yield one
+
+
 def _show(found: list[Trial]) -> None:
     by_assertion: defaultdict[str, list[bool]] = defaultdict(list)
     by_dimension: defaultdict[str, list[bool]] = defaultdict(list)
     for one in found:
         by_assertion[one.mutant.assertion.id].append(one.caught)
         by_dimension[_dimension(one)].append(one.caught)
-        if not one.caught:
-            how = "shown" if one.shown else "never shown"
-            print(
-                f"missed {one.mutant.assertion.id:<8}{one.mutant.name:<48}{how}; {one.verdict} {one.reason}"
-            )
     for table in (by_assertion, by_dimension):
         print(*(f"{name:<16}{sum(each):>5} of {len(each):>4}" for name, each in table.items()), sep="\n")
     caught = sum(one.caught for one in found)
@@ -62,7 +70,7 @@ def main() -> None:
     language = LANGUAGES[asked.language]
     known = _reachable(language, asked.reachable)
     chosen = [one for one in mutants(known, language) if one.assertion.id in ids]
-    found = asyncio.run(try_all(chosen[:: asked.every]))
+    found = list(_try(chosen[:: asked.every]))
     _show(found)
     sys.exit(not all(one.caught for one in found))
 
