@@ -1,4 +1,4 @@
-"""Asks the zoo's service for everything in every way, to learn which faults can show under which conditions.
+"""Asks a service for everything in every way, to learn which faults can show under which conditions.
 
 A mutant whose fault no request can bring about is none: it is told from one that a probe has not found.
 """
@@ -12,21 +12,27 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.free_port import free_port
 from tests.patience import until
 from tests.zoo.harness import ROOT, running_store
 
+from .languages import Language
+
 __all__ = ("reachable",)
 
 _ITEM = json.dumps({"name": "item", "qty": 1}).encode()
 _USER = '{{"name": "Ada", "email": "ada{}@example.com"}}'
-_POST = b'{"title": "Title", "body": "Text"}'
+_BODIES_OF = {
+    "posts": b'{"title": "Title", "body": "Text"}',
+    "batch": b'{"ids": [1, 2, 999]}',
+    "transfers": b'{"from_user": 1, "to_user": 2, "post_ids": [1]}',
+}
 _PATHS = (
     *("/api/items", "/api/items?limit=2", "/api/items/{item}", "/api/items/x", "/api/large", "/api/page"),
     *("/api/image", "/api/fails", "/api/login", "/livez", "/readyz", "/metrics", "/nothing"),
@@ -51,18 +57,33 @@ _BODIES = (b"", _ITEM, b'{"a": ', b"[]", b'{"name": null, "qty": "x"}', b'{"name
 _TYPES = ("application/json", "application/json; charset=utf-8", "text/plain")
 
 
-async def reachable() -> set[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    more: tuple[str, ...] = ()
+    workers: int = 1
+    limit: str = ""
+    store_is_down: bool = False
+
+
+_RUNS = (_Run(), _Run(("production",)), _Run(workers=2), _Run(limit="20/0.2"), _Run(store_is_down=True))
+
+
+async def reachable(language: Language) -> set[tuple[str, str]]:
     """Return each fault and each condition under which it could show, as a service without faults reports."""
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder, "trace")
+        command = await asyncio.to_thread(language.command)
         async with running_store() as store:
-            for entry, workers in (("", 1), ("production", 1), ("", 2)):
-                await asyncio.to_thread(_drive, trace, store.port, [entry] * bool(entry), workers)
+            for run in _RUNS:
+                if run.workers == 1 or not language.one_process:
+                    # Nothing listens on the port that no service may have.
+                    port = 1 if run.store_is_down else store.port
+                    await asyncio.to_thread(_drive, trace, port, command, run)
         lines = (await asyncio.to_thread(trace.read_text)).splitlines()
     return {(fault, condition) for fault, _, condition in (line.partition(" ") for line in lines)}
 
 
-def _drive(trace: Path, store: int, more: list[str], workers: int) -> None:
+def _drive(trace: Path, store: int, command: list[str], run: _Run) -> None:
     port = free_port()
     environment = {
         **os.environ,
@@ -70,13 +91,13 @@ def _drive(trace: Path, store: int, more: list[str], workers: int) -> None:
         "ZOO_TRACE": str(trace),
         "PYTHONPATH": str(ROOT),
         "CORS_ORIGINS": "https://app.example,https://admin.example:8443",
-        "DATABASE_URL": f"tcp://zoo:x@127.0.0.1:{store}/drive{workers}",
-        "WEB_CONCURRENCY": str(workers),
+        "DATABASE_URL": f"tcp://zoo:x@127.0.0.1:{store}/drive{run.workers}",
+        "WEB_CONCURRENCY": str(run.workers),
         "ITEMS_KEY": "drive-drive-0123456789",
         "DRAIN_DELAY": "1",
+        "ZOO_RATE_LIMIT": run.limit,
     }
-    command = [sys.executable, "-m", "tests.zoo", *more]
-    service = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
+    service = subprocess.Popen([*command, *run.more], env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         until(lambda: _listens(port), "the service listens")
         _ask_all(port)
@@ -114,9 +135,9 @@ def _requests() -> Iterator[_Request]:
     for turn in range(12):
         for path, method in itertools.product(_PATHS, _METHODS):
             body = next(bodies) if method in {"POST", "PUT"} else b""
-            if body == _ITEM and path.startswith("/api/users"):
+            if body == _ITEM and path.startswith(("/api/users", "/api/transfers")):
                 number = f"{os.getpid()}-{threading.get_ident()}-{turn}-{method}"
-                body = _POST if path.endswith("posts") else _USER.format(number).encode()
+                body = _BODIES_OF.get(path.rpartition("/")[2]) or _USER.format(number).encode()
             sent = {"Content-Type": next(types)} if body else {}
             origin = next(origins)
             given = {"Origin": origin, "Access-Control-Request-Method": "POST"} if origin else {}

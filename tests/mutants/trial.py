@@ -53,7 +53,9 @@ async def _try(store: StoreServer, mutant: Mutant) -> Trial:
     with tempfile.TemporaryDirectory() as folder:
         fired = Path(folder, "fired")
         replace = (*mutant.base.replace, ("[env.set]", f'[env.set]\nZOO_FIRED = "{fired}"'))
-        run = await check_zoo(store, [mutant.assertion.id], mutant.name, replace)
+        only = [mutant.assertion.id]
+        text = await asyncio.to_thread(mutant.language.manifest, only)
+        run = await check_zoo(store, only, mutant.name, replace, text=text)
         result = run.results[0]
         caught = result.verdict in {Verdict.FAIL, Verdict.WARN}
         shown = await asyncio.to_thread(fired.exists)
