@@ -27,7 +27,7 @@ _KNOWN = 7
 _WIDE = 8
 _JSON = {"Content-Type": "application/json"}
 
-Fields: TypeAlias = Mapping[str, str]
+_Fields: TypeAlias = Mapping[str, str]
 
 
 async def _answered(count: int, ask: Callable[[], Awaitable[Answer]]) -> int:
@@ -112,10 +112,10 @@ async def _of_ids(bench: Bench) -> list[Callable[[str], Awaitable[Answer]]]:
     return found + [declared(role) for role in roles if role in routes and "{id}" in routes[role].path]
 
 
-def _of_strangers(bench: Bench, path: str) -> Callable[[Fields], Awaitable[Answer]]:
+def _of_strangers(bench: Bench, path: str) -> Callable[[_Fields], Awaitable[Answer]]:
     """Return what sends one request after another, of several methods and statuses, with the given fields."""
     routes = bench.manifest.routes.by_role
-    kinds: list[Callable[[Fields], Awaitable[Answer]]] = [
+    kinds: list[Callable[[_Fields], Awaitable[Answer]]] = [
         lambda fields: bench.get(path, fields, patient=False),
         lambda fields: bench.request("HEAD", path, fields, patient=False),
         lambda fields: bench.request("OPTIONS", path, fields, patient=False),
