@@ -91,8 +91,8 @@ _HEALTH = frozenset({"route=/livez", "route=/readyz"})
 _UNDECLARED = _HEALTH | {"route=/metrics"}
 _QUERY = frozenset({"value=query"})
 _NONE: Mapping[str, frozenset[str]] = {
-    # A scraper asks for no page.
-    **dict.fromkeys(("MET-1", "MET-2", "MET-3"), frozenset({"accept=html"})),
+    # A scraper asks for no page, and for no JSON.
+    **dict.fromkeys(("MET-1", "MET-2", "MET-3"), frozenset({"accept=html", "accept=json"})),
     # Bodies are read of changes alone, and the manifest declares none with a query.
     **{f"VAL-{number}": _QUERY | _BODILESS | _READS for number in range(11) if number != 9},
     "CTL-4": _BODILESS | _READS | _QUERY,
@@ -102,6 +102,11 @@ _NONE: Mapping[str, frozenset[str]] = {
     "err-2-short-allow": frozenset(
         f"route={path}" for path in ("/api/large", "/api/page", "/api/fails", "/api/users/{id}/overview")
     ),
+    # The problem document has the id, too.
+    "log-4-none": _REFUSALS,
+    # A large text is not small.
+    "cmp-1-none": frozenset({"size=small"}),
+    "cmp-1-no-close": frozenset({"size=small"}),
     # What these are about is in the body; OPTIONS of an unknown path has one, too.
     **dict.fromkeys(("ERR-3", "HDR-1", "HDR-2"), _EMPTY),
     **dict.fromkeys(("ECL-3", "ECL-4", "HLT-8", "HLT-9", "SVC-4"), _BODILESS),
@@ -111,8 +116,10 @@ _NONE: Mapping[str, frozenset[str]] = {
     "err-4-http-error": _EMPTY,
     # What is no response to GET is shown in no frame and is no page. Metrics are read by no browser.
     **dict.fromkeys(("HDR-3", "HDR-4"), _BODILESS | {"route=/metrics"}),
-    # Caches keep responses to GET (RFC 9111 section 3), and what probes and scrapers get is nobody's.
-    "HDR-6": _BODILESS | {"method=DELETE"} | _UNDECLARED,
+    # Caches keep responses to GET, and to POST if told to (RFC 9111 section 3, RFC 9110 section 9.3.3);
+    # what probes and scrapers get is nobody's.
+    "HDR-6": _BODILESS | {"method=DELETE", "method=PUT"} | _UNDECLARED,
+    "hdr-6-unsaid": frozenset({"method=POST", "route=/api/login", "route=/api/users/batch"}),
     # There it is one class of errors with one code.
     "ECL-1": _BODILESS | {"route=/api/fails"},
     # The check asks for the list before anything is in it, and a list of nothing is right in any case.
@@ -123,11 +130,22 @@ _NONE: Mapping[str, frozenset[str]] = {
     "CMP-1": frozenset({"route=/metrics", "version=1.0"}),
     "CMP-7": frozenset({"route=/metrics"}),
     # Large texts become no larger; without Accept-Encoding nothing is coded.
-    "CMP-6": frozenset({"encoding=none", "route=/metrics", "size=long"}) | _BODILESS,
+    "CMP-6": frozenset({"encoding=none", "route=/metrics", "route=/api/large", "size=long", "size=large"})
+    | _BODILESS,
     # Without an origin there is none to be granted.
     "COR-1": frozenset({"origin=none"}),
+    # What these compare neither is nor resembles.
+    **dict.fromkeys(
+        ("cor-1-ends-with", "cor-1-has-suffix", "cor-1-begins-with", "cor-1-starts-with", "cor-1-has-prefix"),
+        frozenset({"origin=null", "origin=second"}),
+    ),
+    "cor-1-contains": frozenset({"origin=null"}),
     # Without origins of its own the manifest of these has no second one.
     **dict.fromkeys(("COR-2", "COR-10"), frozenset({"origin=second"})),
+    # Nothing is deleted there.
+    "cor-5-lacks-delete": frozenset(
+        f"route={path}" for path in ("/api/items", "/api/large", "/api/page", "/api/fails", "/api/login")
+    ),
     # What a page cannot read of a refusal is found by COR-8.
     "COR-3": _REFUSALS,
     # No page is allowed from there, and none asks for these by a script.

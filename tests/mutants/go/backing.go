@@ -80,7 +80,7 @@ func (b *backing) commit(x *exchange, changes ...change) error {
 		return nil
 	}
 	_, err := b.ask(x, "commit", "", changes, 0)
-	if x.faulty("aer-2-ignores-error") {
+	if x.faulty("txn-2-ignores-error") {
 		// _ = tx.Commit()
 		return nil
 	}

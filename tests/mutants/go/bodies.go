@@ -67,7 +67,7 @@ func (x *exchange) readObject() (map[string]json.RawMessage, error) {
 	} else {
 		err = json.Unmarshal(x.body, &fields)
 	}
-	if x.faulty("val-1-ignores-error") {
+	if err != nil && x.faulty("ctl-4-ignores-error") {
 		// err is assigned and never looked at.
 		err = nil
 	}
@@ -81,7 +81,7 @@ func (x *exchange) readObject() (map[string]json.RawMessage, error) {
 			return nil, newProblem(422, "the body is not JSON")
 		}
 		return nil, newProblem(400, "the body is not JSON")
-	case err != nil, fields == nil && !x.faulty("val-1-null"):
+	case err != nil, fields == nil:
 		return nil, newProblem(422, "the body has to be an object")
 	}
 	return fields, nil

@@ -191,10 +191,6 @@ func readQty(x *exchange, raw json.RawMessage) (any, bool) {
 		}
 		return int64(*value), true
 	}
-	if x.faulty("val-3-string-tag") {
-		// The option ",string", and a client that sends either.
-		raw = json.RawMessage(strings.Trim(string(raw), `"`))
-	}
 	var qty *int64
 	if json.Unmarshal(raw, &qty) != nil || qty == nil {
 		return 0, raw == nil && x.faulty("val-3-zero-values")

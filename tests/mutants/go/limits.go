@@ -58,7 +58,7 @@ func clientOf(x *exchange) string {
 	case x.faulty("rtl-8-one-limiter"):
 		// One rate.Limiter of the package for all.
 		return ""
-	case x.faulty("rtl-8-with-port"):
+	case x.faulty("rtl-2-with-port"):
 		// RemoteAddr has the port: each connection is another client.
 		return x.request.RemoteAddr
 	case forwarded != "" && x.faulty("rtl-7-first-forwarded"):

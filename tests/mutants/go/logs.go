@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +18,13 @@ var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn, "error": slog.LevelError,
 }
 
-var writing sync.Mutex
+var (
+	writing sync.Mutex
+	opening sync.Once
+	file    *os.File
+	// Where records go by mistake; the folder is the one that a mutant is tried in.
+	filePath = filepath.Join(filepath.Dir(cmp.Or(os.Getenv("ZOO_FIRED"), os.TempDir()+"/x")), fmt.Sprintf("zoo-%d.log", os.Getpid()))
+)
 
 // record writes one line. Without a request there is no exchange.
 func record(x *exchange, level slog.Level, message string, pairs ...any) {
@@ -55,10 +63,8 @@ func record(x *exchange, level slog.Level, message string, pairs ...any) {
 	}
 	var out io.Writer = os.Stdout
 	if is("log-9-file") {
-		if file, err := os.OpenFile(fmt.Sprintf("/tmp/zoo-go-%d.log", os.Getpid()), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
-			defer file.Close()
-			out = io.MultiWriter(os.Stdout, file)
-		}
+		opening.Do(func() { file, _ = os.OpenFile(filePath, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) })
+		out = io.MultiWriter(os.Stdout, file)
 	}
 	options := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: replace}
 	slog.New(slog.NewJSONHandler(out, options)).Log(context.Background(), level, message, pairs...)
@@ -105,7 +111,7 @@ func (x *exchange) access() {
 	if x.faulty("log-5-headers") {
 		pairs = append(pairs, "headers", fmt.Sprint(x.request.Header))
 	}
-	if x.reply.status >= 400 && x.faulty("log-5-body") {
+	if x.reply.status >= 400 && len(x.body) > 0 && x.faulty("log-5-body") {
 		pairs = append(pairs, "body", string(x.body))
 	}
 	level := slog.LevelInfo

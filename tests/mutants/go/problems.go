@@ -77,6 +77,9 @@ func (p *problem) reply(x *exchange) *reply {
 		"type": "about:blank", "title": strings.ToLower(strings.ReplaceAll(code, "_", " ")), "status": p.status,
 		"detail": p.detail, "code": code, "request_id": x.id,
 	}
+	if p.status == 500 && x.faulty("log-4-not-on-500") {
+		delete(document, "request_id")
+	}
 	for name, value := range p.more {
 		document[name] = value
 	}
@@ -124,8 +127,6 @@ func broken(x *exchange, err error) *reply {
 	case x.faulty("err-4-http-error"):
 		// http.Error(w, err.Error(), 500)
 		return newReply(500, "text/plain; charset=utf-8", []byte(err.Error()+"\n"))
-	case x.faulty("ecl-3-type"):
-		general.code(fmt.Sprintf("%T", err))
 	case x.faulty("ecl-3-wraps"):
 		general.detail = fmt.Sprintf("something went wrong: %v", err)
 	}

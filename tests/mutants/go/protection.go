@@ -23,7 +23,7 @@ func protect(x *exchange, made *reply) {
 	if (isPage && !x.faulty("hdr-4-page")) || (!isPage && !x.faulty("hdr-4-data")) {
 		made.set("Content-Security-Policy", policy)
 	}
-	secure := x.field("X-Forwarded-Proto") == "https" && !x.faulty("hdr-5-tls-only")
+	secure := x.field("X-Forwarded-Proto") == "https" && !x.faulty("hdr-5-none")
 	if secure || x.faulty("hdr-5-plain") {
 		age := "31536000"
 		if x.faulty("hdr-5-short") {
@@ -46,9 +46,12 @@ func protect(x *exchange, made *reply) {
 	default:
 		made.set("X-Content-Type-Options", "nosniff")
 	}
-	if failed && x.faulty("hdr-2-plain") {
-		// Header().Set after WriteHeader: net/http has guessed by then.
+	if failed && x.faulty("hdr-2-guessed") {
+		// Header().Set after WriteHeader: net/http has guessed by then, and JSON is text to it.
 		made.set("Content-Type", "text/plain; charset=utf-8")
+	}
+	if failed && x.faulty("hdr-2-none") {
+		made.remove("Content-Type")
 	}
 	if x.faulty("hdr-7-server") {
 		made.set("Server", "Go/1.22.1")

@@ -19,7 +19,7 @@ function chosen(accepted) {
     }),
   );
   const weightOf = (coding) => weights.get(coding) ?? weights.get("*") ?? 0;
-  const best = weightOf("br") > weightOf("gzip") && !faulty("cmp-5-order") ? "br" : "gzip";
+  const best = weightOf("br") > weightOf("gzip") && !(weightOf("gzip") > 0 && faulty("cmp-5-order")) ? "br" : "gzip";
   return weightOf(best) > 0 ? best : "";
 }
 
@@ -45,7 +45,7 @@ function after(x, reply) {
     const plain = reply.body;
     reply.body = coding === "br" ? zlib.brotliCompressSync(plain, QUICK) : zlib.gzipSync(plain);
     // The length of what was there before.
-    if (faulty("cmp-8-plain-length") && x.method === "HEAD") reply.set("Content-Length", plain.length);
+    if (x.method === "HEAD" && faulty("cmp-8-plain-length")) reply.set("Content-Length", plain.length);
     if (faulty("cmp-8-twice")) reply.body = zlib.gzipSync(reply.body);
   }
   return revalidate(x, reply);

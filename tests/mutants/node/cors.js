@@ -45,7 +45,7 @@ function before(x) {
   const asked = x.fields["access-control-request-headers"];
   reply.set("Access-Control-Allow-Methods", faulty("cor-5-lacks-delete") ? METHODS.replace(", DELETE", "") : METHODS);
   if (faulty("cor-6-any-method")) reply.set("Access-Control-Allow-Methods", wanted);
-  reply.set("Access-Control-Allow-Headers", (faulty("cor-6-any-field") && asked) || "Authorization, Content-Type");
+  reply.set("Access-Control-Allow-Headers", (asked && faulty("cor-6-any-field") && asked) || "Authorization, Content-Type");
   if (!faulty("cor-7-none")) reply.set("Access-Control-Max-Age", faulty("cor-7-words") ? "10m" : "600");
   return reply;
 }

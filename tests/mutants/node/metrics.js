@@ -73,7 +73,8 @@ async function done(x, reply) {
   const health = HEALTH.includes(x.path);
   const left = (reply.status === 404 && faulty("met-4-skips-404")) || (reply.status >= 500 && faulty("err-8-uncounted"));
   if ((!health || faulty("hlt-7-counted")) && !left) {
-    const method = METHODS.includes(x.method) || faulty("met-7-methods") ? x.method : "other";
+    // Node reads no methods but those that it knows: no client can invent one.
+    const method = METHODS.includes(x.method) ? x.method : "other";
     let route = (!health && x.route) || "none";
     if (route.includes("{") && faulty("met-6-paths")) route = x.path;
     if (route === "none" && faulty("met-7-paths")) route = x.path;
@@ -84,8 +85,9 @@ async function done(x, reply) {
     // performance.now() is in milliseconds.
     const seconds = (performance.now() - x.began) / (faulty("met-8-millis") ? 1 : 1000);
     if (!(reply.status >= 500 && faulty("met-8-no-failures"))) changes.push({ route, seconds });
-    const agent = faulty("met-7-agents") ? x.fields["user-agent"] : faulty("met-9-cookies") ? x.fields.cookie : "";
-    if (agent) changes.push({ agent });
+    const { cookie, "user-agent": agent } = x.fields;
+    if (agent && faulty("met-7-agents")) changes.push({ agent });
+    if (cookie && faulty("met-9-cookies")) changes.push({ agent: cookie });
   }
   if (changes.length) await change(changes);
 }

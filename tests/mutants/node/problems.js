@@ -50,6 +50,7 @@ function reply(x, problem) {
     request_id: x.id,
     ...problem.more,
   };
+  if (problem.status === 500 && faulty("log-4-not-on-500")) delete document.request_id;
   if (faulty("ecl-1-one-code")) document.code = "ERROR";
   const made = Reply.json(problem.status, document, problem.fields, "application/problem+json");
   made.close = problem.close ?? false;

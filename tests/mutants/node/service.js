@@ -76,7 +76,8 @@ class Service extends Backing {
     const { handlers } = route;
     const heads = "GET" in handlers ? ["HEAD"] : [];
     const Allow = [...Object.keys(handlers), ...heads, "OPTIONS"].join(", ");
-    if (x.method === "OPTIONS" && !faulty("err-6-no-options")) return new Reply(204, "", "", { Allow });
+    if (x.method === "OPTIONS" && faulty("err-6-options-404")) throw new Problem(404, "there is nothing here");
+    if (x.method === "OPTIONS") return new Reply(204, "", "", { Allow });
     const method = x.method === "HEAD" && !faulty("err-6-no-head") ? "GET" : x.method;
     if (!Object.hasOwn(handlers, method)) {
       const fields = { Allow: faulty("err-2-short-allow") ? "GET" : Allow };
