@@ -51,7 +51,7 @@ func events(x *exchange, _ []string) (*reply, error) {
 	made := newReply(200, "text/event-stream", nil)
 	made.stream = func(write func([]byte) error) error {
 		for number := range 8 {
-			if x.service.draining.Load() && x.faulty("shut-1-truncates") {
+			if x.service.draining.Load() && x.faulty("shut-2-truncates") {
 				return errors.New("cut short")
 			}
 			if err := write(fmt.Appendf(nil, "data: %d\n\n", number)); err != nil {

@@ -32,7 +32,7 @@ async function stream(x) {
 
 async function* events(x) {
   for (let number = 0; number < 8; number++) {
-    if (x.service.draining && faulty("shut-1-truncates")) throw new Error("cut short");
+    if (x.service.draining && faulty("shut-2-truncates")) throw new Error("cut short");
     yield Buffer.from(`data: ${number}\n\n`);
     await sleep(100);
   }

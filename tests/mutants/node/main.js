@@ -141,8 +141,7 @@ async function drain(service, server, signal) {
     process.exit(faulty("shut-4-status-1") ? 1 : 0);
   };
   // http.Server#close() also destroys connections whose response is written but not yet sent.
-  if (faulty("shut-2-closes")) server.close(closed);
-  else net.Server.prototype.close.call(server, closed);
+  net.Server.prototype.close.call(server, closed);
   if (faulty("shut-2-closes-all")) server.closeAllConnections();
   hangUp();
   if (!faulty("shut-3-waits-for-idle")) setTimeout(() => server.closeAllConnections(), STOP_LIMIT).unref();
