@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -89,13 +90,12 @@ class Language:
         return text.replace('env = "WEB_CONCURRENCY"', 'env = ""') if self.one_process else text
 
 
-_builds = tempfile.TemporaryDirectory(prefix="zoo-go-")
-
-
 @cache
 def _built() -> Path:
     """Build the Go service: ``go run`` would not pass signals on."""
-    binary = Path(_builds.name, "service")
+    folder = tempfile.mkdtemp(prefix="zoo-go-")
+    atexit.register(shutil.rmtree, folder)
+    binary = Path(folder, "service")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
     subprocess.run(["go", "build", "-o", str(binary), "."], cwd=_HERE / "go", env=environment, check=True)
     return binary
